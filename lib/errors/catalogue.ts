@@ -1,0 +1,101 @@
+// Every error code of vmrm: whose failure it is, what the code means, and the next step. docs/reference/errors.md is made from it.
+
+/** Whose failure it is: decides exit codes and whether a node may drain (only `node` may). */
+export type ErrorFamily = 'user' | 'capacity' | 'node' | 'config' | 'peer' | 'bug'
+
+export interface CatalogueEntry {
+  readonly family: ErrorFamily
+  /** What the code means, one sentence, for the reference page. */
+  readonly meaning: string
+  /** The next step for whoever reads the message; empty where the message says it all. */
+  readonly hint: string
+}
+
+export const catalogue = {
+  internal: {
+    family: 'bug',
+    meaning: 'vmrm met a state that its authors did not expect.',
+    hint: 'Please report this with the log of vmrmd around this time.',
+  },
+  'image-unknown': {
+    family: 'user',
+    meaning: 'The catalogue has no image of that name or revision.',
+    hint: 'See `vmrm image list`.',
+  },
+  'image-not-allowed': {
+    family: 'user',
+    meaning: 'The image exists, but its allowed users, groups and accounts do not include this user.',
+    hint: 'Ask the administrators of this cluster for access, or see `vmrm image list`.',
+  },
+  'request-invalid': {
+    family: 'user',
+    meaning: 'A --vm option or its environment variable has a value that cannot be used.',
+    hint: '',
+  },
+  'size-too-small': {
+    family: 'user',
+    meaning: 'The job has fewer CPUs or less memory on a node than its VMs need.',
+    hint: 'Ask Slurm for more with --cpus-per-task, --ntasks-per-node or --mem, or for fewer VMs with --vm-per-node.',
+  },
+  'size-over-limit': {
+    family: 'user',
+    meaning: 'A VM of the job would be larger than its image allows.',
+    hint: 'Ask Slurm for less, or for more VMs a node with --vm-per-node.',
+  },
+  'range-full': {
+    family: 'capacity',
+    meaning: 'An image has no free hostname or address left.',
+    hint: 'Wait for other jobs to end, or ask the administrators for a larger range.',
+  },
+  'node-disk-full': { family: 'capacity', meaning: 'A node has no room for the files of a VM.', hint: '' },
+  'vm-boot-timeout': {
+    family: 'user',
+    meaning: 'A VM was started, but its agent did not answer within the time its image allows.',
+    hint: "The guest's last console lines are below, where there are any.",
+  },
+  'vm-lost': { family: 'peer', meaning: 'A VM of the job ended while the job ran.', hint: '' },
+  'vm-start-failed': {
+    family: 'user',
+    meaning: 'The hypervisor refused to start a VM, or the VM ended while it booted.',
+    hint: '',
+  },
+  'identity-failed': {
+    family: 'user',
+    meaning: 'A VM booted but could not take on its hostname, addresses, user or mounts.',
+    hint: '',
+  },
+  'node-fault': { family: 'node', meaning: 'A node cannot start any VM.', hint: '' },
+  'libvirt-unreachable': {
+    family: 'node',
+    meaning: "The node's libvirtd does not answer.",
+    hint: 'Start libvirtd on that node; vmrm resumes the node by itself.',
+  },
+  'controller-unreachable': {
+    family: 'peer',
+    meaning: "The controller's vmrmd does not answer.",
+    hint: 'Tell the administrators of this cluster; then submit again.',
+  },
+  'daemon-unreachable': {
+    family: 'peer',
+    meaning: 'The vmrmd of this host does not answer.',
+    hint: 'Tell the administrators of this cluster.',
+  },
+  'run-unknown': { family: 'user', meaning: 'There is no such run on this node or controller.', hint: '' },
+  'run-ended': { family: 'peer', meaning: 'The run was ended while this was under way.', hint: '' },
+  'not-permitted': { family: 'user', meaning: 'The caller may not do that.', hint: '' },
+  'config-invalid': { family: 'config', meaning: 'A configuration or catalogue file is wrong.', hint: '' },
+  'message-invalid': { family: 'peer', meaning: 'A message does not follow the protocol.', hint: '' },
+  'command-failed': { family: 'node', meaning: 'A command that vmrm ran ended with an error.', hint: '' },
+} as const satisfies Record<string, CatalogueEntry>
+
+export type ErrorCode = keyof typeof catalogue
+
+/** Exit codes of the executables, by family (after sysexits.h): the one place that decides them. */
+export const exitCodeOfFamily = {
+  user: 65,
+  capacity: 75,
+  node: 71,
+  config: 78,
+  peer: 69,
+  bug: 70,
+} as const satisfies Record<ErrorFamily, number>

@@ -1,0 +1,114 @@
+// vmrmd.xml as a zod schema: every setting of the daemon, its hooks and the command line, with its default.
+import { z } from 'zod'
+
+const absolutePath = z.string().regex(/^\/[^\0\n]*$/, 'an absolute path')
+const port = z.int().min(1).max(65_535)
+const seconds = z.int().min(1).max(86_400)
+const device = z.string().regex(/^[A-Za-z0-9_.-]{1,15}$/, 'a network device')
+
+const controller = z.strictObject({
+  /** The name nodes and users know the controller by; a sealed message must name it. */
+  host: z.string().min(1).max(253),
+  address: z.ipv4().optional(),
+  port: port.default(6829),
+  /** SlurmUser of slurm.conf: the controller's vmrmd runs as this user. */
+  user: z.string().min(1).default('slurm'),
+})
+
+const node = z.strictObject({
+  port: port.default(6830),
+  /** Network device whose address other nodes reach this node by (VXLAN); without it the address of the node's name. */
+  underlayDevice: device.optional(),
+})
+
+const paths = z.strictObject({
+  images: absolutePath.default('/etc/vmrm/images.d'),
+  runtime: absolutePath.default('/run/vmrm'),
+  runs: absolutePath.default('/var/lib/vmrm/runs'),
+  controllerState: absolutePath.default('/var/lib/vmrm/controller'),
+})
+
+const slurm = z.strictObject({
+  /** Folder of scontrol and scancel. */
+  commands: absolutePath.default('/usr/bin'),
+  config: absolutePath.default('/etc/slurm/slurm.conf'),
+  plugin: absolutePath.default('/usr/lib/vmrm/vmrm.so'),
+})
+
+const hypervisor = z.strictObject({
+  socket: absolutePath.default('/run/libvirt/libvirt-sock'),
+  uri: z.string().default('qemu:///system'),
+  /** `auto` probes KVM by running something and falls back to TCG with one warning. */
+  accelerator: z.enum(['auto', 'kvm', 'qemu']).default('auto'),
+  /** Where libvirt keeps NAME.pid of a domain. */
+  pidFolder: absolutePath.default('/run/libvirt/qemu'),
+  /** Each run's QEMU processes have a uid of their own from this range; nobody else may use it. */
+  firstUid: z.int().min(1000).default(600_000),
+  uidCount: z.int().min(1).max(65_536).default(4096),
+  /** Group of the QEMU processes: the one that may open /dev/kvm. */
+  group: z.string().default('kvm'),
+  /** What one VM costs beyond its own memory. */
+  overheadMib: z.int().min(16).max(65_536).default(128),
+  tcgCacheMib: z.int().min(8).max(4096).default(64),
+  consoleMaxKib: z.int().min(16).max(1_048_576).default(1024),
+  /** `own`: vmrmd makes a run's cgroup itself; `libvirt`: by <resource><partition>. */
+  cgroups: z.enum(['own', 'libvirt']).default('own'),
+  cgroupParent: z
+    .string()
+    .regex(/^[A-Za-z0-9_.-]{1,64}$/)
+    .default('vmrm'),
+  /** Creations at the same time on one node. */
+  startsAtOnce: z.int().min(1).max(256).default(4),
+})
+
+const network = z.strictObject({
+  vxlanPort: port.default(4789),
+  firstVni: z.int().min(1).max(16_777_215).default(0x100000),
+  vniCount: z.int().min(1).max(1_048_576).default(65_536),
+  /** First half of every MAC address; locally administered. */
+  macPrefix: z
+    .string()
+    .regex(/^[0-9a-f][26ae](:[0-9a-f]{2}){2}$/, 'a locally administered prefix such as 52:54:76')
+    .default('52:54:76'),
+  servicesNamespace: z
+    .string()
+    .regex(/^[A-Za-z0-9_-]{1,64}$/)
+    .default('vmrm'),
+})
+
+const nfs = z.strictObject({
+  /** `ganesha`: vmrmd writes one export file a run and tells nfs-ganesha; `none`: images may not have exports. */
+  server: z.enum(['ganesha', 'none']).default('none'),
+  exportsFolder: absolutePath.default('/var/lib/vmrm/exports'),
+  pidFile: absolutePath.default('/run/ganesha/ganesha.pid'),
+  configFile: absolutePath.default('/etc/vmrm/ganesha.conf'),
+  port: port.default(2049),
+})
+
+const timeouts = z.strictObject({
+  /** From PrologSlurmctld to the verdict; must lie below Slurm's PrologEpilogTimeout. */
+  prepareSeconds: seconds.default(240),
+  /** A node's Epilog, until everything is checked to be gone. */
+  removeSeconds: seconds.default(60),
+  /** How long a task waits for the verdict after the Prologs have ended. */
+  verdictSeconds: seconds.default(60),
+  reconcileSeconds: seconds.default(30),
+})
+
+export const daemonConfigSchema = z.strictObject({
+  version: z.literal('1'),
+  cluster: z.strictObject({ name: z.string().regex(/^[A-Za-z0-9_-]{1,40}$/) }),
+  controller,
+  node: node.prefault({}),
+  paths: paths.prefault({}),
+  slurm: slurm.prefault({}),
+  munge: z.strictObject({ socket: absolutePath.default('/run/munge/munge.socket.2') }).prefault({}),
+  hypervisor: hypervisor.prefault({}),
+  network: network.prefault({}),
+  nfs: nfs.prefault({}),
+  timeouts: timeouts.prefault({}),
+  log: z.strictObject({ level: z.enum(['error', 'warn', 'info', 'debug']).default('info') }).prefault({}),
+})
+
+/** vmrmd.xml, checked. Sizes are MiB or KiB, times seconds, as the names say. */
+export type DaemonConfig = z.infer<typeof daemonConfigSchema>

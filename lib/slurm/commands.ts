@@ -1,0 +1,79 @@
+// Slurm's commands as the controller's daemon uses them: argv arrays, absolute paths, a clean environment, a deadline.
+// Only the daemon calls them, never a hook.
+import { VmrmError } from '../errors/vmrm-error.ts'
+import {
+  type AllocationOnNode,
+  type JobState,
+  parseJobDetails,
+  parseJobStates,
+  parseSqueueJson,
+} from './job-details.ts'
+
+export interface SlurmCommands {
+  /** The job's CPUs and memory on each of these nodes. `selector` is how Slurm names one job alone: `12`, `10_3`, `7+1`. */
+  allocation(job: number, selector: string, nodes: readonly string[]): Promise<readonly AllocationOnNode[]>
+  /** States of all jobs Slurm still knows. */
+  jobStates(): Promise<ReadonlyMap<number, JobState>>
+  /** Sets a job's AdminComment; line breaks become spaces. */
+  comment(job: number, text: string): Promise<void>
+  requeue(job: number): Promise<void>
+  /** Drains a node; the reason gets `vmrm: ` in front. */
+  drain(node: string, reason: string): Promise<void>
+  /** Resumes a node if and only if the reason of its drain starts with `vmrm: `. */
+  resumeOwnDrain(node: string): Promise<'resumed' | 'not-ours'>
+}
+
+const deadlineMs = 30_000
+const maxOutputBytes = 256 * 1024 * 1024
+const maxCommentLength = 1000
+
+export function createSlurmCommands(options: { commandsFolder: string; configFile: string }): SlurmCommands {
+  const run = async (command: string, args: readonly string[]): Promise<string> => {
+    const { execa } = await import('execa')
+    const result = await execa(`${options.commandsFolder}/${command}`, args, {
+      env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C.UTF-8', SLURM_CONF: options.configFile },
+      extendEnv: false,
+      cwd: '/',
+      stdin: 'ignore',
+      timeout: deadlineMs,
+      maxBuffer: maxOutputBytes,
+      reject: false,
+    })
+    if (result.failed) {
+      const what = `${command} ${args[0] ?? ''} ended with ${result.exitCode ?? result.signal ?? 'no status'}`
+      throw new VmrmError('command-failed', what, { quoted: String(result.stderr).slice(-2000), cause: result.cause })
+    }
+    return result.stdout
+  }
+  return {
+    async allocation(job, selector, nodes) {
+      const details = parseJobDetails(await run('scontrol', ['--details', 'show', 'job', selector]), job, nodes)
+      return details ?? parseSqueueJson(await run('squeue', ['--json']), job, nodes)
+    },
+    async jobStates() {
+      return parseJobStates(await run('squeue', ['--all', '--states=all', '--noheader', '--array', '--format=%A %T']))
+    },
+    async comment(job, text) {
+      await run('scontrol', ['update', `JobId=${job}`, `AdminComment=${oneLine(text)}`])
+    },
+    async requeue(job) {
+      await run('scontrol', ['requeue', String(job)])
+    },
+    async drain(node, reason) {
+      await run('scontrol', ['update', `NodeName=${node}`, 'State=DRAIN', `Reason=vmrm: ${oneLine(reason)}`])
+    },
+    async resumeOwnDrain(node) {
+      const text = await run('sinfo', ['--noheader', '--nodes', node, '--format=%E|%T'])
+      if (!/^vmrm: .*\|drain/m.test(text)) return 'not-ours'
+      await run('scontrol', ['update', `NodeName=${node}`, 'State=RESUME'])
+      return 'resumed'
+    },
+  }
+}
+
+function oneLine(text: string): string {
+  return text
+    .replace(/\p{Cc}+/gu, ' ')
+    .trim()
+    .slice(0, maxCommentLength)
+}

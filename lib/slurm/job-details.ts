@@ -1,0 +1,82 @@
+// What Slurm says of a job's allocation. Pure parsers of the output of scontrol and squeue.
+// Job names and the like are users' text and may hold lines that look like Slurm's own; see parseJobDetails().
+import { VmrmError } from '../errors/vmrm-error.ts'
+import type { NodeAllocation } from '../job/sizing.ts'
+import { parseCpuList } from './cpu-list.ts'
+import { expandHostlist } from './hostlist.ts'
+
+export interface AllocationOnNode extends NodeAllocation {
+  /** Slurm's abstract CPU numbers; empty where Slurm did not tell. */
+  readonly cpuIds: readonly number[]
+}
+
+/**
+ * The allocation on each of `nodes` from `scontrol --details show job`, or undefined if the text is ambiguous.
+ * Slurm's own lines are always there, so a line that a user smuggled in makes a second one for some node: every node
+ * must appear exactly once, and no other node at all.
+ */
+export function parseJobDetails(
+  text: string,
+  job: number,
+  nodes: readonly string[],
+): readonly AllocationOnNode[] | undefined {
+  const blocks = text.split(/^(?=JobId=\d+ )/m).filter((block) => block.startsWith(`JobId=${job} `))
+  const found = new Map<string, AllocationOnNode>()
+  for (const match of blocks.join('\n').matchAll(/(?:^|\s)Nodes=(\S+) CPU_IDs=(\S+) Mem=(\d+) GRES=/g)) {
+    const [, hosts, cpuText, memoryText] = match
+    if (hosts === undefined || cpuText === undefined) return undefined
+    for (const node of expandHostlist(hosts)) {
+      if (found.has(node)) return undefined
+      const cpuIds = parseCpuList(cpuText)
+      found.set(node, { node, cpus: cpuIds.length, cpuIds, memoryMib: Number(memoryText) })
+    }
+  }
+  const all = nodes.map((node) => found.get(node))
+  return all.every((entry) => entry !== undefined) && found.size === nodes.length ? all : undefined
+}
+
+interface SqueueJson {
+  jobs?: {
+    job_id?: number
+    job_resources?: { nodes?: string; allocated_nodes?: Record<string, { cpus?: number; memory?: number }> }
+  }[]
+}
+
+/**
+ * The same from `squeue --json`, which cannot be confused but lists every job of the cluster (22.05 has no filter),
+ * so it is asked only when the short way is ambiguous. CPU numbers are not told, so such a job is not pinned.
+ */
+export function parseSqueueJson(text: string, job: number, nodes: readonly string[]): readonly AllocationOnNode[] {
+  const jobs = (JSON.parse(text) as SqueueJson).jobs ?? []
+  const resources = jobs.find((entry) => entry.job_id === job)?.job_resources
+  const names = resources?.nodes === undefined ? [] : expandHostlist(resources.nodes)
+  const perNode = Object.values(resources?.allocated_nodes ?? {})
+  return nodes.map((node) => {
+    const entry = perNode[names.indexOf(node)]
+    if (entry?.cpus === undefined)
+      throw new VmrmError('command-failed', `squeue does not tell job ${job}'s CPUs on node ${node}`)
+    return { node, cpus: entry.cpus, cpuIds: [], memoryMib: entry.memory ?? 0 }
+  })
+}
+
+export type JobState = 'pending' | 'active' | 'completing' | 'ended'
+
+/** Jobs and their states from `squeue --all --states=all --noheader --format='%A %T'`; no user's text is in it. */
+export function parseJobStates(text: string): ReadonlyMap<number, JobState> {
+  const states = new Map<number, JobState>()
+  for (const line of text.split('\n')) {
+    const match = /^(\d+) ([A-Z_]+)$/.exec(line.trim())
+    if (match?.[2] === undefined) continue
+    states.set(Number(match[1]), stateOf(match[2]))
+  }
+  return states
+}
+
+function stateOf(name: string): JobState {
+  if (['RUNNING', 'CONFIGURING', 'SUSPENDED', 'STOPPED', 'SIGNALING', 'STAGE_OUT', 'RESIZING'].includes(name))
+    return 'active'
+  if (name === 'COMPLETING') return 'completing'
+  if (['PENDING', 'REQUEUED', 'REQUEUE_HOLD', 'REQUEUE_FED', 'SPECIAL_EXIT', 'RESV_DEL_HOLD'].includes(name))
+    return 'pending'
+  return 'ended'
+}

@@ -85,6 +85,33 @@ export const catalogue = {
   'not-permitted': { family: 'user', meaning: 'The caller may not do that.', hint: '' },
   'config-invalid': { family: 'config', meaning: 'A configuration or catalogue file is wrong.', hint: '' },
   'message-invalid': { family: 'peer', meaning: 'A message does not follow the protocol.', hint: '' },
+  'munge-unreachable': {
+    family: 'node',
+    meaning: 'The munged of this host does not answer.',
+    hint: 'Start munged on this host; Slurm needs it too.',
+  },
+  'munge-failed': { family: 'node', meaning: 'munged could not do what it was asked to.', hint: '' },
+  'munge-credential-invalid': {
+    family: 'peer',
+    meaning: 'A MUNGE credential is damaged or was made with another key.',
+    hint: 'Check that all hosts have the same /etc/munge/munge.key.',
+  },
+  'munge-expired': {
+    family: 'peer',
+    meaning: 'A MUNGE credential is older than its time to live.',
+    hint: 'Check that the clocks of the hosts agree.',
+  },
+  'munge-rewound': {
+    family: 'peer',
+    meaning: 'A MUNGE credential was made in the future.',
+    hint: 'Check that the clocks of the hosts agree.',
+  },
+  'munge-replayed': { family: 'peer', meaning: 'A MUNGE credential was presented for a second time.', hint: '' },
+  'munge-not-authorised': {
+    family: 'peer',
+    meaning: 'A MUNGE credential is meant for another user or group.',
+    hint: 'Check that the same SlurmUser is configured on all hosts.',
+  },
   'command-failed': { family: 'node', meaning: 'A command that vmrm ran ended with an error.', hint: '' },
 } as const satisfies Record<string, CatalogueEntry>
 

@@ -1,0 +1,43 @@
+// The tables of the ledger and how they are opened. The ledger is SQLite on the controller's local disk.
+import { chmodSync } from 'node:fs'
+import { DatabaseSync } from 'node:sqlite'
+
+const schema = `
+  CREATE TABLE IF NOT EXISTS runs (
+    job INTEGER NOT NULL, restart INTEGER NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '', code TEXT NOT NULL DEFAULT '',
+    uid INTEGER NOT NULL, gid INTEGER NOT NULL, user TEXT NOT NULL, account TEXT NOT NULL, image TEXT NOT NULL, script TEXT NOT NULL,
+    plan TEXT, deadline_ms INTEGER NOT NULL, began_ms INTEGER NOT NULL, ended_ms INTEGER,
+    PRIMARY KEY (job, restart)) STRICT;
+  CREATE INDEX IF NOT EXISTS runs_by_state ON runs (state);
+  CREATE TABLE IF NOT EXISTS shares (
+    job INTEGER NOT NULL, restart INTEGER NOT NULL, node TEXT NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '',
+    peak_memory_bytes INTEGER, cpu_time_ns INTEGER,
+    PRIMARY KEY (job, restart, node)) STRICT;
+  CREATE TABLE IF NOT EXISTS leases (
+    pool TEXT NOT NULL, number INTEGER NOT NULL, job INTEGER NOT NULL, restart INTEGER NOT NULL,
+    PRIMARY KEY (pool, number)) STRICT;
+  CREATE INDEX IF NOT EXISTS leases_by_run ON leases (job, restart);
+  CREATE TABLE IF NOT EXISTS nodes (node TEXT PRIMARY KEY, address TEXT NOT NULL, seen_ms INTEGER NOT NULL) STRICT;
+`
+
+/** Opens the ledger, making it if there is none; a commit is on disk when it returns. Only its owner may read it. */
+export function openLedgerDatabase(path: string): DatabaseSync {
+  const database = new DatabaseSync(path)
+  if (path !== ':memory:') chmodSync(path, 0o600)
+  database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000;')
+  database.exec(schema)
+  return database
+}
+
+/** Runs `work` in one transaction: all of it is in the ledger afterwards, or none. */
+export function inTransaction<T>(database: DatabaseSync, work: () => T): T {
+  database.exec('BEGIN IMMEDIATE')
+  try {
+    const result = work()
+    database.exec('COMMIT')
+    return result
+  } catch (error) {
+    database.exec('ROLLBACK')
+    throw error
+  }
+}

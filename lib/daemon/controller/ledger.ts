@@ -1,0 +1,200 @@
+// The controller's ledger: which runs there are, what was decided of them, and what is leased to them.
+// Decisions are on disk when a method returns; the ledger never talks to a node or to Slurm.
+import type { DatabaseSync } from 'node:sqlite'
+import { type RunPlan, runPlanSchema } from '../../job/plan.ts'
+import type { Run } from '../../job/run.ts'
+import { createLeases, type Leases } from './leases.ts'
+import { inTransaction, openLedgerDatabase } from './ledger-schema.ts'
+
+/** `preparing` until the verdict; `ending` until every node has confirmed that nothing is left. */
+export type RunState = 'preparing' | 'committed' | 'aborted' | 'lost' | 'ending' | 'ended'
+export type ShareState = 'planned' | 'prepared' | 'failed' | 'ended'
+
+export interface RunRecord extends Run {
+  readonly state: RunState
+  readonly reason: string
+  readonly code: string
+  readonly uid: number
+  readonly gid: number
+  readonly user: string
+  readonly account: string
+  readonly image: string
+  readonly script: 'guest' | 'host'
+  readonly plan: RunPlan | undefined
+  readonly deadlineMs: number
+  readonly beganMs: number
+  readonly endedMs: number | undefined
+}
+
+export interface ShareRecord {
+  readonly node: string
+  readonly state: ShareState
+  readonly reason: string
+  readonly peakMemoryBytes: number | undefined
+  readonly cpuTimeNs: number | undefined
+}
+
+export type NewRun = Omit<RunRecord, 'state' | 'reason' | 'code' | 'plan' | 'endedMs'>
+
+export interface Ledger {
+  /** Adds a run in state `preparing` with nothing leased. */
+  add(run: NewRun): void
+  /** Makes the plan and its leases durable together; `plan` is called with the leases inside the transaction. */
+  setPlan(run: Run, plan: (leases: Leases) => RunPlan): RunPlan
+  find(run: Run): RunRecord | undefined
+  /** Runs in these states, oldest first. */
+  inState(...states: RunState[]): readonly RunRecord[]
+  recent(limit: number): readonly RunRecord[]
+  ofJob(job: number): readonly RunRecord[]
+  /** Moves a run from one of `from` to `to`; false if it was in another state, and then nothing changed. */
+  move(run: Run, from: readonly RunState[], to: RunState, cause?: { code: string; reason: string }): boolean
+  shares(run: Run): readonly ShareRecord[]
+  setShare(run: Run, node: string, share: Partial<ShareRecord> & { state: ShareState }): void
+  /** Ends a run: its leases are free again. */
+  finish(run: Run, atMs: number): void
+  forgetEndedBefore(ms: number): void
+  rememberNode(node: string, address: string, atMs: number): void
+  nodeAddress(node: string): string | undefined
+  leaseCount(): number
+  close(): void
+}
+
+export function openLedger(path: string): Ledger {
+  const database = openLedgerDatabase(path)
+  const leases = createLeases(database)
+  return { ...runMethods(database, leases), ...shareMethods(database), ...nodeMethods(database, leases) }
+}
+
+function runMethods(database: DatabaseSync, leases: Leases) {
+  const insert = database.prepare(
+    `INSERT INTO runs (job, restart, state, uid, gid, user, account, image, script, deadline_ms, began_ms)
+     VALUES (?, ?, 'preparing', ?, ?, ?, ?, ?, ?, ?, ?)`,
+  )
+  const setPlan = database.prepare('UPDATE runs SET plan = ? WHERE job = ? AND restart = ?')
+  const insertShare = database.prepare(
+    "INSERT OR REPLACE INTO shares (job, restart, node, state) VALUES (?, ?, ?, 'planned')",
+  )
+  const find = database.prepare('SELECT * FROM runs WHERE job = ? AND restart = ?')
+  const ofJob = database.prepare('SELECT * FROM runs WHERE job = ? ORDER BY restart')
+  const recent = database.prepare('SELECT * FROM runs ORDER BY began_ms DESC, job DESC LIMIT ?')
+  const inState = database.prepare(
+    'SELECT * FROM runs WHERE state IN (SELECT value FROM json_each(?)) ORDER BY began_ms',
+  )
+  const move = database.prepare(
+    `UPDATE runs SET state = ?, code = CASE WHEN ? = '' THEN code ELSE ? END, reason = CASE WHEN ? = '' THEN reason ELSE ? END
+     WHERE job = ? AND restart = ? AND state IN (SELECT value FROM json_each(?))`,
+  )
+  const finish = database.prepare("UPDATE runs SET state = 'ended', ended_ms = ? WHERE job = ? AND restart = ?")
+  const forgetShares = database.prepare(
+    "DELETE FROM shares WHERE (job, restart) IN (SELECT job, restart FROM runs WHERE state = 'ended' AND ended_ms < ?)",
+  )
+  const forgetRuns = database.prepare("DELETE FROM runs WHERE state = 'ended' AND ended_ms < ?")
+  return {
+    add(run: NewRun) {
+      const { job, restart, uid, gid, user, account, image, script, deadlineMs, beganMs } = run
+      insert.run(job, restart, uid, gid, user, account, image, script, deadlineMs, beganMs)
+    },
+    setPlan(run: Run, make: (leases: Leases) => RunPlan): RunPlan {
+      try {
+        return inTransaction(database, () => {
+          const plan = make(leases)
+          setPlan.run(JSON.stringify(plan), run.job, run.restart)
+          for (const { node } of plan.nodes) insertShare.run(run.job, run.restart, node)
+          return plan
+        })
+      } catch (error) {
+        leases.reload()
+        throw error
+      }
+    },
+    find: (run: Run) => toRun(find.get(run.job, run.restart)),
+    inState: (...states: RunState[]) => toRuns(inState.all(JSON.stringify(states))),
+    recent: (limit: number) => toRuns(recent.all(limit)),
+    ofJob: (job: number) => toRuns(ofJob.all(job)),
+    move(run: Run, from: readonly RunState[], to: RunState, cause = { code: '', reason: '' }): boolean {
+      const { code, reason } = cause
+      return move.run(to, code, code, reason, reason, run.job, run.restart, JSON.stringify(from)).changes === 1
+    },
+    finish(run: Run, atMs: number) {
+      inTransaction(database, () => {
+        leases.release(run)
+        finish.run(atMs, run.job, run.restart)
+      })
+    },
+    forgetEndedBefore(ms: number) {
+      inTransaction(database, () => {
+        forgetShares.run(ms)
+        forgetRuns.run(ms)
+      })
+    },
+  }
+}
+
+function shareMethods(database: DatabaseSync) {
+  const select = database.prepare('SELECT * FROM shares WHERE job = ? AND restart = ? ORDER BY node')
+  const update = database.prepare(
+    `UPDATE shares SET state = ?, reason = coalesce(?, reason), peak_memory_bytes = coalesce(?, peak_memory_bytes),
+       cpu_time_ns = coalesce(?, cpu_time_ns) WHERE job = ? AND restart = ? AND node = ?`,
+  )
+  return {
+    shares: (run: Run): readonly ShareRecord[] =>
+      select.all(run.job, run.restart).map((row) => ({
+        node: String(row.node),
+        state: row.state as ShareState,
+        reason: String(row.reason),
+        peakMemoryBytes: optionalNumber(row.peak_memory_bytes),
+        cpuTimeNs: optionalNumber(row.cpu_time_ns),
+      })),
+    setShare(run: Run, node: string, share: Partial<ShareRecord> & { state: ShareState }) {
+      const { state, reason = null, peakMemoryBytes = null, cpuTimeNs = null } = share
+      update.run(state, reason, peakMemoryBytes, cpuTimeNs, run.job, run.restart, node)
+    },
+  }
+}
+
+function nodeMethods(database: DatabaseSync, leases: Leases) {
+  const remember = database.prepare('INSERT OR REPLACE INTO nodes (node, address, seen_ms) VALUES (?, ?, ?)')
+  const address = database.prepare('SELECT address FROM nodes WHERE node = ?')
+  return {
+    rememberNode(node: string, at: string, atMs: number) {
+      remember.run(node, at, atMs)
+    },
+    nodeAddress(node: string): string | undefined {
+      const row = address.get(node)
+      return row === undefined ? undefined : String(row.address)
+    },
+    leaseCount: () => leases.count(),
+    close: () => database.close(),
+  }
+}
+
+type Row = Record<string, unknown>
+
+function toRuns(rows: readonly Row[]): readonly RunRecord[] {
+  return rows.map(toRun).filter((run) => run !== undefined)
+}
+
+function toRun(row: Row | undefined): RunRecord | undefined {
+  if (row === undefined) return undefined
+  return {
+    job: Number(row.job),
+    restart: Number(row.restart),
+    state: row.state as RunState,
+    reason: String(row.reason),
+    code: String(row.code),
+    uid: Number(row.uid),
+    gid: Number(row.gid),
+    user: String(row.user),
+    account: String(row.account),
+    image: String(row.image),
+    script: row.script === 'host' ? 'host' : 'guest',
+    plan: row.plan === null ? undefined : runPlanSchema.parse(JSON.parse(String(row.plan))),
+    deadlineMs: Number(row.deadline_ms),
+    beganMs: Number(row.began_ms),
+    endedMs: optionalNumber(row.ended_ms),
+  }
+}
+
+function optionalNumber(value: unknown): number | undefined {
+  return value === null || value === undefined ? undefined : Number(value)
+}

@@ -1,0 +1,107 @@
+// From a job to the plan of its VMs: checks the request again (the environment is hostile), asks Slurm for the allocation
+// once, sizes the VMs, and takes leases. Nothing is changed but the ledger, inside the transaction that stores the plan.
+import type { DaemonConfig } from '../../config/daemon-schema.ts'
+import type { Image } from '../../config/image-schema.ts'
+import { chooseImage } from '../../image/access.ts'
+import type { PlannedNode, RunPlan } from '../../job/plan.ts'
+import type { Run } from '../../job/run.ts'
+import { type NodeAllocation, sizeVms, type VmSize } from '../../job/sizing.ts'
+import { addressPool, hostnameRange, macOf } from '../../network/address.ts'
+import type { SlurmCommands } from '../../slurm/commands.ts'
+import type { VmRequest } from '../../slurm/hook-environment.ts'
+import { expandHostlist } from '../../slurm/hostlist.ts'
+import type { Leases } from './leases.ts'
+
+export interface BeginRequest extends Run {
+  readonly uid: number
+  readonly gid: number
+  readonly user: string
+  readonly account: string
+  readonly nodes: string
+  readonly selector: string
+  readonly request: VmRequest
+}
+
+export interface Planner {
+  /** Everything that can fail before leases are taken; the result takes them. Throws coded errors whose sentence the user reads. */
+  plan(request: BeginRequest): Promise<(leases: Leases) => RunPlan>
+}
+
+export function createPlanner(options: {
+  config: DaemonConfig
+  slurm: SlurmCommands
+  catalogue: () => Promise<ReadonlyMap<string, Image>>
+  groupsOf: (user: string) => Promise<readonly string[]>
+  underlayOf: (node: string) => Promise<string>
+}): Planner {
+  const { config, slurm } = options
+  return {
+    async plan(request) {
+      const { user, account } = request
+      const [catalogue, groups] = await Promise.all([options.catalogue(), options.groupsOf(user)])
+      const image = chooseImage(catalogue, request.request, { user, groups, account })
+      const names = expandHostlist(request.nodes)
+      const allocations = await slurm.allocation(request.job, request.selector, names)
+      const underlays = await Promise.all(names.map(options.underlayOf))
+      const nodes = allocations.map((allocation, at) => ({
+        node: allocation.node,
+        underlay: underlays[at] ?? '',
+        cpuIds: [...allocation.cpuIds],
+        ...sizesOf(allocation, image, request.request.perNode, config.hypervisor.overheadMib),
+      }))
+      return (leases) => lease({ leases, run: request, image, nodes, config })
+    },
+  }
+}
+
+interface SizedNode extends Omit<PlannedNode, 'vms'> {
+  readonly sizes: readonly VmSize[]
+}
+
+function sizesOf(allocation: NodeAllocation, image: Image, perNode: number, overheadMib: number) {
+  const sizes = sizeVms({ allocation, perNode, overheadMib, limits: image.limits, image: image.name })
+  const needed = sizes.reduce((sum, size) => sum + size.memoryMib + overheadMib, 0)
+  return { sizes, memoryMib: allocation.memoryMib === 0 ? needed : allocation.memoryMib }
+}
+
+function lease(options: {
+  leases: Leases
+  run: Run
+  image: Image
+  nodes: readonly SizedNode[]
+  config: DaemonConfig
+}): RunPlan {
+  const { leases, run, image, nodes, config } = options
+  const count = nodes.reduce((sum, node) => sum + node.sizes.length, 0)
+  const hostnames = hostnameRange(image.hostnames.range)
+  const addresses = addressPool(image.network)
+  const { firstVni, vniCount, macPrefix } = config.network
+  const take = (name: string, size: number, title: string, wanted: number) =>
+    leases.take({ name, size, title: `image ${image.name}: ${title}` }, wanted, run)
+
+  const [vni = 0] = take('vni', vniCount, 'network numbers (VNI)', 1)
+  const names = take(`hostname ${image.hostnames.range}`, hostnames.size, `hostnames ${image.hostnames.range}`, count)
+  const numbers = take(`address ${addresses.title}`, addresses.size, `addresses ${addresses.title}`, count)
+  const macs = take('mac', 0x100_0000, 'MAC addresses', count)
+  let index = 0
+  return {
+    image: image.name,
+    revision: image.revision,
+    vni: firstVni + vni,
+    prefixLength: addresses.prefixLength,
+    gateway: addresses.gateway ?? '',
+    nodes: nodes.map(({ sizes, ...node }) => ({
+      ...node,
+      vms: sizes.map((size) => {
+        const at = index++
+        return {
+          index: at,
+          hostname: hostnames.at(names[at] ?? 0),
+          mac: macOf(macPrefix, macs[at] ?? 0),
+          address: addresses.at(numbers[at] ?? 0),
+          ...size,
+        }
+      }),
+    })),
+  }
+}

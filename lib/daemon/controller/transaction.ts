@@ -1,0 +1,192 @@
+// A run's transaction on the controller: begin, shares, reports, verdict, end. It owns the order of things: a decision is
+// in the ledger before anyone is told. It never waits for one node while it holds back another.
+import { catalogue, type ErrorCode, type ErrorFamily } from '../../errors/catalogue.ts'
+import { toVmrmError, VmrmError } from '../../errors/vmrm-error.ts'
+import { type Run, runId } from '../../job/run.ts'
+import type { Log } from '../../log.ts'
+import type { Ledger, RunRecord, RunState } from './ledger.ts'
+import type { BeginRequest, Planner } from './planner.ts'
+
+export type Verdict = 'pending' | 'commit' | 'abort' | 'lost' | 'ended'
+
+/** What the transaction tells others. Every method may fail or be lost: nodes ask again and the reconciler repeats it. */
+export interface Messenger {
+  /** Tells the run's nodes the verdict; returns at once. */
+  pushVerdict(run: RunRecord): void
+  /** Sets the job's AdminComment; returns at once. */
+  comment(run: Run, text: string): void
+  /** Drains a node that cannot start VMs and sends the job back to the queue; returns at once. */
+  handleNodeFault(run: Run, node: string, reason: string): void
+}
+
+export interface Transactions {
+  /** PrologSlurmctld: plans and leases. Never throws for a user's mistake: that becomes an `abort` verdict. Safe to repeat. */
+  begin(request: BeginRequest): Promise<void>
+  verdict(run: Run): { verdict: Verdict; reason: string }
+  prepared(run: Run, node: string): void
+  failed(run: Run, node: string, cause: { code: string; reason: string }): void
+  lost(run: Run, cause: { node: string; vm: string; reason: string }): void
+  /** A node has confirmed that nothing of the run is left on it. */
+  nodeEnded(run: Run, node: string, usage?: { peakMemoryBytes: number; cpuTimeNs: number }): void
+  /** The job, up to this restart count, is over (EpilogSlurmctld or the reconciler). Safe to repeat. */
+  end(run: Run): void
+  /** Aborts what is past its deadline. */
+  expire(): void
+  /** After a start of the daemon: what was undecided is aborted, for no decision is on disk. */
+  recover(): void
+}
+
+export function createTransactions(options: {
+  ledger: Ledger
+  planner: Planner
+  messenger: Messenger
+  log: Log
+  prepareMs: number
+  now: () => number
+}): Transactions {
+  const { ledger, planner, messenger, log, prepareMs, now } = options
+
+  const decide = (run: Run, from: readonly RunState[], to: RunState, cause?: { code: string; reason: string }) => {
+    if (!ledger.move(run, from, to, cause)) return
+    log.info('run.decided', { run: runId(run), state: to, code: cause?.code, reason: cause?.reason })
+    const record = ledger.find(run)
+    if (record === undefined) return
+    messenger.pushVerdict(record)
+    if (cause !== undefined) messenger.comment(run, `vmrm: ${cause.reason}`)
+  }
+
+  const begin = async (request: BeginRequest) => {
+    if (ledger.find(request) !== undefined) return
+    for (const older of ledger.ofJob(request.job)) if (older.restart < request.restart) end(older)
+    const { job, restart, uid, gid, user, account } = request
+    const beganMs = now()
+    const requested = { image: request.request.image, script: request.request.script }
+    ledger.add({ job, restart, uid, gid, user, account, ...requested, beganMs, deadlineMs: beganMs + prepareMs })
+    try {
+      const plan = await planner.plan(request)
+      const leased = ledger.setPlan(request, (leases) => {
+        // The job may have been cancelled while Slurm was asked; its run must not lease anything then.
+        if (ledger.find(request)?.state !== 'preparing')
+          throw new VmrmError('run-ended', 'the job ended while its VMs were planned')
+        return plan(leases)
+      })
+      log.info('run.planned', {
+        run: runId(request),
+        user,
+        image: leased.image,
+        nodes: leased.nodes.length,
+        ms: now() - beganMs,
+      })
+    } catch (thrown) {
+      const error = toVmrmError(thrown)
+      log.warn('run.refused', { run: runId(request), user, code: error.code, reason: error.message })
+      decide(request, ['preparing'], 'aborted', { code: error.code, reason: reasonOf(error) })
+    }
+  }
+
+  const prepared = (run: Run, node: string) => {
+    if (ledger.find(run)?.state !== 'preparing') return
+    ledger.setShare(run, node, { state: 'prepared' })
+    const shares = ledger.shares(run)
+    if (shares.length > 0 && shares.every((share) => share.state === 'prepared'))
+      decide(run, ['preparing'], 'committed')
+  }
+
+  const failed = (run: Run, node: string, cause: { code: string; reason: string }) => {
+    ledger.setShare(run, node, { state: 'failed', reason: cause.reason })
+    if (ledger.find(run)?.state !== 'preparing') return
+    decide(run, ['preparing'], 'aborted', cause)
+    if (familyOf(cause.code) === 'node') messenger.handleNodeFault(run, node, cause.reason)
+  }
+
+  const nodeEnded = (run: Run, node: string, usage?: { peakMemoryBytes: number; cpuTimeNs: number }) => {
+    ledger.setShare(run, node, { state: 'ended', ...usage })
+    finishIfDone(run)
+  }
+
+  const finishIfDone = (run: Run) => {
+    const record = ledger.find(run)
+    if (record?.state !== 'ending') return
+    const shares = ledger.shares(run)
+    if (!shares.every((share) => share.state === 'ended')) return
+    ledger.finish(run, now())
+    log.info('run.ended', { run: runId(run), user: record.user, ms: now() - record.beganMs })
+    if (record.reason === '' && shares.length > 0) messenger.comment(run, usageComment(record, shares))
+  }
+
+  const end = (run: Run) => {
+    for (const record of ledger.ofJob(run.job)) {
+      if (record.restart > run.restart) continue
+      if (ledger.move(record, ['preparing', 'committed', 'aborted', 'lost'], 'ending'))
+        log.info('run.ending', { run: runId(record) })
+      finishIfDone(record)
+    }
+  }
+
+  return {
+    begin,
+    prepared,
+    failed,
+    nodeEnded,
+    end,
+    verdict: (run) => verdictOf(ledger.find(run)),
+    lost(run, cause) {
+      const reason = `VM ${cause.vm} on node ${cause.node} is gone: ${cause.reason}`
+      decide(run, ['preparing'], 'aborted', { code: 'vm-lost', reason })
+      decide(run, ['committed'], 'lost', { code: 'vm-lost', reason })
+    },
+    expire() {
+      for (const run of ledger.inState('preparing')) {
+        if (now() < run.deadlineMs) continue
+        const missing = ledger
+          .shares(run)
+          .filter((share) => share.state !== 'prepared')
+          .map((share) => share.node)
+        const seconds = Math.round((now() - run.beganMs) / 1000)
+        const reason = `after ${seconds} s the VMs of ${missing.length === 0 ? 'the run' : `node ${missing.join(', ')}`} were not ready`
+        decide(run, ['preparing'], 'aborted', { code: 'vm-boot-timeout', reason })
+      }
+    },
+    recover() {
+      const cause = { code: 'internal', reason: "the controller's vmrmd was restarted before the VMs were ready" }
+      for (const run of ledger.inState('preparing')) decide(run, ['preparing'], 'aborted', cause)
+    },
+  }
+}
+
+function reasonOf(error: VmrmError): string {
+  return error.hint === '' ? error.message : `${error.message}. ${error.hint}`
+}
+
+function familyOf(code: string): ErrorFamily | undefined {
+  return Object.hasOwn(catalogue, code) ? catalogue[code as ErrorCode].family : undefined
+}
+
+function usageComment(
+  record: RunRecord,
+  shares: readonly { peakMemoryBytes: number | undefined; cpuTimeNs: number | undefined }[],
+): string {
+  const vms = record.plan?.nodes.reduce((sum, node) => sum + node.vms.length, 0) ?? 0
+  const peakMib = Math.round(Math.max(0, ...shares.map((share) => share.peakMemoryBytes ?? 0)) / 1_048_576)
+  const cpuSeconds = shares.reduce((sum, share) => sum + (share.cpuTimeNs ?? 0), 0) / 1e9
+  return `vmrm: image ${record.image}, ${vms} VMs, peak memory of a node ${peakMib} MiB, CPU time ${cpuSeconds.toFixed(1)} s`
+}
+
+function verdictOf(record: RunRecord | undefined): { verdict: Verdict; reason: string } {
+  if (record === undefined) return { verdict: 'ended', reason: 'the controller does not know this run' }
+  switch (record.state) {
+    case 'preparing':
+      return { verdict: 'pending', reason: '' }
+    case 'committed':
+      return { verdict: 'commit', reason: '' }
+    case 'aborted':
+      return { verdict: 'abort', reason: record.reason }
+    case 'lost':
+      return { verdict: 'lost', reason: record.reason }
+    case 'ending':
+    case 'ended':
+      return { verdict: 'ended', reason: record.reason }
+    default:
+      return record.state satisfies never
+  }
+}

@@ -1,0 +1,44 @@
+// Who may use an image. Pure.
+import type { Image } from '../config/image-schema.ts'
+import { VmrmError } from '../errors/vmrm-error.ts'
+
+export interface Requester {
+  readonly user: string
+  readonly groups: readonly string[]
+  /** Slurm account of the job, empty where it is not known yet. */
+  readonly account: string
+}
+
+/** True if the entry's access list names the requester; root may use every image. */
+export function mayUse(image: Image, requester: Requester): boolean {
+  if (image.access.policy === 'all' || requester.user === 'root') return true
+  const names = (entries: readonly { name: string }[]) => entries.map((entry) => entry.name)
+  return (
+    names(image.access.users).includes(requester.user) ||
+    names(image.access.groups).some((group) => requester.groups.includes(group)) ||
+    (requester.account !== '' && names(image.access.accounts).includes(requester.account))
+  )
+}
+
+/**
+ * The image a request names, if this requester may use it.
+ * Throws `image-unknown` or `image-not-allowed`, naming the image and the user.
+ */
+export function chooseImage(
+  catalogue: ReadonlyMap<string, Image>,
+  request: { image: string; revision?: string | undefined },
+  requester: Requester,
+): Image {
+  const image = catalogue.get(request.image)
+  if (image === undefined) throw new VmrmError('image-unknown', `there is no image ${request.image} on this cluster`)
+  if (request.revision !== undefined && request.revision !== image.revision) {
+    throw new VmrmError(
+      'image-unknown',
+      `image ${request.image} has revision ${image.revision}, not ${request.revision}`,
+    )
+  }
+  if (!mayUse(image, requester)) {
+    throw new VmrmError('image-not-allowed', `user ${requester.user} may not use image ${request.image}`)
+  }
+  return image
+}

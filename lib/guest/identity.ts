@@ -1,0 +1,79 @@
+// What a VM is to become: the typed identity and its field list. It owns the form; the values are the lead's plan.
+import { encodeFields, joinTexts, u64Field } from './fields.ts'
+
+export interface GuestNic {
+  readonly mac: string
+  /** Address with prefix length: `10.1.2.3/24`. */
+  readonly address: string
+  readonly mtu: number
+}
+
+export interface GuestUser {
+  readonly name: string
+  /** Absent for a guest without numeric ids. */
+  readonly uid?: number
+  readonly gid?: number
+  readonly home: string
+  readonly shell: string
+  readonly gecos: string
+}
+
+export interface GuestMount {
+  readonly type: string
+  readonly source: string
+  readonly target: string
+  readonly options: string
+}
+
+export interface GuestIdentity {
+  readonly run: string
+  readonly hostname: string
+  /** Slurm's name of the node the VM is on. */
+  readonly node: string
+  readonly nics: readonly GuestNic[]
+  readonly gateway?: string
+  readonly hosts: readonly { readonly address: string; readonly names: readonly string[] }[]
+  readonly user: GuestUser
+  readonly groups: readonly { readonly name: string; readonly gid?: number }[]
+  readonly mounts: readonly GuestMount[]
+  /** Nanoseconds since 1970. */
+  readonly timeNs: bigint
+  /** 32 bytes or more, fresh for each VM. */
+  readonly entropy: Uint8Array
+}
+
+const tag = {
+  run: 1,
+  hostname: 2,
+  nic: 3,
+  gateway: 4,
+  host: 5,
+  user: 6,
+  group: 7,
+  mount: 8,
+  time: 9,
+  entropy: 10,
+  node: 11,
+} as const
+
+const number = (value: number | undefined): string => (value === undefined ? '' : String(value))
+
+/** The payload of IDENTITY. Throws RangeError for a value with a NUL in it and for too little entropy. */
+export function encodeIdentity(identity: GuestIdentity): Buffer {
+  if (identity.entropy.length < 32) throw new RangeError('an identity needs 32 bytes of entropy')
+  const { user } = identity
+  const account = [user.name, number(user.uid), number(user.gid), user.home, user.shell, user.gecos]
+  return encodeFields([
+    [tag.run, joinTexts([identity.run])],
+    [tag.hostname, joinTexts([identity.hostname])],
+    [tag.node, joinTexts([identity.node])],
+    ...identity.nics.map((nic) => [tag.nic, joinTexts([nic.mac, nic.address, String(nic.mtu)])] as const),
+    ...(identity.gateway === undefined ? [] : [[tag.gateway, joinTexts([identity.gateway])] as const]),
+    ...identity.hosts.map((host) => [tag.host, joinTexts([host.address, ...host.names])] as const),
+    [tag.user, joinTexts(account)],
+    ...identity.groups.map((group) => [tag.group, joinTexts([group.name, number(group.gid)])] as const),
+    ...identity.mounts.map((m) => [tag.mount, joinTexts([m.type, m.source, m.target, m.options])] as const),
+    [tag.time, u64Field(identity.timeNs)],
+    [tag.entropy, identity.entropy],
+  ])
+}

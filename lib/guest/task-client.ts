@@ -1,0 +1,229 @@
+// One vmrm-run connected to vmrmd: its ATTACH, its pace, and the frames of its one session. It decides nothing about jobs.
+import type { Socket } from 'node:net'
+import { decodeFields, encodeFields, type Field, textOf, u32Field, u32Of } from './fields.ts'
+import { encodeFrame, type Frame, frameType } from './frame.ts'
+import { FrameBudget } from './frame-budget.ts'
+import { FrameReader } from './frame-reader.ts'
+import { clientBreach } from './frame-rules.ts'
+
+export interface AttachFields {
+  readonly jobId: string
+  /** Which of the node's tasks this is, of how many; absent where `vm` is given. */
+  readonly localId?: number
+  readonly localCount?: number
+  /** The VM's index on this node. */
+  readonly vm?: number
+  /** For people: `batch`, `0.3`. */
+  readonly step: string
+  readonly session: bigint
+  readonly resumed: 'new' | 'resumed'
+}
+
+export interface TaskClientEvents {
+  attach(client: TaskClient, fields: AttachFields): void
+  /** A frame of the client's own session that it may send. */
+  frame(client: TaskClient, frame: Frame): void
+  /** The connection ended, whoever ended it. Called once. */
+  gone(client: TaskClient, reason: string): void
+  /** True while frames to the guest must wait; the client is then queued by `wait`. */
+  isGuestFull(client: TaskClient): boolean
+  wait(client: TaskClient): void
+}
+
+// What an honest client that is stopped may have outstanding is far below this; above it, frames are dropped and asked for again.
+const maxUnsentBytes = 4 << 20
+const framesPerSecond = 100_000
+const attachWithinMs = 10_000
+
+export class TaskClient {
+  readonly uid: number
+  session = 0n
+  readonly #socket: Socket
+  readonly #events: TaskClientEvents
+  readonly #reader: FrameReader
+  readonly #budget: FrameBudget
+  readonly #holds = new Set<'budget' | 'guest'>()
+  readonly #attachTimer: NodeJS.Timeout
+  #state: 'attaching' | 'admitting' | 'attached' | 'over' = 'attaching'
+  #gone: 'no' | 'told' = 'no'
+  #pending: Buffer | undefined
+  #run: Buffer | undefined
+  #pace: 'fine' | 'overrun' = 'fine'
+
+  constructor(options: { socket: Socket; uid: number; events: TaskClientEvents }) {
+    this.uid = options.uid
+    this.#socket = options.socket
+    this.#events = options.events
+    this.#reader = new FrameReader({
+      frame: (frame) => this.#receive(frame),
+      fault: (fault) => this.drop(`a frame with a wrong ${fault}`),
+    })
+    this.#budget = new FrameBudget({ framesPerSecond, resume: () => this.#release('budget') })
+    this.#attachTimer = setTimeout(() => this.drop('no ATTACH came'), attachWithinMs)
+    this.#socket.on('data', (chunk: Buffer) => this.#read(chunk))
+    this.#socket.on('drain', () => this.#caughtUp())
+    this.#socket.on('error', () => {})
+    this.#socket.on('end', () => this.drop('it closed the connection'))
+    this.#socket.on('close', () => this.drop('the connection was closed'))
+  }
+
+  get isAttached(): boolean {
+    return this.#state === 'attached'
+  }
+
+  /** Says ATTACHED; from here on frames go both ways. */
+  attached(vm: string, hostname: string): void {
+    if (this.#state !== 'admitting') return
+    this.#state = 'attached'
+    const payload = encodeFields([
+      [1, vm],
+      [2, hostname],
+    ])
+    this.#socket.write(encodeFrame({ type: frameType.attached, session: this.session, payload }))
+  }
+
+  /** Says why not, and ends the connection. */
+  refuse(text: string, exitCode: number): void {
+    const payload = encodeFields([
+      [1, text],
+      [2, u32Field(exitCode)],
+    ])
+    this.#finish(encodeFrame({ type: frameType.refused, session: this.session, payload }))
+  }
+
+  /** Says that the VM is gone for good, and ends the connection. */
+  lost(text: string): void {
+    this.#finish(encodeFrame({ type: frameType.lost, session: this.session, payload: encodeFields([[1, text]]) }))
+  }
+
+  /** Says that frames may have been lost: the client answers with RESUME. */
+  reset(): void {
+    if (this.#state !== 'attached') return
+    this.flush()
+    this.#socket.write(encodeFrame({ type: frameType.reset, session: this.session }))
+  }
+
+  /** A frame from the guest. Neighbours in memory are joined and written by `flush`. */
+  deliver(raw: Buffer): void {
+    if (this.#state !== 'attached' || this.#pace === 'overrun') return
+    if (this.#socket.writableLength > maxUnsentBytes) {
+      this.#pace = 'overrun'
+      this.#run = undefined
+      return
+    }
+    const run = this.#run
+    if (run !== undefined && run.buffer === raw.buffer && run.byteOffset + run.length === raw.byteOffset) {
+      this.#run = Buffer.from(run.buffer, run.byteOffset, run.length + raw.length)
+      return
+    }
+    this.flush()
+    this.#run = raw
+  }
+
+  flush(): void {
+    const run = this.#run
+    this.#run = undefined
+    if (run !== undefined && this.#state === 'attached') this.#socket.write(run)
+  }
+
+  /** The guest takes frames again: handles what waited and goes on reading. */
+  proceed(): void {
+    const chunk = this.#pending
+    this.#pending = undefined
+    if (chunk !== undefined) this.#reader.push(chunk)
+    if (this.#state === 'attached' && this.#events.isGuestFull(this)) this.#events.wait(this)
+    else this.#release('guest')
+  }
+
+  /** Ends the connection at once. */
+  drop(reason: string): void {
+    this.#state = 'over'
+    this.#run = undefined
+    this.#reader.reset()
+    clearTimeout(this.#attachTimer)
+    this.#budget.stop()
+    this.#socket.destroy()
+    if (this.#gone === 'told') return
+    this.#gone = 'told'
+    this.#events.gone(this, reason)
+  }
+
+  #finish(last: Buffer): void {
+    if (this.#state === 'over') return
+    this.flush()
+    this.#state = 'over'
+    this.#socket.end(last)
+    // The client must read to the end to get these words, but not at its own leisure.
+    this.#socket.setTimeout(attachWithinMs, () => this.drop('it did not read the last frame'))
+    this.#socket.resume()
+  }
+
+  #read(chunk: Buffer): void {
+    if (this.#state === 'over') return
+    if (this.#state !== 'attached' || !this.#events.isGuestFull(this)) this.#reader.push(chunk)
+    else this.#pending = chunk
+    if (this.#state === 'attached' && this.#events.isGuestFull(this)) this.#holdForGuest()
+  }
+
+  #holdForGuest(): void {
+    if (this.#holds.has('guest')) return
+    this.#holds.add('guest')
+    this.#socket.pause()
+    this.#events.wait(this)
+  }
+
+  #release(hold: 'budget' | 'guest'): void {
+    this.#holds.delete(hold)
+    if (this.#holds.size === 0) this.#socket.resume()
+  }
+
+  #caughtUp(): void {
+    if (this.#pace !== 'overrun') return
+    this.#pace = 'fine'
+    this.reset()
+  }
+
+  #receive(frame: Frame): void {
+    if (this.#state === 'over') return
+    if (this.#budget.spend() === 'exhausted') {
+      this.#holds.add('budget')
+      this.#socket.pause()
+    }
+    if (this.#state === 'attaching') {
+      this.#receiveAttach(frame)
+      return
+    }
+    const fault = this.#state === 'admitting' ? 'a frame before ATTACHED' : clientBreach(frame)
+    if (fault !== undefined || frame.session !== this.session) {
+      this.drop(`it sent ${fault ?? 'a frame of another session'}`)
+      return
+    }
+    this.#events.frame(this, frame)
+  }
+
+  #receiveAttach(frame: Frame): void {
+    const fields = frame.type === frameType.attach ? decodeFields(frame.payload) : undefined
+    const attach = fields === undefined ? undefined : readAttach(frame.session, fields)
+    if (attach === undefined) {
+      this.drop('it sent no proper ATTACH')
+      return
+    }
+    clearTimeout(this.#attachTimer)
+    this.session = attach.session
+    this.#state = 'admitting'
+    this.#events.attach(this, attach)
+  }
+}
+
+function readAttach(session: bigint, fields: readonly Field[]): AttachFields | undefined {
+  const jobId = textOf(fields, 1) ?? ''
+  const step = textOf(fields, 5) ?? ''
+  if (session === 0n || !/^[1-9]\d{0,9}$/.test(jobId) || !/^[\w.+-]{0,64}$/.test(step)) return undefined
+  const localId = u32Of(fields, 2)
+  const localCount = u32Of(fields, 3)
+  const vm = u32Of(fields, 6)
+  const resumed = fields.some((field) => field.tag === 4) ? 'resumed' : 'new'
+  if (vm !== undefined) return { jobId, vm, step, session, resumed }
+  if (localId === undefined || localCount === undefined || localId >= localCount) return undefined
+  return { jobId, localId, localCount, step, session, resumed }
+}

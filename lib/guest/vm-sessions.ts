@@ -1,0 +1,163 @@
+// The sessions of one VM: which client has which, who waits for the guest, which sessions nobody claims. It knows no jobs and no users' rights.
+import type { Log } from '../log.ts'
+import type { GuestChannel } from './channel.ts'
+import { encodeFrame, type Frame, frameType } from './frame.ts'
+import type { TaskClient } from './task-client.ts'
+
+export interface VmSessionsOptions {
+  readonly channel: GuestChannel
+  readonly log: Log
+  /** How long a session without a client may live, in ms: vmrmd may just have been restarted. */
+  readonly orphanGraceMs: number
+  /** True while some client that is not attached yet asks for this session. */
+  readonly isClaimed: (session: bigint) => boolean
+}
+
+// How many numbers the guest made up are remembered, so that each gets one KILL and not one a frame.
+const maxStrangers = 256
+
+export class VmSessions {
+  readonly #channel: GuestChannel
+  readonly #options: VmSessionsOptions
+  readonly #clients = new Map<bigint, TaskClient>()
+  readonly #orphans = new Map<bigint, NodeJS.Timeout>()
+  readonly #strangers = new Set<bigint>()
+  readonly #pendingKills = new Set<bigint>()
+  #waiting: TaskClient[] = []
+  #current: TaskClient | undefined
+  #droppedFrames = 0
+  readonly #onReady = () => this.#renewed()
+  readonly #onDrain = () => this.#proceed()
+
+  constructor(options: VmSessionsOptions) {
+    this.#options = options
+    this.#channel = options.channel
+    this.#channel.onFrame = (frame) => this.#fromGuest(frame)
+    this.#channel.onBatchEnd = () => this.#flush()
+    this.#channel.on('ready', this.#onReady)
+    this.#channel.on('drain', this.#onDrain)
+    if (this.#channel.state === 'ready') this.#renewed()
+  }
+
+  get channel(): GuestChannel {
+    return this.#channel
+  }
+
+  /** Frames of sessions that do not exist. */
+  get droppedFrames(): number {
+    return this.#droppedFrames
+  }
+
+  get isFull(): boolean {
+    return this.#channel.isFull
+  }
+
+  clientOf(session: bigint): TaskClient | undefined {
+    return this.#clients.get(session)
+  }
+
+  /** Gives the session to this client; a client that had it before is dropped without a word to the guest. */
+  add(client: TaskClient): void {
+    const before = this.#clients.get(client.session)
+    this.#clients.set(client.session, client)
+    before?.drop('another connection has taken its session')
+    clearTimeout(this.#orphans.get(client.session))
+    this.#orphans.delete(client.session)
+    this.#strangers.delete(client.session)
+  }
+
+  fromClient(client: TaskClient, frame: Frame): void {
+    this.#channel.send(frame.raw)
+    if (frame.type === frameType.close) this.#clients.delete(client.session)
+  }
+
+  /** The client is gone without CLOSE: its task dies. */
+  remove(client: TaskClient): void {
+    this.#waiting = this.#waiting.filter((waiting) => waiting !== client)
+    if (this.#clients.get(client.session) !== client) return
+    this.#clients.delete(client.session)
+    this.#kill(client.session)
+  }
+
+  wait(client: TaskClient): void {
+    this.#waiting.push(client)
+  }
+
+  /** The VM is gone: every client is told. */
+  lost(text: string): void {
+    for (const client of this.detach()) client.lost(text)
+  }
+
+  /** Stops routing and says nothing to anyone, neither guest nor clients. The clients it had are the answer. */
+  detach(): TaskClient[] {
+    this.#channel.onFrame = () => {}
+    this.#channel.onBatchEnd = () => {}
+    this.#channel.off('ready', this.#onReady)
+    this.#channel.off('drain', this.#onDrain)
+    for (const timer of this.#orphans.values()) clearTimeout(timer)
+    this.#orphans.clear()
+    const clients = [...this.#clients.values()]
+    this.#clients.clear()
+    this.#waiting = []
+    return clients
+  }
+
+  #fromGuest(frame: Frame): void {
+    const client = this.#clients.get(frame.session)
+    if (client === undefined) {
+      this.#fromStranger(frame.session)
+      return
+    }
+    if (this.#current !== client) this.#flush()
+    this.#current = client
+    client.deliver(frame.raw)
+  }
+
+  #flush(): void {
+    this.#current?.flush()
+    this.#current = undefined
+  }
+
+  #fromStranger(session: bigint): void {
+    this.#droppedFrames += 1
+    if (this.#orphans.has(session) || this.#strangers.has(session)) return
+    if (this.#strangers.size >= maxStrangers) this.#strangers.clear()
+    this.#strangers.add(session)
+    this.#kill(session)
+  }
+
+  #kill(session: bigint): void {
+    if (this.#channel.state !== 'ready') this.#pendingKills.add(session)
+    else this.#channel.send(encodeFrame({ type: frameType.kill, session }))
+  }
+
+  #renewed(): void {
+    for (const session of this.#pendingKills) this.#kill(session)
+    this.#strangers.clear()
+    for (const session of this.#channel.info?.sessions ?? []) {
+      const isKnown = this.#clients.has(session) || this.#orphans.has(session) || this.#pendingKills.has(session)
+      if (!isKnown) this.#awaitClaim(session)
+    }
+    this.#pendingKills.clear()
+    for (const client of this.#clients.values()) client.reset()
+    this.#proceed()
+  }
+
+  #awaitClaim(session: bigint): void {
+    const timer = setTimeout(() => {
+      if (this.#options.isClaimed(session)) return this.#awaitClaim(session)
+      this.#orphans.delete(session)
+      this.#options.log.warn('session.orphaned', { vm: this.#channel.vm, session: session.toString(16) })
+      this.#kill(session)
+    }, this.#options.orphanGraceMs)
+    this.#orphans.set(session, timer)
+  }
+
+  /** Each client that waits has one turn before any has a second. */
+  #proceed(): void {
+    const turns = this.#waiting
+    this.#waiting = []
+    while (turns.length > 0 && !this.isFull) turns.shift()?.proceed()
+    this.#waiting = [...turns, ...this.#waiting]
+  }
+}

@@ -70,6 +70,16 @@ export const catalogue = {
     meaning: "The node's libvirtd does not answer.",
     hint: 'Start libvirtd on that node; vmrm resumes the node by itself.',
   },
+  'libvirt-error': {
+    family: 'peer',
+    meaning: 'libvirt refused or failed a call; its own words are in the message.',
+    hint: '',
+  },
+  'libvirt-timeout': {
+    family: 'peer',
+    meaning: 'libvirtd is connected, but did not answer a call in time; the call may still take effect.',
+    hint: '',
+  },
   'controller-unreachable': {
     family: 'peer',
     meaning: "The controller's vmrmd does not answer.",

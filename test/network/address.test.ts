@@ -1,0 +1,88 @@
+import t from 'tap'
+import {
+  addressAt,
+  addressCount,
+  formatIpv4,
+  gatewayMac,
+  hostsOfNetwork,
+  isStationMac,
+  macOfLease,
+  networkContains,
+  parseAddressRange,
+  parseIpv4,
+  parseIpv4Network,
+  parseMacPrefix,
+  rangesOverlap,
+} from '../../lib/network/address.ts'
+
+t.test('Addresses are read and written without loss', async (t) => {
+  for (const text of ['0.0.0.0', '10.76.0.1', '127.255.255.254', '255.255.255.255']) {
+    t.equal(formatIpv4(parseIpv4(text) ?? Number.NaN), text)
+  }
+})
+
+for (const text of [
+  '',
+  '1.2.3',
+  '1.2.3.4.5',
+  '256.1.1.1',
+  '01.2.3.4',
+  '1.2.3.4 ',
+  '1.2.3.-4',
+  '1.2.3.x',
+  '0x1.2.3.4',
+  '1.2.3.4\n',
+]) {
+  t.test(`${JSON.stringify(text)} is no address`, async (t) => t.equal(parseIpv4(text), undefined))
+}
+
+for (const [text, first, last, count] of [
+  ['10.76.0.0/16', '10.76.0.1', '10.76.255.254', 65534],
+  ['192.168.7.128/30', '192.168.7.129', '192.168.7.130', 2],
+  ['10.0.0.4/31', '10.0.0.4', '10.0.0.5', 2],
+  ['255.255.255.255/32', '255.255.255.255', '255.255.255.255', 1],
+  ['0.0.0.0/0', '0.0.0.1', '255.255.255.254', 2 ** 32 - 2],
+] as const) {
+  t.test(`The hosts of ${text} go from ${first} to ${last}`, async (t) => {
+    const network = parseIpv4Network(text)
+    if (network === undefined) return t.fail('not parsed')
+    const hosts = hostsOfNetwork(network)
+    t.same([formatIpv4(hosts.first), formatIpv4(hosts.last), addressCount(hosts)], [first, last, count])
+    t.equal(formatIpv4(addressAt(hosts, count - 1)), last)
+    t.throws(() => addressAt(hosts, count))
+    t.throws(() => addressAt(hosts, -1))
+    t.ok(networkContains(network, hosts.first) && networkContains(network, hosts.last))
+  })
+}
+
+for (const text of ['10.76.0.1/16', '10.76.0.0/33', '10.76.0.0', '10.76.0.0/', '10.76.0.0/016', 'x/8']) {
+  t.test(`${JSON.stringify(text)} is no network`, async (t) => t.equal(parseIpv4Network(text), undefined))
+}
+
+t.test('A range is two addresses in order, or one', async (t) => {
+  t.equal(addressCount(parseAddressRange('10.0.0.10-10.0.1.9') ?? { first: 0, last: 0 }), 256)
+  t.equal(addressCount(parseAddressRange('10.0.0.10') ?? { first: 0, last: 9 }), 1)
+  for (const text of ['10.0.0.2-10.0.0.1', '10.0.0.1-', '-10.0.0.1', '10.0.0.1-10.0.0.2-10.0.0.3', '']) {
+    t.equal(parseAddressRange(text), undefined, text)
+  }
+})
+
+t.test('Ranges overlap when they share an address', async (t) => {
+  const a = { first: 10, last: 20 }
+  t.equal(rangesOverlap(a, { first: 20, last: 30 }), true)
+  t.equal(rangesOverlap(a, { first: 0, last: 100 }), true)
+  t.equal(rangesOverlap(a, { first: 21, last: 30 }), false)
+  t.equal(rangesOverlap(a, { first: 0, last: 9 }), false)
+})
+
+t.test('A MAC address is made of the prefix of the cluster and the number of the lease', async (t) => {
+  t.equal(parseMacPrefix('02:A1:b2'), '02:a1:b2')
+  t.equal(macOfLease('02:a1:b2', 0), '02:a1:b2:00:00:00')
+  t.equal(macOfLease('02:a1:b2', 0xfedcba), '02:a1:b2:fe:dc:ba')
+  t.throws(() => macOfLease('02:a1:b2', 2 ** 24))
+  t.ok(isStationMac(gatewayMac) && !isStationMac('03:00:00:00:00:00') && !isStationMac('02:00:00:00:00'))
+})
+
+for (const text of ['00:a1:b2', '03:a1:b2', '01:00:5e', '02:76:6d', '02:a1', '02:a1:b2:c3', '02-a1-b2']) {
+  t.test(`${text} is refused as a MAC prefix`, async (t) => t.equal(parseMacPrefix(text), undefined))
+}

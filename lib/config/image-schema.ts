@@ -1,6 +1,7 @@
 // The catalogue entry of a master image (images.d/NAME.xml) as a zod schema. It owns the shape and the rules between
 // fields; it never looks at the files the entry names (lib/image does).
 import { z } from 'zod'
+import { list } from '../protocol/schema/fields.ts'
 
 const absolutePath = z.string().regex(/^\/[^\0\n]*$/, 'an absolute path')
 const mib = z.int().min(1).max(16_777_216)
@@ -90,9 +91,9 @@ export const imageSchema = z.strictObject({
   access: z.strictObject({
     /** `all`: every user of the cluster; `listed`: those below. */
     policy: z.enum(['all', 'listed']),
-    users: z.array(named).default([]),
-    groups: z.array(named).default([]),
-    accounts: z.array(named).default([]),
+    users: list('user', named).default([]),
+    groups: list('group', named).default([]),
+    accounts: list('account', named).default([]),
   }),
   limits: z.strictObject({
     minMemoryMib: mib.default(64),
@@ -100,7 +101,7 @@ export const imageSchema = z.strictObject({
     maxCpus: z.int().min(1).max(4096),
     maxPerNode: z.int().min(1).max(256).default(64),
   }),
-  mounts: z.array(mount).default([]),
+  mounts: z.strictObject({ entries: list('mount', mount).default([]) }).prefault({}),
   /** A fragment of libvirt's own domain XML, for what vmrm does not model. */
   domain: z.string().optional(),
 })

@@ -1,0 +1,19 @@
+// `cluster down`: ends every host and removes what the cluster made, but its logs. Works after any half-done `up`.
+import { rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { removeGroups } from './cgroups.ts'
+import type { Layout } from './layout.ts'
+import { hostsWithProcesses, killHost } from './namespaces.ts'
+
+export async function down(layout: Layout, say: (line: string) => void): Promise<void> {
+  const start = performance.now()
+  const names = hostsWithProcesses(layout)
+  const results = await Promise.allSettled(names.map((name) => killHost(layout, name)))
+  for (const result of results) if (result.status === 'rejected') throw result.reason
+  await removeGroups(layout)
+  for (const name of ['hosts', 'home', 'etc-slurm', 'images.d', 'usr-lib-vmrm', 'skeleton', 'munge.key', 'state.json']) {
+    rmSync(join(layout.folder, name), { recursive: true, force: true })
+  }
+  const took = `${Math.round(performance.now() - start)} ms`
+  say(names.length === 0 ? 'the cluster was down already' : `the cluster is down: ${names.join(' ')}, ${took}`)
+}

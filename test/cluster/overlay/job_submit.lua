@@ -1,0 +1,1 @@
+-- Test-only: a site's own script, which includes vmrm's as slurm-conf-snippets/job_submit says.

@@ -1,0 +1,72 @@
+// Slurm's configuration, put together from slurm-conf-snippets and the test-only overlay, and its two daemons.
+import { chownSync, copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { DaemonSpec, LiveHost } from './daemons.ts'
+import { attempt } from './exec.ts'
+import type { ClusterSettings, Host, Layout } from './layout.ts'
+import { enter } from './namespaces.ts'
+import { machineUid } from './users.ts'
+
+export const overlayFolder = join(import.meta.dirname, 'overlay')
+
+function nodeLines(layout: Layout, settings: ClusterSettings): string[] {
+  const shape = `CPUs=${settings.cpusPerNode} Sockets=1 CoresPerSocket=${settings.cpusPerNode} ThreadsPerCore=1`
+  const nodes = layout.hosts.filter((host) => host.role === 'node')
+  return nodes.map(
+    ({ name, address }) =>
+      `NodeName=${name} NodeAddr=${address} ${shape} RealMemory=${settings.memoryMibPerNode} State=UNKNOWN`,
+  )
+}
+
+/** The snippets as an administrator would place them; the overlay's own files beside them. */
+export function writeSlurmConfiguration(layout: Layout, settings: ClusterSettings): void {
+  const folder = join(layout.folder, 'etc-slurm')
+  mkdirSync(folder, { recursive: true })
+  const parts = [readFileSync(join(overlayFolder, 'slurm.conf'), 'utf8'), nodeLines(layout, settings).join('\n')]
+  copyFileSync(join(overlayFolder, 'cgroup.conf'), join(folder, 'cgroup.conf'))
+  if (settings.vmrm === 'with-vmrm') {
+    const snippets = join(layout.repository, 'slurm-conf-snippets')
+    cpSync(snippets, folder, { recursive: true })
+    copyFileSync(join(overlayFolder, 'job_submit.lua'), join(folder, 'job_submit.lua'))
+    parts.push('include /etc/slurm/slurm.conf.vmrm')
+    writeFileSync(join(folder, 'plugstack.conf'), 'include /etc/slurm/plugstack.conf.vmrm\n')
+  }
+  writeFileSync(join(folder, 'slurm.conf'), `${parts.join('\n')}\n`)
+}
+
+/** State folders of the controller belong to SlurmUser. A new cluster has neither old controller state nor old spools. */
+export function makeSlurmFolders(host: Host): void {
+  const uid = machineUid('slurm')
+  for (const folder of ['var/lib/slurm/slurmctld', 'var/spool/slurm/slurmd', 'run/slurm']) {
+    const path = join(host.folder, folder)
+    if (!existsSync(path)) mkdirSync(path, { recursive: true })
+    if (host.role === 'controller') chownSync(path, uid, uid)
+  }
+}
+
+export const slurmctldSpec: DaemonSpec = {
+  name: 'slurmctld',
+  argv: ['/usr/sbin/slurmctld', '-D'],
+  prepare: async ({ host }) => makeSlurmFolders(host),
+  isReady: async ({ running }) => (await attempt(enter(running, ['/usr/bin/scontrol', 'ping']))).exitCode === 0,
+  readyTimeoutMs: 15_000,
+}
+
+export function slurmdSpec(controller: LiveHost): DaemonSpec {
+  return {
+    name: 'slurmd',
+    argv: ['/usr/sbin/slurmd', '-D'],
+    prepare: async ({ host }) => makeSlurmFolders(host),
+    // Registered: the controller knows it and does not wait for it; drained nodes count as ready.
+    isReady: async ({ host }) => !/\*|UNKN|^DOWN/i.test(await nodeState(controller, host.name)),
+    readyTimeoutMs: 20_000,
+  }
+}
+
+/** For example `IDLE`, `MIXED`, `DOWN*`; `unknown*` where the controller does not answer. */
+export async function nodeState(controller: LiveHost, name: string): Promise<string> {
+  const argv = ['/usr/bin/sinfo', '--noheader', '--nodes', name, '--format', '%T', '--partition', 'main']
+  const result = await attempt(enter(controller.running, argv))
+  return result.exitCode === 0 ? result.stdout.trim() || 'unknown*' : 'unknown*'
+}
+

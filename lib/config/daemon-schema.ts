@@ -70,6 +70,11 @@ const network = z.strictObject({
     .string()
     .regex(/^[0-9a-f][26ae](:[0-9a-f]{2}){2}$/, 'a locally administered prefix such as 52:54:76')
     .default('52:54:76'),
+  /** Where the VXLAN of other nodes may come from. */
+  underlay: z
+    .string()
+    .regex(/^\d{1,3}(\.\d{1,3}){3}\/\d{1,2}$/, 'an IPv4 prefix')
+    .default('0.0.0.0/0'),
   servicesNamespace: z
     .string()
     .regex(/^[A-Za-z0-9_-]{1,64}$/)

@@ -5,8 +5,8 @@ import { join } from 'node:path'
 import { z } from 'zod'
 import { parseRunId, type Run, runId } from '../../job/run.ts'
 import type { Log } from '../../log.ts'
+import { share } from '../../protocol/messages/share.ts'
 import { makeFolderDurably, removeFolderDurably, writeDurably } from '../durable-file.ts'
-import { shareSchema } from './share.ts'
 
 const entrySchema = z.strictObject({
   version: z.literal(1),
@@ -26,7 +26,7 @@ const entrySchema = z.strictObject({
   /** Lines for the user: why the run was refused or lost. */
   reason: z.string(),
   beganMs: z.int(),
-  share: shareSchema.optional(),
+  share: share.optional(),
 })
 
 /** A run on this node, as it stands in its journal. */

@@ -1,0 +1,55 @@
+// Types that several messages share: runs, requests, names, addresses. Only what the protocol itself needs.
+import { z } from 'zod'
+
+const largestId = 0xffff_ffff
+
+export const jobId = z.int().min(1).max(largestId)
+/** Slurm's restart count of the job; 0 in its first run. */
+export const restartCount = z.int().min(0).max(largestId)
+/** uids and gids below the "nobody at all" value. */
+export const posixId = z
+  .int()
+  .min(0)
+  .max(largestId - 1)
+
+export const imageName = z.string().regex(/^[a-z0-9][a-z0-9._-]{0,62}$/)
+export const imageRevision = z.string().regex(/^[A-Za-z0-9._-]{1,63}$/)
+/** A host's or a node's name. */
+export const hostName = z.string().regex(/^[A-Za-z0-9]([A-Za-z0-9._-]{0,253}[A-Za-z0-9])?$/)
+export const vmName = z.string().regex(/^j[1-9][0-9]{0,9}r[0-9]{1,10}v[0-9]{1,6}$/)
+export const userName = z.string().min(1).max(256)
+/** A sentence, or the lines a user reads. */
+export const reason = z.string().max(16_384)
+export const ipAddress = z.string().regex(/^[0-9A-Fa-f.:]{2,45}$/)
+export const macAddress = z.string().regex(/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/)
+/** A time in UTC, such as 2026-01-31T12:00:00.000Z. */
+export const instant = z
+  .string()
+  .regex(/^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?Z$/)
+  .refine((value) => !Number.isNaN(Date.parse(value)), 'is no time')
+/** A list of CPUs as Linux writes it, such as 0,2-3. */
+export const cpuList = z
+  .string()
+  .max(16_384)
+  .regex(/^([0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*)?$/)
+/** An error code of the catalogue; the pattern only, since a peer may know more codes. */
+export const errorCode = z.string().regex(/^[a-z][a-z0-9-]{0,63}$/)
+
+/** What names a run: the fields of every message about one. */
+export const runFields = { job: jobId, restart: restartCount }
+/** A run on one node. */
+export const nodeRunFields = { ...runFields, node: hostName }
+/** Whose job it is. */
+export const ownerFields = { uid: posixId, gid: posixId, user: userName }
+
+export const requestSchema = z.strictObject({
+  image: imageName,
+  revision: imageRevision.optional(),
+  perNode: z.int().min(1).max(256),
+  script: z.enum(['guest', 'host']),
+})
+
+export const empty = z.strictObject({})
+
+export const verdict = z.enum(['pending', 'commit', 'abort', 'lost', 'ended'])
+export const runState = z.enum(['planned', 'preparing', 'prepared', 'committed', 'aborted', 'lost', 'ending', 'ended'])

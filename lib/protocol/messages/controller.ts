@@ -1,0 +1,37 @@
+// What the controller's daemon tells and asks the daemons of the nodes.
+import { z } from 'zod'
+import { defineCall } from '../define.ts'
+import { list } from '../schema/fields.ts'
+import { empty, hostName, reason, runFields, runState, verdict } from './common.ts'
+
+export const controllerMessages = {
+  verdict: defineCall({
+    summary: 'What was decided about a run; final, unless it is pending.',
+    from: ['controller'],
+    to: ['node'],
+    request: z.strictObject({ ...runFields, verdict, reason: reason.optional() }),
+    reply: empty,
+  }),
+  'destroy-run': defineCall({
+    summary: 'Remove everything of a run from this node; answered when nothing is left.',
+    from: ['controller'],
+    to: ['node'],
+    request: z.strictObject(runFields),
+    reply: empty,
+  }),
+  'node-status': defineCall({
+    summary: 'What a node is and holds.',
+    from: ['controller', 'user'],
+    to: ['node'],
+    request: empty,
+    reply: z.strictObject({
+      node: hostName,
+      /** vmrmd's own version. */
+      release: z.string().max(64),
+      /** Whether this node can start VMs now, and why not. */
+      health: z.enum(['ready', 'fault']),
+      reason: reason.optional(),
+      runs: list('run', z.strictObject({ ...runFields, state: runState })),
+    }),
+  }),
+}

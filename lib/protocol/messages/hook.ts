@@ -1,0 +1,45 @@
+// What Slurm's hooks tell the daemon of their host.
+import { z } from 'zod'
+import { defineCall } from '../define.ts'
+import { empty, ownerFields, reason, requestSchema, runFields } from './common.ts'
+
+export const hookMessages = {
+  'run-begin': defineCall({
+    summary: 'PrologSlurmctld: a run of a job that wants VMs begins.',
+    from: ['hook'],
+    to: ['controller'],
+    request: z.strictObject({
+      ...runFields,
+      ...ownerFields,
+      account: z.string().max(256),
+      partition: z.string().max(256),
+      /** Slurm's hostlist, such as n[1-4]. */
+      nodes: z.string().min(1).max(65_536),
+      /** How scontrol names this job alone: 12, 10_3 for a task of an array. */
+      selector: z.string().regex(/^[0-9]{1,10}(_[0-9]{1,10})?$/),
+      request: requestSchema,
+    }),
+    reply: empty,
+  }),
+  'run-end': defineCall({
+    summary: 'EpilogSlurmctld: a run has ended.',
+    from: ['hook'],
+    to: ['controller'],
+    request: z.strictObject(runFields),
+    reply: empty,
+  }),
+  'node-prepare': defineCall({
+    summary: "Prolog: make this node's VMs of a run; answered when they are ready or cannot be.",
+    from: ['hook'],
+    to: ['node'],
+    request: z.strictObject({ ...runFields, ...ownerFields, request: requestSchema }),
+    reply: z.strictObject({ outcome: z.enum(['prepared', 'refused', 'node-fault']), reason: reason.optional() }),
+  }),
+  'node-end': defineCall({
+    summary: "Epilog: remove this node's VMs of a run; answered when nothing is left, or what could not be removed.",
+    from: ['hook'],
+    to: ['node'],
+    request: z.strictObject(runFields),
+    reply: z.strictObject({ outcome: z.enum(['removed', 'left']), reason: reason.optional() }),
+  }),
+}

@@ -1,0 +1,66 @@
+// What a node's daemon asks and reports; it speaks, the controller answers.
+import { z } from 'zod'
+import { defineCall } from '../define.ts'
+import { list } from '../schema/fields.ts'
+import {
+  empty,
+  errorCode,
+  hostName,
+  ipAddress,
+  nodeRunFields,
+  reason,
+  runFields,
+  runState,
+  verdict,
+  vmName,
+} from './common.ts'
+import { share } from './share.ts'
+
+const getShareReply = z
+  .strictObject({
+    state: z.enum(['share', 'pending', 'refused', 'unknown']),
+    reason: reason.optional(),
+    share: share.optional(),
+  })
+  .refine((reply) => (reply.state === 'share') === (reply.share !== undefined), 'a share comes with state="share" only')
+
+/** A report: what happened on one node to one run. */
+function report<Fields extends z.ZodRawShape>(summary: string, fields: Fields) {
+  const request = z.strictObject({ ...nodeRunFields, ...fields })
+  return defineCall({ summary, from: ['node'], to: ['controller'], request, reply: empty })
+}
+
+export const nodeMessages = {
+  'get-share': defineCall({
+    summary: "The node's part of a run's plan.",
+    from: ['node'],
+    to: ['controller'],
+    request: z.strictObject(nodeRunFields),
+    reply: getShareReply,
+  }),
+  'report-prepared': report('All VMs of the run on this node are ready.', {}),
+  'report-failed': report('The VMs of the run on this node cannot be made.', { code: errorCode, reason }),
+  'report-ended': report('Nothing of the run is left on this node.', {
+    peakMemoryBytes: z.bigint().min(0n),
+    cpuTimeNs: z.bigint().min(0n),
+  }),
+  'report-lost': report('A VM ended while its job ran.', { vm: vmName, reason }),
+  'node-hello': defineCall({
+    summary: 'A node (again) has contact: the runs it holds; the answer is what is to become of each.',
+    from: ['node'],
+    to: ['controller'],
+    request: z.strictObject({
+      node: hostName,
+      address: ipAddress,
+      runs: list('run', z.strictObject({ ...runFields, state: runState })),
+    }),
+    reply: z.strictObject({ runs: list('run', z.strictObject({ ...runFields, verdict })) }),
+  }),
+  'get-verdict': defineCall({
+    summary: 'What was decided about a run.',
+    from: ['node'],
+    to: ['controller'],
+    request: z.strictObject(nodeRunFields),
+    reply: z.strictObject({ verdict, reason: reason.optional() }),
+  }),
+}

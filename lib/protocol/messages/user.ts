@@ -1,0 +1,91 @@
+// What anyone may ask the controller: mostly what the command line shows.
+import { z } from 'zod'
+import { defineCall, defineEvent } from '../define.ts'
+import { list, text } from '../schema/fields.ts'
+import {
+  empty,
+  hostName,
+  imageName,
+  imageRevision,
+  instant,
+  ipAddress,
+  jobId,
+  reason,
+  requestSchema,
+  runFields,
+  runState,
+  userName,
+  vmName,
+} from './common.ts'
+
+const listedVm = z.strictObject({
+  name: vmName,
+  hostname: hostName,
+  node: hostName,
+  address: ipAddress.optional(),
+  state: z.enum(['planned', 'starting', 'running', 'paused', 'lost', 'ended']),
+})
+
+const listedRun = z.strictObject({
+  ...runFields,
+  user: userName,
+  image: imageName,
+  state: runState,
+  reason: reason.optional(),
+  began: instant,
+  vms: list('vm', listedVm),
+})
+
+const listedImage = z.strictObject({
+  name: imageName,
+  revision: imageRevision,
+  os: z.string().max(256),
+  /** Whether the asking user may use it. */
+  allowed: z.boolean(),
+  /** Limits of one VM; absent: none. */
+  memoryLimitMib: z.int().min(1).optional(),
+  cpuLimit: z.int().min(1).optional(),
+})
+
+export const userMessages = {
+  'check-request': defineCall({
+    summary: 'Whether the asking user may have these VMs; a refusal is an error that says why.',
+    from: ['user'],
+    to: ['controller'],
+    request: z.strictObject({ request: requestSchema }),
+    reply: empty,
+  }),
+  'list-runs': defineCall({
+    summary: "The asking user's runs, or everyone's where the user may see them.",
+    from: ['user'],
+    to: ['controller'],
+    request: z.strictObject({ all: z.boolean() }),
+    reply: z.strictObject({ runs: list('run', listedRun) }),
+  }),
+  'list-images': defineCall({
+    summary: 'The catalogue.',
+    from: ['user'],
+    to: ['controller'],
+    request: empty,
+    reply: z.strictObject({ images: list('image', listedImage) }),
+  }),
+  'show-image': defineCall({
+    summary: 'The catalogue entry of an image, as its XML.',
+    from: ['user'],
+    to: ['controller'],
+    request: z.strictObject({ name: imageName }),
+    reply: z.strictObject({ xml: text(z.string()) }),
+  }),
+  subscribe: defineCall({
+    summary: 'From now on, send the events that match on this connection, until it ends.',
+    from: ['user', 'node', 'controller'],
+    to: ['controller', 'node'],
+    request: z.strictObject({ events: list('event', z.enum(['run-state']), 16), job: jobId.optional() }),
+    reply: empty,
+  }),
+  'run-state': defineEvent({
+    summary: 'A run has come to another state.',
+    from: ['controller', 'node'],
+    body: z.strictObject({ ...runFields, state: runState }),
+  }),
+}

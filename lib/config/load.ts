@@ -2,7 +2,7 @@
 import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { VmrmError } from '../errors/vmrm-error.ts'
-import { addressPool, hostnamePool } from '../network/pools.ts'
+import { addressPool, hostnameRange } from '../network/address.ts'
 import { type DaemonConfig, daemonConfigSchema } from './daemon-schema.ts'
 import { type Image, imageSchema } from './image-schema.ts'
 import { readXmlFile } from './read-xml-file.ts'
@@ -21,7 +21,7 @@ export function loadImage(path: string): Image {
     throw new VmrmError('config-invalid', `${path}: the file of image ${image.name} must be called ${image.name}.xml`)
   }
   try {
-    hostnamePool(image.hostnames.range)
+    hostnameRange(image.hostnames.range)
     addressPool(image.network)
   } catch (cause) {
     throw new VmrmError('config-invalid', `${path}: ${(cause as Error).message}`, { cause })

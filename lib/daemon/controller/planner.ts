@@ -6,8 +6,8 @@ import { chooseImage } from '../../image/access.ts'
 import type { PlannedNode, RunPlan } from '../../job/plan.ts'
 import type { Run } from '../../job/run.ts'
 import { type NodeAllocation, sizeVms, type VmSize } from '../../job/sizing.ts'
-import { macLeaseCount, macOfLease } from '../../network/address.ts'
-import { addressPool, hostnamePool } from '../../network/pools.ts'
+import { addressPool, hostnameRange, macOf } from '../../network/address.ts'
+import { macLeaseCount } from '../../network/mac.ts'
 import type { SlurmCommands } from '../../slurm/commands.ts'
 import type { VmRequest } from '../../slurm/hook-environment.ts'
 import { expandHostlist } from '../../slurm/hostlist.ts'
@@ -74,7 +74,7 @@ function lease(options: {
 }): RunPlan {
   const { leases, run, image, nodes, config } = options
   const count = nodes.reduce((sum, node) => sum + node.sizes.length, 0)
-  const hostnames = hostnamePool(image.hostnames.range)
+  const hostnames = hostnameRange(image.hostnames.range)
   const addresses = addressPool(image.network)
   const { firstVni, vniCount, macPrefix } = config.network
   const take = (name: string, size: number, title: string, wanted: number) =>
@@ -98,7 +98,7 @@ function lease(options: {
         return {
           index: at,
           hostname: hostnames.at(names[at] ?? 0),
-          mac: macOfLease(macPrefix, macs[at] ?? 0),
+          mac: macOf(macPrefix, macs[at] ?? 0),
           address: addresses.at(numbers[at] ?? 0),
           ...size,
         }

@@ -1,102 +1,78 @@
-// Arithmetic on IPv4 addresses, ranges of them, and MAC addresses. Pure; what is leased is the ledger's business.
-import assert from 'node:assert/strict'
+// What the number of a lease stands for: an address, a hostname, a MAC address. Pure; who has which is the ledger's business.
+import { VmrmError } from '../errors/vmrm-error.ts'
+import { hostnameAt, hostnameCount, parseHostnameRange } from './hostname-range.ts'
+import {
+  type AddressRange,
+  addressAt,
+  addressCount,
+  formatIpv4,
+  hostsOfNetwork,
+  parseIpv4,
+  parseIpv4Network,
+} from './ipv4.ts'
 
-/** Addresses from first to last, both included, as unsigned 32-bit numbers. */
-export interface AddressRange {
-  readonly first: number
-  readonly last: number
+export { macOf } from './mac.ts'
+
+/** A range whose members are found by a number that counts from 0; asserts that it is below `size`. */
+export interface LeaseRange {
+  readonly size: number
+  at(lease: number): string
 }
 
-export interface Ipv4Network {
-  /** Host bits are zero. */
-  readonly network: number
+export interface AddressPool extends LeaseRange {
+  /** For people: the network, or first and last. */
+  readonly title: string
   readonly prefixLength: number
+  /** In a private network the services namespace's address; on a site's bridge the site's, if any. */
+  readonly gateway: string | undefined
 }
 
-/** The number of a dotted quad, undefined for anything else; leading zeros are refused, since some readers take them as octal. */
-export function parseIpv4(text: string): number | undefined {
-  const octets = text.split('.')
-  if (octets.length !== 4 || !octets.every((octet) => /^(0|[1-9]\d{0,2})$/.test(octet) && Number(octet) <= 255)) {
-    return undefined
+/** An image's network as its catalogue entry states it. */
+export type ImageAddresses =
+  | { readonly kind: 'private'; readonly addresses: string }
+  | {
+      readonly kind: 'bridge'
+      readonly addresses: string
+      readonly first: string
+      readonly last: string
+      readonly gateway?: string | undefined
+    }
+
+/** Throws `config-invalid` for a network that cannot be leased from. */
+export function addressPool(image: ImageAddresses): AddressPool {
+  const network = parseIpv4Network(image.addresses)
+  if (network === undefined) throw invalid(`${image.addresses} is no IPv4 network (are its host bits zero?)`)
+  const hosts = hostsOfNetwork(network)
+  const { prefixLength } = network
+  if (image.kind === 'private') {
+    if (prefixLength > 30) throw invalid(`${image.addresses} has no room for a gateway and a VM`)
+    const range = { first: hosts.first + 1, last: hosts.last }
+    return { ...leases(range), title: image.addresses, prefixLength, gateway: formatIpv4(hosts.first) }
   }
-  return octets.reduce((sum, octet) => sum * 256 + Number(octet), 0)
+  const { gateway } = image
+  const title = `${image.first}-${image.last}`
+  const [first, last] = [parseIpv4(image.first), parseIpv4(image.last)]
+  if (first === undefined || last === undefined || first > last || first < hosts.first || last > hosts.last) {
+    throw invalid(`${title} is no range of hosts of ${image.addresses}`)
+  }
+  const gatewayNumber = gateway === undefined ? undefined : parseIpv4(gateway)
+  if (gatewayNumber !== undefined && gatewayNumber >= first && gatewayNumber <= last) {
+    throw invalid(`${title} would lease the gateway's own address ${gateway}`)
+  }
+  return { ...leases({ first, last }), title, prefixLength, gateway }
 }
 
-export function formatIpv4(address: number): string {
-  assert(Number.isInteger(address) && address >= 0 && address <= 0xffffffff)
-  return [24, 16, 8, 0].map((shift) => (address >>> shift) & 0xff).join('.')
+/** Throws `config-invalid` for what is no range of hostnames such as `tiny-[0001-9999]`. */
+export function hostnameRange(text: string): LeaseRange {
+  const range = parseHostnameRange(text)
+  if (range === undefined) throw invalid(`${text} is no range of hostnames such as tiny-[0001-9999]`)
+  return { size: hostnameCount(range), at: (lease) => hostnameAt(range, lease) }
 }
 
-/** `10.76.0.0/16`; undefined for anything else, set host bits included. */
-export function parseIpv4Network(text: string): Ipv4Network | undefined {
-  const match = /^([\d.]+)\/(\d|[12]\d|3[0-2])$/.exec(text)
-  const network = match?.[1] === undefined ? undefined : parseIpv4(match[1])
-  if (match === null || network === undefined) return undefined
-  const prefixLength = Number(match[2])
-  return network % 2 ** (32 - prefixLength) === 0 ? { network, prefixLength } : undefined
+function leases(range: AddressRange): LeaseRange {
+  return { size: addressCount(range), at: (lease) => formatIpv4(addressAt(range, lease)) }
 }
 
-/** What hosts may have in a network: without its own and its broadcast address, but for /31 and /32, which have none. */
-export function hostsOfNetwork({ network, prefixLength }: Ipv4Network): AddressRange {
-  const size = 2 ** (32 - prefixLength)
-  return size <= 2 ? { first: network, last: network + size - 1 } : { first: network + 1, last: network + size - 2 }
-}
-
-/** `10.76.0.10-10.76.0.99`, or a single address; undefined for anything else, a reversed range included. */
-export function parseAddressRange(text: string): AddressRange | undefined {
-  const [from = '', to = from, ...rest] = text.split('-')
-  const first = parseIpv4(from)
-  const last = parseIpv4(to)
-  if (first === undefined || last === undefined || first > last || rest.length > 0) return undefined
-  return { first, last }
-}
-
-export function addressCount(range: AddressRange): number {
-  return range.last - range.first + 1
-}
-
-/** The address at an index that counts from 0. */
-export function addressAt(range: AddressRange, index: number): number {
-  assert(Number.isInteger(index) && index >= 0 && index < addressCount(range), `no address ${index} in the range`)
-  return range.first + index
-}
-
-export function networkContains({ network, prefixLength }: Ipv4Network, address: number): boolean {
-  const size = 2 ** (32 - prefixLength)
-  return address >= network && address < network + size
-}
-
-export function rangesOverlap(a: AddressRange, b: AddressRange): boolean {
-  return a.first <= b.last && b.first <= a.last
-}
-
-/** Every services namespace answers as this address to its own node's VMs; no VM may have it. */
-export const gatewayMac = '02:76:6d:00:00:01'
-
-const macPattern = /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/
-
-/** Six lower-case octets of a single station (no multicast). */
-export function isStationMac(text: string): boolean {
-  return macPattern.test(text) && (Number.parseInt(text.slice(0, 2), 16) & 1) === 0
-}
-
-/**
- * A cluster's MAC prefix: three octets, locally administered, of single stations, such as `02:a1:b2`; the gateway's own
- * prefix is refused. Undefined for anything else.
- */
-export function parseMacPrefix(text: string): string | undefined {
-  const prefix = text.toLowerCase()
-  if (!/^[0-9a-f]{2}:[0-9a-f]{2}:[0-9a-f]{2}$/.test(prefix)) return undefined
-  if ((Number.parseInt(prefix.slice(0, 2), 16) & 3) !== 2) return undefined
-  return gatewayMac.startsWith(prefix) ? undefined : prefix
-}
-
-/** How many leases a MAC prefix has room for. */
-export const macLeaseCount = 2 ** 24
-
-/** The MAC address of a lease number (0 and up) under a prefix from `parseMacPrefix`. */
-export function macOfLease(prefix: string, lease: number): string {
-  assert(parseMacPrefix(prefix) === prefix && Number.isInteger(lease) && lease >= 0 && lease < macLeaseCount)
-  const octets = [16, 8, 0].map((shift) => ((lease >>> shift) & 0xff).toString(16).padStart(2, '0'))
-  return [prefix, ...octets].join(':')
+function invalid(why: string): VmrmError {
+  return new VmrmError('config-invalid', `${why}.`)
 }

@@ -1,5 +1,5 @@
 // The nftables text of a run and of a node. Pure; every text may be loaded again and again with the same result.
-import { gatewayMac } from './address.ts'
+import { gatewayMac } from './mac.ts'
 import { deviceGroup, filterTable, runDevices, tapName, vniText } from './names.ts'
 import type { RunNetworkOptions, RunVm } from './run-plan.ts'
 

@@ -1,7 +1,8 @@
 // What a node does for the network of a run: device commands and filters, as text. Pure; run-network.ts carries it out.
 import assert from 'node:assert/strict'
-import { gatewayMac, isStationMac, parseIpv4 } from './address.ts'
 import { renderRunFilters, renderRunServicesFilters } from './filters.ts'
+import { parseIpv4 } from './ipv4.ts'
+import { gatewayMac, isStationMac } from './mac.ts'
 import { deviceGroup, runDevices, tapName } from './names.ts'
 
 export interface RunVm {

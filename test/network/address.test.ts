@@ -1,20 +1,17 @@
 import t from 'tap'
+import { addressPool, hostnameRange } from '../../lib/network/address.ts'
 import {
   addressAt,
   addressCount,
   formatIpv4,
-  gatewayMac,
   hostsOfNetwork,
-  isStationMac,
-  macOfLease,
   networkContains,
   parseAddressRange,
   parseIpv4,
   parseIpv4Network,
-  parseMacPrefix,
   rangesOverlap,
-} from '../../lib/network/address.ts'
-import { addressPool, hostnamePool } from '../../lib/network/pools.ts'
+} from '../../lib/network/ipv4.ts'
+import { gatewayMac, isStationMac, macOf, parseMacPrefix } from '../../lib/network/mac.ts'
 
 t.test('Addresses are read and written without loss', async (t) => {
   for (const text of ['0.0.0.0', '10.76.0.1', '127.255.255.254', '255.255.255.255']) {
@@ -78,9 +75,9 @@ t.test('Ranges overlap when they share an address', async (t) => {
 
 t.test('A MAC address is made of the prefix of the cluster and the number of the lease', async (t) => {
   t.equal(parseMacPrefix('02:A1:b2'), '02:a1:b2')
-  t.equal(macOfLease('02:a1:b2', 0), '02:a1:b2:00:00:00')
-  t.equal(macOfLease('02:a1:b2', 0xfedcba), '02:a1:b2:fe:dc:ba')
-  t.throws(() => macOfLease('02:a1:b2', 2 ** 24))
+  t.equal(macOf('02:a1:b2', 0), '02:a1:b2:00:00:00')
+  t.equal(macOf('02:a1:b2', 0xfedcba), '02:a1:b2:fe:dc:ba')
+  t.throws(() => macOf('02:a1:b2', 2 ** 24))
   t.ok(isStationMac(gatewayMac) && !isStationMac('03:00:00:00:00:00') && !isStationMac('02:00:00:00:00'))
 })
 
@@ -89,31 +86,24 @@ for (const text of ['00:a1:b2', '03:a1:b2', '01:00:5e', '02:76:6d', '02:a1', '02
 }
 
 t.test('A private image leases every host address of its network but the first, which is the gateway', async (t) => {
-  const pool = addressPool({ kind: 'private', addresses: '10.77.0.0/24', mtu: 1450 })
+  const pool = addressPool({ kind: 'private', addresses: '10.77.0.0/24' })
   t.match(pool, { title: '10.77.0.0/24', size: 253, prefixLength: 24, gateway: '10.77.0.1' })
   t.same([pool.at(0), pool.at(252)], ['10.77.0.2', '10.77.0.254'])
   t.throws(() => pool.at(253))
 })
 
 t.test("An image on a site's bridge leases what the site gave it, and knows a gateway if there is one", async (t) => {
-  const network = {
-    kind: 'bridge',
-    bridge: 'br0',
-    mtu: 1500,
-    addresses: '192.168.0.0/16',
-    first: '192.168.3.9',
-    last: '192.168.4.8',
-  } as const
+  const network = { kind: 'bridge', addresses: '192.168.0.0/16', first: '192.168.3.9', last: '192.168.4.8' } as const
   const pool = addressPool(network)
   t.match(pool, { title: '192.168.3.9-192.168.4.8', size: 256, prefixLength: 16, gateway: undefined })
   t.equal(pool.at(255), '192.168.4.8')
   t.equal(addressPool({ ...network, gateway: '192.168.0.1' }).gateway, '192.168.0.1')
 })
 
-const inside = { kind: 'bridge', bridge: 'br0', mtu: 1500, addresses: '192.168.3.0/24' } as const
+const inside = { kind: 'bridge', addresses: '192.168.3.0/24' } as const
 for (const [what, network] of [
-  ['a network with host bits', { kind: 'private', addresses: '10.77.0.1/24', mtu: 1450 }],
-  ['a network without room', { kind: 'private', addresses: '10.77.0.0/31', mtu: 1450 }],
+  ['a network with host bits', { kind: 'private', addresses: '10.77.0.1/24' }],
+  ['a network without room', { kind: 'private', addresses: '10.77.0.0/31' }],
   ['a range outside its network', { ...inside, first: '192.168.3.9', last: '192.168.4.9' }],
   ['a reversed range', { ...inside, first: '192.168.3.9', last: '192.168.3.8' }],
   ['a range with the broadcast address', { ...inside, first: '192.168.3.9', last: '192.168.3.255' }],
@@ -125,8 +115,8 @@ for (const [what, network] of [
 }
 
 t.test('Hostnames come by lease number', async (t) => {
-  const range = hostnamePool('tiny-[0001-9999]')
+  const range = hostnameRange('tiny-[0001-9999]')
   t.equal(range.size, 9999)
   t.equal(range.at(9998), 'tiny-9999')
-  t.throws(() => hostnamePool('tiny'), { code: 'config-invalid' })
+  t.throws(() => hostnameRange('tiny'), { code: 'config-invalid' })
 })

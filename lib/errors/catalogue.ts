@@ -122,6 +122,11 @@ export const catalogue = {
     meaning: 'A MUNGE credential is meant for another user or group.',
     hint: 'Check that the same SlurmUser is configured on all hosts.',
   },
+  'peer-error': {
+    family: 'peer',
+    meaning: 'The other side failed with an error that this version of vmrm does not know.',
+    hint: 'Check that all hosts run the same version of vmrm.',
+  },
   'command-failed': { family: 'node', meaning: 'A command that vmrm ran ended with an error.', hint: '' },
 } as const satisfies Record<string, CatalogueEntry>
 

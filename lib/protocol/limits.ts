@@ -1,0 +1,10 @@
+// The limits every message is held to, on both sides. Numbers only.
+
+/** One frame on any socket: an XML message, or a MUNGE credential. */
+export const frameLimitBytes = 512 * 1024
+/** Elements inside each other, the root included. */
+export const depthLimit = 16
+/** Elements of one list, unless its definition says less. */
+export const listLimit = 16_384
+/** Any attribute or text, unless its definition says otherwise. */
+export const textLimitCharacters = 256 * 1024

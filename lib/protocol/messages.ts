@@ -1,0 +1,34 @@
+// The whole vocabulary, by type name, and the TypeScript types made from it.
+import type { z } from 'zod'
+import { controllerMessages } from './messages/controller.ts'
+import { hookMessages } from './messages/hook.ts'
+import { nodeMessages } from './messages/node.ts'
+import { sessionMessages } from './messages/session.ts'
+import { userMessages } from './messages/user.ts'
+
+export const messages = {
+  ...hookMessages,
+  ...userMessages,
+  ...nodeMessages,
+  ...controllerMessages,
+  ...sessionMessages,
+}
+
+type Messages = typeof messages
+export type MessageType = keyof Messages
+export type CallType = { [T in MessageType]: Messages[T]['kind'] extends 'call' ? T : never }[MessageType]
+export type EventType = { [T in MessageType]: Messages[T]['kind'] extends 'event' ? T : never }[MessageType]
+
+/** What a parsed message is: frozen all the way down. */
+export type Frozen<T> = T extends Uint8Array
+  ? T
+  : T extends readonly (infer Item)[]
+    ? readonly Frozen<Item>[]
+    : T extends object
+      ? { readonly [Key in keyof T]: Frozen<T[Key]> }
+      : T
+
+type OutputOf<S> = S extends z.ZodObject ? Frozen<z.output<S>> : never
+export type RequestOf<T extends CallType> = OutputOf<Extract<Messages[T], { kind: 'call' }>['request']>
+export type ReplyOf<T extends CallType> = OutputOf<Extract<Messages[T], { kind: 'call' }>['reply']>
+export type EventOf<T extends EventType> = OutputOf<Extract<Messages[T], { kind: 'event' }>['body']>

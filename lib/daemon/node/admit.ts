@@ -1,0 +1,65 @@
+// Whether a task may enter a VM, and which: the answer to every ATTACH on task.sock. It waits for the verdict, with a bound.
+import type { Admission, AttachRequest } from '../../guest/relay.ts'
+import { vmOfTask } from '../../job/sizing.ts'
+import type { Log } from '../../log.ts'
+import type { LiveRun } from './live-run.ts'
+
+const refusedExit = 1
+const maxJob = 0xffff_ffff
+
+export interface AdmitOptions {
+  /** The newest run of a job on this node. */
+  readonly findRun: (job: number) => LiveRun | undefined
+  /** Asks the controller for the verdict, for the case that its push was lost. */
+  readonly askVerdict: (run: LiveRun) => void
+  readonly verdictMs: number
+  readonly askEveryMs: number
+  readonly node: string
+  readonly log: Log
+}
+
+/** Never throws for a user's mistake: the refusal's lines are what vmrm-run prints. */
+export function createAdmit(options: AdmitOptions) {
+  return async (request: AttachRequest, signal: AbortSignal): Promise<Admission> => {
+    const { findRun, node, log } = options
+    const job = /^[1-9]\d{0,9}$/.test(request.jobId) ? Number(request.jobId) : maxJob + 1
+    const run = findRun(job)
+    // Another user's run is answered like none at all: it must not be learned that it exists.
+    const isAllowed = run !== undefined && (request.uid === run.entry.uid || request.uid === 0)
+    if (run === undefined || !isAllowed) {
+      const text = `vmrm: node ${node} has no VM for job ${request.jobId.slice(0, 20)}: its Prolog did not ask for one, or the job has ended\n`
+      return { outcome: 'refused', text, exitCode: refusedExit }
+    }
+    const entry = await decidedWithin(run, options, signal)
+    if (entry === 'undecided') {
+      const seconds = Math.round(options.verdictMs / 1000)
+      return refuse(`vmrm: after ${seconds} s node ${node} still does not know whether all VMs of the job are ready\n`)
+    }
+    if (entry.state !== 'committed') {
+      log.info('task.refused', { run: run.name, uid: request.uid, state: entry.state })
+      return refuse(entry.reason === '' ? 'vmrm: the job has ended\n' : entry.reason)
+    }
+    const perNode = entry.share?.vms.length ?? 1
+    const position = request.vm ?? vmOfTask(request.localId ?? 0, request.localCount ?? 1, perNode)
+    const vm = run.vmAt(position)
+    if (vm === undefined) return refuse(`vmrm: the job has no VM ${position} on node ${node}; it has ${perNode}\n`)
+    return { outcome: 'attached', vm: vm.name, hostname: vm.hostname, channel: vm.channel }
+  }
+}
+
+function refuse(text: string): Admission {
+  return { outcome: 'refused', text, exitCode: refusedExit }
+}
+
+async function decidedWithin(run: LiveRun, options: AdmitOptions, signal: AbortSignal) {
+  const bound = AbortSignal.timeout(options.verdictMs)
+  const asking = setInterval(() => options.askVerdict(run), options.askEveryMs)
+  try {
+    return await run.decided(AbortSignal.any([signal, bound]))
+  } catch (error) {
+    if (bound.aborted && !signal.aborted) return 'undecided' as const
+    throw error
+  } finally {
+    clearInterval(asking)
+  }
+}

@@ -1,0 +1,75 @@
+// A run on this node while the daemon lives: its journal entry, its VMs' channels, and who waits for the verdict.
+// It does no I/O but the journal's.
+import { EventEmitter, once } from 'node:events'
+import type { GuestChannel } from '../../guest/channel.ts'
+import { runId, vmName } from '../../job/run.ts'
+import type { Journal, JournalEntry } from './journal.ts'
+
+export interface LiveVm {
+  /** Counts over the whole run. */
+  readonly index: number
+  readonly name: string
+  readonly hostname: string
+  readonly channel: GuestChannel
+}
+
+export class LiveRun {
+  readonly name: string
+  readonly vms = new Map<number, LiveVm>()
+  /** Stops the making of its VMs; the reason is what the user reads. */
+  readonly stop = new AbortController()
+  #entry: JournalEntry
+  readonly #journal: Journal
+  readonly #changes = new EventEmitter()
+  #queue: Promise<unknown> = Promise.resolve()
+
+  constructor(entry: JournalEntry, journal: Journal) {
+    this.name = runId(entry)
+    this.#entry = entry
+    this.#journal = journal
+    this.#changes.setMaxListeners(0)
+  }
+
+  get entry(): JournalEntry {
+    return this.#entry
+  }
+
+  /** Changes the entry; durable when it returns. Waiters are told only then. */
+  async record(change: Partial<JournalEntry>): Promise<void> {
+    this.#entry = { ...this.#entry, ...change }
+    await this.#journal.write(this.#entry)
+    this.#changes.emit('change')
+  }
+
+  /** One piece of work on this run at a time, in the order they were asked for. */
+  exclusively<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#queue.then(work)
+    this.#queue = result.catch(() => {})
+    return result
+  }
+
+  /** Waits until the run is neither being prepared nor undecided. Rejects with the signal's reason. */
+  async decided(signal: AbortSignal): Promise<JournalEntry> {
+    while (this.#entry.state === 'preparing' || this.#entry.state === 'prepared') {
+      await once(this.#changes, 'change', { signal })
+    }
+    return this.#entry
+  }
+
+  /** The VM at a position among those of this node, counted from 0. */
+  vmAt(position: number): LiveVm | undefined {
+    const planned = this.#entry.share?.vms[position]
+    return planned === undefined ? undefined : this.vms.get(planned.index)
+  }
+
+  /** The VM's name at a position, also where the VM is gone. */
+  nameAt(position: number): string {
+    const index = this.#entry.share?.vms[position]?.index
+    return index === undefined ? `VM ${position} of ${this.name}` : vmName(this.#entry, index)
+  }
+
+  closeChannels(reason: string): void {
+    for (const vm of this.vms.values()) vm.channel.close(reason)
+    this.vms.clear()
+  }
+}

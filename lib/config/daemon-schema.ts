@@ -93,6 +93,8 @@ const nfs = z.strictObject({
 const timeouts = z.strictObject({
   /** From PrologSlurmctld to the verdict; must lie below Slurm's PrologEpilogTimeout. */
   prepareSeconds: seconds.default(240),
+  /** How long a node asks a controller that does not answer before it gives the run up. */
+  controllerSeconds: seconds.default(60),
   /** A node's Epilog, until everything is checked to be gone. */
   removeSeconds: seconds.default(60),
   /** How long a task waits for the verdict after the Prologs have ended. */

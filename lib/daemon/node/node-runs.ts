@@ -1,0 +1,336 @@
+// The runs of this node: prepare, verdict, loss, removal, and what a start of the daemon finds. It owns the order of steps
+// and the journal's states; how things are made and removed is the VmMaker's.
+import { setTimeout as delay } from 'node:timers/promises'
+import { renderForUser, toVmrmError, VmrmError } from '../../errors/vmrm-error.ts'
+import { type Run, runId } from '../../job/run.ts'
+import type { Log } from '../../log.ts'
+import type { Share } from '../../protocol/messages/share.ts'
+import type { Journal, JournalEntry } from './journal.ts'
+import { LiveRun } from './live-run.ts'
+import type { ControllerLink, Verdict, VmMaker } from './ports.ts'
+
+export type PrepareOutcome =
+  | { readonly outcome: 'prepared' }
+  | { readonly outcome: 'refused' | 'node-fault'; readonly reason: string }
+
+export interface PrepareRequest extends Run {
+  readonly uid: number
+  readonly gid: number
+  readonly user: string
+  readonly script: 'guest' | 'host'
+}
+
+export interface NodeRunsOptions {
+  readonly journal: Journal
+  readonly controller: ControllerLink
+  readonly maker: VmMaker
+  readonly log: Log
+  readonly node: string
+  /** From the Prolog's request to its answer, in ms. */
+  readonly prepareMs: number
+  /** How long the controller is asked for the run's plan. */
+  readonly shareMs: number
+  readonly adoptMs: number
+  readonly firstUid: number
+  readonly uidCount: number
+  /** Tells the run's tasks that its VMs are gone. */
+  readonly onLost: (run: LiveRun, text: string) => void
+  readonly now: () => number
+}
+
+const shareRetryMs = 200
+const askAgainMs = 1000
+
+export class NodeRuns {
+  readonly #options: NodeRunsOptions
+  readonly #runs = new Map<string, LiveRun>()
+
+  constructor(options: NodeRunsOptions) {
+    this.#options = options
+  }
+
+  all(): readonly LiveRun[] {
+    return [...this.#runs.values()]
+  }
+
+  /** The newest run of a job. */
+  ofJob(job: number): LiveRun | undefined {
+    return this.all()
+      .filter((run) => run.entry.job === job)
+      .sort((a, b) => b.entry.restart - a.entry.restart)[0]
+  }
+
+  /** Takes up what the journal has from before this start. VMs that are gone make their run lost; nothing else is disturbed. */
+  async recover(): Promise<void> {
+    const { journal, maker, log } = this.#options
+    const { entries, unreadable } = await journal.load()
+    for (const entry of entries) this.#runs.set(runId(entry), new LiveRun(entry, journal))
+    const known = new Set([...this.#runs.keys(), ...unreadable.map((run) => runId(run))])
+    await maker.removeStrays(known).catch((error: unknown) => log.error('strays.failed', { text: String(error) }))
+    await Promise.all(this.all().map((run) => this.#recoverRun(run)))
+    await Promise.all(unreadable.map((run) => this.#forgetUnreadable(run)))
+  }
+
+  /** The Prolog's request; answers when the VMs are ready or cannot be. Asked again for the same run, it joins in. */
+  async prepare(request: PrepareRequest): Promise<PrepareOutcome> {
+    for (const older of this.all()) {
+      if (older.entry.job === request.job && older.entry.restart < request.restart) await this.remove(older.entry)
+    }
+    const run = await this.#begin(request)
+    return run.exclusively(() => this.#prepareOnce(run))
+  }
+
+  /** What the controller decided. Repeated, late and unknown verdicts change nothing. */
+  async applyVerdict(of: Run, verdict: Verdict, reason: string): Promise<void> {
+    const run = this.#runs.get(runId(of))
+    if (run === undefined || verdict === 'pending' || verdict === 'ended') return
+    const text = reason === '' ? '' : `vmrm: ${reason}\n`
+    const { state } = run.entry
+    if (verdict === 'commit') {
+      if (state === 'prepared') await run.record({ state: 'committed' })
+      return
+    }
+    if (verdict === 'abort' && (state === 'preparing' || state === 'prepared')) {
+      run.stop.abort(new VmrmError('run-ended', reason))
+      await run.record({ state: 'refused', reason: run.entry.reason === '' ? text : run.entry.reason })
+      await run.exclusively(() => this.#clear(run))
+    }
+    if (verdict === 'lost' && state === 'committed') await this.#lose(run, text)
+  }
+
+  /** A VM has ended by itself. During preparation the making finds out; afterwards the whole run is lost. */
+  async vmStopped(vm: string, why: string): Promise<void> {
+    const run = this.all().find((each) => [...each.vms.values()].some((live) => live.name === vm))
+    if (run === undefined || (run.entry.state !== 'committed' && run.entry.state !== 'prepared')) return
+    const { maker, controller, node, log } = this.#options
+    const tail = await maker.consoleTail(run.entry, vm)
+    const error = new VmrmError('vm-lost', `VM ${vm} on node ${node} ended while the job ran: ${why}`, {
+      ...(tail === '' ? {} : { quoted: tail }),
+    })
+    log.warn('vm.lost', { run: run.name, vm, why })
+    await this.#lose(run, renderForUser(error))
+    await controller.reportLost(run.entry, { vm, reason: why }).catch((cause: unknown) => this.#notTold(run, cause))
+  }
+
+  /** Removes all runs of the job up to this restart count; answers when nothing is left. Throws what could not be removed. */
+  async remove(upTo: Run): Promise<void> {
+    const runs = this.all().filter((run) => run.entry.job === upTo.job && run.entry.restart <= upTo.restart)
+    for (const run of runs) {
+      run.stop.abort(new VmrmError('run-ended', 'the job has ended'))
+      await run.exclusively(() => this.#removeOnce(run))
+    }
+  }
+
+  /** Asks the controller what was decided, for a push that was lost. */
+  async askVerdict(run: LiveRun): Promise<void> {
+    try {
+      const { verdict, reason } = await this.#options.controller.getVerdict(run.entry)
+      const isOver = verdict === 'ended' && run.entry.state !== 'committed'
+      await this.applyVerdict(run.entry, isOver ? 'abort' : verdict, isOver ? 'the job has ended' : reason)
+    } catch (error) {
+      this.#notTold(run, error)
+    }
+  }
+
+  /** Compares with the controller and with what exists; removes runs that are over. */
+  async reconcile(): Promise<void> {
+    const { controller, maker } = this.#options
+    const before = this.all()
+    const verdicts = await controller.hello(before.map((run) => run.entry))
+    for (const answer of verdicts) {
+      const run = this.#runs.get(runId(answer))
+      if (run === undefined || !before.includes(run)) continue
+      if (answer.verdict === 'ended') await this.remove(answer)
+      else await this.applyVerdict(answer, answer.verdict, '')
+    }
+    await maker.removeStrays(new Set(this.all().map((run) => run.name)))
+  }
+
+  async #begin(request: PrepareRequest): Promise<LiveRun> {
+    const known = this.#runs.get(runId(request))
+    if (known !== undefined) return known
+    const { job, restart, uid, gid, user, script } = request
+    const entry: JournalEntry = {
+      version: 1,
+      ...{ job, restart, uid, gid, user, script },
+      qemuUid: this.#freeUid(),
+      state: 'preparing',
+      reason: '',
+      beganMs: this.#options.now(),
+    }
+    const run = new LiveRun(entry, this.#options.journal)
+    this.#runs.set(run.name, run)
+    await run.record({})
+    return run
+  }
+
+  #freeUid(): number {
+    const used = new Set(this.all().map((run) => run.entry.qemuUid))
+    for (let uid = this.#options.firstUid; uid < this.#options.firstUid + this.#options.uidCount; uid += 1) {
+      if (!used.has(uid)) return uid
+    }
+    throw new VmrmError(
+      'range-full',
+      `node ${this.#options.node}: all ${this.#options.uidCount} uids for QEMU are in use`,
+    )
+  }
+
+  async #prepareOnce(run: LiveRun): Promise<PrepareOutcome> {
+    if (run.entry.state === 'prepared' || run.entry.state === 'committed') return { outcome: 'prepared' }
+    if (run.entry.state !== 'preparing') return { outcome: 'refused', reason: run.entry.reason }
+    const { controller, log, now } = this.#options
+    try {
+      await this.#make(run)
+      log.info('run.prepared', { run: run.name, vms: run.vms.size, ms: now() - run.entry.beganMs })
+      await controller.reportPrepared(run.entry)
+      return { outcome: 'prepared' }
+    } catch (thrown) {
+      return this.#refuse(run, toVmrmError(thrown))
+    }
+  }
+
+  async #make(run: LiveRun): Promise<void> {
+    const { maker, prepareMs, node } = this.#options
+    const late = new VmrmError('vm-boot-timeout', `node ${node}: the VMs were not ready after ${prepareMs / 1000} s`)
+    const timer = setTimeout(() => run.stop.abort(late), prepareMs)
+    try {
+      const share = await this.#obtainShare(run)
+      await run.record({ share })
+      const vms = await maker.make(run, share, run.stop.signal)
+      run.stop.signal.throwIfAborted()
+      for (const vm of vms) run.vms.set(vm.index, vm)
+      await run.record({ state: 'prepared' })
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  async #obtainShare(run: LiveRun): Promise<Share> {
+    const { signal } = run.stop
+    let last: unknown = new VmrmError('controller-unreachable', 'the controller did not hand out the plan of the run')
+    signal.addEventListener('abort', () => {}, { once: true })
+    for (;;) {
+      if (signal.aborted)
+        throw signal.reason instanceof VmrmError && signal.reason.code === 'run-ended' ? signal.reason : last
+      try {
+        const answer = await this.#options.controller.getShare(run.entry)
+        if (answer.state === 'share') return answer.share
+        if (answer.state === 'refused') throw new Refusal(answer.reason)
+      } catch (error) {
+        if (error instanceof Refusal) throw error
+        last = error
+      }
+      await delay(shareRetryMs, undefined, { signal }).catch(() => {})
+    }
+  }
+
+  async #refuse(run: LiveRun, error: VmrmError): Promise<PrepareOutcome> {
+    const { controller, log } = this.#options
+    const isOurs = run.entry.state === 'preparing' || run.entry.state === 'prepared'
+    if (isOurs) await run.record({ state: 'refused', reason: renderForUser(error) })
+    log.warn('run.refused', { run: run.name, code: error.code, reason: error.message })
+    let outcome: PrepareOutcome['outcome'] = 'refused'
+    if (isOurs && !(error instanceof Refusal)) {
+      const cause = { code: error.code, reason: [error.message, error.quoted].filter(Boolean).join('\n') }
+      try {
+        await controller.reportFailed(run.entry, cause)
+      } catch (failure) {
+        this.#notTold(run, failure)
+        // The controller drains a node at fault and sends the job elsewhere; without it Slurm has to be told by the Prolog.
+        if (error.family === 'node') outcome = 'node-fault'
+      }
+    }
+    await this.#clear(run)
+    return { outcome, reason: run.entry.reason }
+  }
+
+  /** Removes a refused or lost run's VMs; its entry stays until the Epilog, for tasks to read the reason. */
+  async #clear(run: LiveRun): Promise<void> {
+    run.closeChannels('the run was refused')
+    await this.#options.maker.remove(run.entry).catch((error: unknown) => {
+      this.#options.log.error('run.not-cleared', { run: run.name, text: String(error) })
+    })
+  }
+
+  async #lose(run: LiveRun, text: string): Promise<void> {
+    if (run.entry.state === 'lost') return
+    await run.record({ state: 'lost', reason: text })
+    this.#options.onLost(run, text)
+    await run.exclusively(() => this.#clear(run))
+  }
+
+  async #removeOnce(run: LiveRun): Promise<void> {
+    if (this.#runs.get(run.name) !== run) return
+    const { maker, journal, controller, log, now } = this.#options
+    const startedMs = now()
+    await run.record({ state: 'removing', reason: run.entry.reason })
+    run.closeChannels('the run has ended')
+    const usage = await maker.remove(run.entry)
+    await journal.remove(run.entry)
+    this.#runs.delete(run.name)
+    log.info('run.removed', { run: run.name, ms: now() - startedMs, peakMemoryBytes: usage.peakMemoryBytes })
+    // Not awaited: the node's Epilog must not hang on a controller that is down; the next hello tells it all the same.
+    controller.reportEnded(run.entry, usage).catch((error: unknown) => this.#notTold(run, error))
+  }
+
+  async #recoverRun(run: LiveRun): Promise<void> {
+    const { maker, journal, adoptMs, log } = this.#options
+    const { state, share } = run.entry
+    try {
+      if (state === 'removing') return await run.exclusively(() => this.#removeOnce(run))
+      if (state === 'preparing' || share === undefined) {
+        // Whoever asked for it asks again; half a creation is not worth adopting.
+        await maker.remove(run.entry)
+        await journal.remove(run.entry)
+        this.#runs.delete(run.name)
+        return
+      }
+      if (state === 'refused' || state === 'lost') return await this.#clear(run)
+      const vms = await maker.adopt(run, share, AbortSignal.timeout(adoptMs))
+      for (const vm of vms) run.vms.set(vm.index, vm)
+      log.info('run.adopted', { run: run.name, vms: vms.length })
+      if (state === 'prepared') this.#keepAsking(run)
+    } catch (thrown) {
+      const error = toVmrmError(thrown)
+      log.warn('run.not-adopted', { run: run.name, reason: error.message })
+      await this.#lose(run, renderForUser(error))
+      await this.#options.controller
+        .reportLost(run.entry, { vm: run.nameAt(0), reason: error.message })
+        .catch((cause: unknown) => this.#notTold(run, cause))
+    }
+  }
+
+  #keepAsking(run: LiveRun): void {
+    const timer = setInterval(() => {
+      if (run.entry.state !== 'prepared' || this.#runs.get(run.name) !== run) clearInterval(timer)
+      else void this.askVerdict(run)
+    }, askAgainMs)
+    timer.unref()
+  }
+
+  async #forgetUnreadable(of: Run): Promise<void> {
+    const entry = {
+      version: 1,
+      ...of,
+      uid: 0,
+      gid: 0,
+      user: '',
+      script: 'guest',
+      qemuUid: 1,
+      state: 'removing',
+    } as const
+    await this.#options.maker.remove({ ...entry, reason: '', beganMs: 0 })
+    await this.#options.journal.remove(of)
+  }
+
+  #notTold(run: LiveRun, cause: unknown): void {
+    this.#options.log.warn('controller.not-told', { run: run.name, text: toVmrmError(cause).message })
+  }
+}
+
+/** The controller has refused the run already: it need not be told. */
+class Refusal extends VmrmError {
+  constructor(reason: string) {
+    super('request-invalid', reason)
+  }
+}

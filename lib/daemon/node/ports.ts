@@ -1,0 +1,44 @@
+// What the runs of a node need of the world, as ports: the controller, and the maker of VMs. The daemon composes the real
+// ones; test/fakes has complete stand-ins.
+import type { Run } from '../../job/run.ts'
+import type { Share } from '../../protocol/messages/share.ts'
+import type { JournalEntry } from './journal.ts'
+import type { LiveRun, LiveVm } from './live-run.ts'
+
+export type Verdict = 'pending' | 'commit' | 'abort' | 'lost' | 'ended'
+
+export interface Usage {
+  readonly peakMemoryBytes: number
+  readonly cpuTimeNs: number
+}
+
+export type ShareAnswer =
+  | { readonly state: 'share'; readonly share: Share }
+  | { readonly state: 'pending' | 'unknown' }
+  | { readonly state: 'refused'; readonly reason: string }
+
+/** Calls to the controller's daemon. All of them reject with `controller-unreachable` when it does not answer. */
+export interface ControllerLink {
+  getShare(run: Run): Promise<ShareAnswer>
+  reportPrepared(run: Run): Promise<void>
+  reportFailed(run: Run, cause: { code: string; reason: string }): Promise<void>
+  reportEnded(run: Run, usage: Usage): Promise<void>
+  reportLost(run: Run, cause: { vm: string; reason: string }): Promise<void>
+  getVerdict(run: Run): Promise<{ verdict: Verdict; reason: string }>
+  /** Tells which runs this node holds and learns what is to become of them. */
+  hello(runs: readonly JournalEntry[]): Promise<readonly (Run & { verdict: Verdict })[]>
+}
+
+/** Makes, finds again and removes all that a run has on this node. */
+export interface VmMaker {
+  /** Network, exports, cgroup and VMs of the share, each VM with its identity. All of it, or it throws and the caller removes. */
+  make(run: LiveRun, share: Share, signal: AbortSignal): Promise<readonly LiveVm[]>
+  /** The VMs of a run that was made before this daemon started. Throws `vm-lost` if one is not there any more. */
+  adopt(run: LiveRun, share: Share, signal: AbortSignal): Promise<readonly LiveVm[]>
+  /** Removes all of the run but its journal and checks that it is gone; safe to repeat. Throws what could not be removed. */
+  remove(entry: JournalEntry): Promise<Usage>
+  /** Removes what has our names and belongs to none of these runs. */
+  removeStrays(known: ReadonlySet<string>): Promise<void>
+  /** The last lines of a VM's console, empty where there are none. */
+  consoleTail(entry: JournalEntry, vm: string): Promise<string>
+}

@@ -1,0 +1,134 @@
+// Exports of a node's folders to one run, through nfs-ganesha: one configuration file a run, squashed to the run's user and
+// bound to its VMs' addresses. It never mounts anything and never touches an export that is not a run's.
+import { readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { VmrmError } from '../errors/vmrm-error.ts'
+
+export interface ExportedFolder {
+  /** On the node. */
+  readonly path: string
+  readonly readOnly: boolean
+}
+
+export interface RunExports {
+  /** A run's name; the exports are /RUN/0, /RUN/1, … */
+  readonly run: string
+  readonly uid: number
+  readonly gid: number
+  readonly addresses: readonly string[]
+  readonly folders: readonly ExportedFolder[]
+}
+
+export interface ExportServer {
+  /** Makes the run's exports known to the server; a guest's first tries may still come too early. */
+  add(exports: RunExports): Promise<void>
+  /** Takes them away; nothing there is no error. */
+  remove(run: string): Promise<void>
+  /** Runs that have exports. */
+  list(): Promise<readonly string[]>
+}
+
+/** What a guest mounts: the pseudo path of a run's export. */
+export function exportPath(run: string, index: number): string {
+  return `/${run}/${index}`
+}
+
+const firstId = 100
+const lastId = 65_000
+
+/** ganesha.conf's own text for a run. Asserted values only: everything in it comes from parsers. */
+export function renderExports(exports: RunExports, ids: readonly number[]): string {
+  return exports.folders
+    .map((folder, index) => {
+      const access = folder.readOnly ? 'RO' : 'RW'
+      return `EXPORT {
+	Export_Id = ${ids[index]};
+	Path = ${quoted(folder.path)};
+	Pseudo = ${exportPath(exports.run, index)};
+	Access_Type = None;
+	Protocols = 4;
+	Transports = TCP;
+	SecType = sys;
+	Squash = All_Squash;
+	Anonymous_Uid = ${exports.uid};
+	Anonymous_Gid = ${exports.gid};
+	FSAL { Name = VFS; }
+	CLIENT {
+		Clients = ${exports.addresses.join(', ')};
+		Access_Type = ${access};
+		Squash = All_Squash;
+		Anonymous_Uid = ${exports.uid};
+		Anonymous_Gid = ${exports.gid};
+	}
+}
+`
+    })
+    .join('')
+}
+
+function quoted(path: string): string {
+  if (/["\\\n]/.test(path)) throw new VmrmError('config-invalid', `${JSON.stringify(path)} cannot be exported`)
+  return `"${path}"`
+}
+
+/** nfs-ganesha reads its exports folder again on SIGHUP (`%dir` in its configuration). */
+export function createGanesha(options: { exportsFolder: string; pidFile: string }): ExportServer {
+  const { exportsFolder, pidFile } = options
+  let queue: Promise<unknown> = Promise.resolve()
+  // One change at a time, so that two runs never choose the same export number.
+  const inOrder = <T>(work: () => Promise<T>): Promise<T> => {
+    const result = queue.then(work)
+    queue = result.catch(() => {})
+    return result
+  }
+  const fileOf = (run: string) => join(exportsFolder, `${run}.conf`)
+  const list = async () => {
+    const names = await readdir(exportsFolder)
+    return names.filter((name) => name.endsWith('.conf')).map((name) => name.slice(0, -'.conf'.length))
+  }
+  return {
+    list,
+    add: (exports) =>
+      inOrder(async () => {
+        await rm(fileOf(exports.run), { force: true })
+        const ids = await freeIds(exportsFolder, exports.folders.length)
+        const temporary = join(exportsFolder, `.${exports.run}.new`)
+        await writeFile(temporary, renderExports(exports, ids), { mode: 0o600 })
+        await rename(temporary, fileOf(exports.run))
+        await reload(pidFile)
+      }),
+    remove: (run) =>
+      inOrder(async () => {
+        if (!(await list()).includes(run)) return
+        await rm(fileOf(run), { force: true })
+        await reload(pidFile)
+      }),
+  }
+}
+
+async function freeIds(folder: string, count: number): Promise<readonly number[]> {
+  const used = new Set<number>()
+  for (const name of await readdir(folder)) {
+    if (!name.endsWith('.conf')) continue
+    const text = await readFile(join(folder, name), 'utf8')
+    for (const match of text.matchAll(/Export_Id = (\d+);/g)) used.add(Number(match[1]))
+  }
+  const ids: number[] = []
+  for (let id = firstId; ids.length < count; id += 1) {
+    if (id > lastId) throw new VmrmError('range-full', 'the NFS server of this node has no export number left')
+    if (!used.has(id)) ids.push(id)
+  }
+  return ids
+}
+
+async function reload(pidFile: string): Promise<void> {
+  try {
+    const pid = Number((await readFile(pidFile, 'utf8')).trim())
+    if (!Number.isInteger(pid) || pid <= 1) throw new Error(`${pidFile} holds no process id`)
+    process.kill(pid, 'SIGHUP')
+  } catch (cause) {
+    throw new VmrmError('node-fault', `the NFS server of this node cannot be told: ${(cause as Error).message}`, {
+      cause,
+    })
+  }
+}

@@ -11,7 +11,7 @@ import { vmrmdSpec } from './vmrm.ts'
 export function daemonsOf(host: Host, settings: ClusterSettings, controller: LiveHost): DaemonSpec[] {
   const vmrm = settings.vmrm === 'with-vmrm' ? [vmrmdSpec(host)] : []
   if (host.role === 'controller') return [mungedSpec(host), ...vmrm, slurmctldSpec]
-  return [mungedSpec(host), libvirtdSpec, ganeshaSpec(host), ...vmrm, slurmdSpec(controller)]
+  return [mungedSpec(host), libvirtdSpec, ganeshaSpec, ...vmrm, slurmdSpec(controller)]
 }
 
 /** Names alone, for those who only look. */

@@ -11,7 +11,16 @@ export async function down(layout: Layout, say: (line: string) => void): Promise
   const results = await Promise.allSettled(names.map((name) => killHost(layout, name)))
   for (const result of results) if (result.status === 'rejected') throw result.reason
   await removeGroups(layout)
-  for (const name of ['hosts', 'home', 'etc-slurm', 'images.d', 'usr-lib-vmrm', 'skeleton', 'munge.key', 'state.json']) {
+  for (const name of [
+    'hosts',
+    'home',
+    'etc-slurm',
+    'images.d',
+    'usr-lib-vmrm',
+    'skeleton',
+    'munge.key',
+    'state.json',
+  ]) {
     rmSync(join(layout.folder, name), { recursive: true, force: true })
   }
   const took = `${Math.round(performance.now() - start)} ms`

@@ -1,11 +1,6 @@
 // Running commands for the cluster's own work: argv arrays, clean environment, a deadline, the command's last words on failure.
 import { execa } from 'execa'
-
-export const cleanEnvironment = {
-  PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
-  LC_ALL: 'C.UTF-8',
-  HOME: '/root',
-}
+import { cleanEnvironment } from './environment.ts'
 
 export interface CommandResult {
   readonly exitCode: number

@@ -31,6 +31,9 @@ const sharedBinds: [string, string][] = [
   ['home', '/home'],
 ]
 
+/** Folders of /var/log that stay with the cluster's logs. */
+const logFolders = ['libvirt', 'ganesha']
+
 const runFolders = ['lock', 'munge', 'libvirt', 'slurm', 'vmrm/jobs', 'netns', 'ganesha', 'user']
 
 export function makeHostFolders(layout: Layout, host: Host): void {
@@ -42,7 +45,7 @@ export function makeHostFolders(layout: Layout, host: Host): void {
   }
   for (const folder of ['lib/vmrm', 'bin']) mkdirSync(join(layout.folder, 'skeleton/usr', folder), { recursive: true })
   mkdirSync(join(layout.folder, 'usr-lib-vmrm'), { recursive: true })
-  mkdirSync(join(host.log, 'libvirt'), { recursive: true })
+  for (const name of logFolders) mkdirSync(join(host.log, name), { recursive: true })
 }
 
 const quote = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`
@@ -85,11 +88,7 @@ function bindLine(source: string, target: string): string[] {
 }
 
 /** Writes the script and returns its path; the host is ready when its first process has become tini. It needs mount, uts, net, ipc, pid and cgroup namespaces of its own. */
-export function writeInitScript(options: {
-  layout: Layout
-  host: Host
-  hierarchies: readonly Hierarchy[]
-}): string {
+export function writeInitScript(options: { layout: Layout; host: Host; hierarchies: readonly Hierarchy[] }): string {
   const { layout, host } = options
   const lines = [
     '#!/bin/bash',
@@ -104,7 +103,7 @@ export function writeInitScript(options: {
     `mount --bind -o ro ${quote(join(layout.folder, 'usr-lib-vmrm'))} /usr/lib/vmrm`,
     ...overlayLines(host),
     `cp ${quote(join(host.folder, 'etc'))}/{passwd,group,hosts,hostname} /etc/`,
-    ...bindLine(join(host.log, 'libvirt'), '/var/log/libvirt'),
+    ...logFolders.flatMap((name) => bindLine(join(host.log, name), `/var/log/${name}`)),
     ...keptVisible(layout, host),
     ...privateBinds()
       .filter(([, target]) => target !== '/tmp')

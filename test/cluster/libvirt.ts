@@ -1,6 +1,7 @@
 // A libvirtd a node, with sockets, state and configuration of its own.
-import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+
 import { createHash } from 'node:crypto'
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { acceptsOnSocket, type DaemonSpec } from './daemons.ts'
 import type { Host, Layout } from './layout.ts'

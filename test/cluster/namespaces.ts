@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process'
 import { closeSync, mkdirSync, openSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { hierarchies, makeHostGroups, removeGroups } from './cgroups.ts'
-import { cleanEnvironment } from './exec.ts'
+import { cleanEnvironment } from './environment.ts'
 import { makeHostFolders, writeInitScript } from './host-root.ts'
 import type { Host, Layout } from './layout.ts'
 import { logTail } from './log-tail.ts'
@@ -91,8 +91,10 @@ export async function startHost(layout: Layout, host: Host): Promise<RunningHost
 /** Ends a host at once, as a power loss does; returns when no process of it is left (bounded to 10 s). */
 export async function killHost(layout: Layout, name: string): Promise<void> {
   const marked = markedProcesses(layout).filter((each) => each.name === name)
-  const spaces = marked.filter((each) => each.kind === 'init').map((each) => namespaceOf(each.init.pid, 'pid'))
-  for (const each of marked.sort((a) => (a.kind === 'init' ? -1 : 1))) signalProcess(each.init, 'SIGKILL')
+  const spaces = marked.map((each) => (each.kind === 'init' ? namespaceOf(each.init.pid, 'pid') : undefined))
+  // A launcher ends by itself, having reaped its init; one without an init has not got as far.
+  const inits = marked.filter((each) => each.kind === 'init')
+  for (const each of inits.length > 0 ? inits : marked) signalProcess(each.init, 'SIGKILL')
   const ended = await waitFor(
     () =>
       !marked.some((each) => isAlive(each.init)) &&
@@ -108,7 +110,8 @@ export function hostsWithProcesses(layout: Layout): string[] {
   return [...new Set(markedProcesses(layout).map((each) => each.name))]
 }
 
-const joinGroups = 'for p in /sys/fs/cgroup/cgroup.procs /sys/fs/cgroup/*/cgroup.procs; do echo $$ >"$p"; done 2>/dev/null'
+const joinGroups =
+  'for p in /sys/fs/cgroup/cgroup.procs /sys/fs/cgroup/*/cgroup.procs; do echo $$ >"$p"; done 2>/dev/null'
 
 /** argv that runs `argv` inside the host, as root, in the host's cgroups, in `/`; the environment is passed on. */
 export function enter(host: RunningHost, argv: readonly string[]): string[] {

@@ -1,7 +1,7 @@
 // nfs-ganesha, one a node, inside the node's services namespace: it serves the exports that vmrmd writes for each run.
-import { copyFileSync, mkdirSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
-import { type DaemonSpec, type LiveHost, logPath } from './daemons.ts'
+import type { DaemonSpec, LiveHost } from './daemons.ts'
 import { attempt, command } from './exec.ts'
 import type { Host } from './layout.ts'
 import { enter } from './namespaces.ts'
@@ -10,11 +10,14 @@ import { overlayFolder } from './slurm.ts'
 
 /** The network namespace of a node that guests' services live in; a name in the node's own /run/netns. */
 export const servicesNamespace = 'vmrm'
+/** Where Debian's unit has it; vmrmd reads there when a reload is done. */
+const ganeshaLog = '/var/log/ganesha/ganesha.log'
 export const exportsFolder = '/var/lib/vmrm/exports'
 
 export function writeGaneshaConfiguration(host: Host): void {
   mkdirSync(join(host.folder, 'etc/vmrm'), { recursive: true })
   mkdirSync(join(host.folder, exportsFolder), { recursive: true })
+  if (!existsSync(join(host.log, 'ganesha.log'))) symlinkSync('ganesha/ganesha.log', join(host.log, 'ganesha.log'))
   copyFileSync(join(overlayFolder, 'ganesha.conf'), join(host.folder, 'etc/vmrm/ganesha.conf'))
 }
 
@@ -26,25 +29,23 @@ async function makeServicesNamespace({ running }: LiveHost): Promise<void> {
   await command(ip('-n', servicesNamespace, 'link', 'set', 'lo', 'up'))
 }
 
-export function ganeshaSpec(host: Host): DaemonSpec {
-  return {
-    name: 'ganesha',
-    // Not `ip netns exec`: it mounts a /sys of its own, without the cgroups.
-    argv: [
-      '/usr/bin/nsenter',
-      `--net=/run/netns/${servicesNamespace}`,
-      '--',
-      '/usr/bin/ganesha.nfsd',
-      '-F',
-      '-f',
-      '/etc/vmrm/ganesha.conf',
-      '-p',
-      '/run/ganesha/ganesha.pid',
-      '-L',
-      logPath(host, 'ganesha'),
-    ],
-    prepare: makeServicesNamespace,
-    isReady: (_live, daemon) => listensOnTcp(daemon.pid, 2049),
-    readyTimeoutMs: 15_000,
-  }
+export const ganeshaSpec: DaemonSpec = {
+  name: 'ganesha',
+  // Not `ip netns exec`: it mounts a /sys of its own, without the cgroups.
+  argv: [
+    '/usr/bin/nsenter',
+    `--net=/run/netns/${servicesNamespace}`,
+    '--',
+    '/usr/bin/ganesha.nfsd',
+    '-F',
+    '-f',
+    '/etc/vmrm/ganesha.conf',
+    '-p',
+    '/run/ganesha/ganesha.pid',
+    '-L',
+    ganeshaLog,
+  ],
+  prepare: makeServicesNamespace,
+  isReady: (_live, daemon) => listensOnTcp(daemon.pid, 2049),
+  readyTimeoutMs: 15_000,
 }

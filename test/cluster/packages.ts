@@ -23,6 +23,7 @@ const needed: readonly string[] = [
 ]
 
 async function missingPackages(): Promise<string[]> {
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: dpkg-query's own placeholders
   const format = '${binary:Package} ${db:Status-Status}\n'
   const { stdout } = await attempt(['/usr/bin/dpkg-query', '-W', '-f', format, ...needed])
   const installed = stdout.split('\n').filter((line) => line.endsWith(' installed'))

@@ -1,6 +1,6 @@
 // `cluster run`: one command in one host, its stdin, stdout, stderr, signals and exit passed through.
 import { spawn } from 'node:child_process'
-import { cleanEnvironment } from './exec.ts'
+import { cleanEnvironment } from './environment.ts'
 import { enter, type RunningHost } from './namespaces.ts'
 import { childrenOf } from './procfs.ts'
 

@@ -69,4 +69,3 @@ export async function nodeState(controller: LiveHost, name: string): Promise<str
   const result = await attempt(enter(controller.running, argv))
   return result.exitCode === 0 ? result.stdout.trim() || 'unknown*' : 'unknown*'
 }
-

@@ -84,8 +84,7 @@ function isComplete(layout: Layout, settings: ClusterSettings): boolean {
   const running = runningHosts(layout)
   return layout.hosts.every(
     (host) =>
-      running.has(host.name) &&
-      daemonNamesOf(host, settings).every((name) => findDaemon(host, name) !== undefined),
+      running.has(host.name) && daemonNamesOf(host, settings).every((name) => findDaemon(host, name) !== undefined),
   )
 }
 
@@ -109,5 +108,7 @@ export async function up(options: {
   const complete = isComplete(layout, settings)
   if (!complete) await startDaemons(layout, settings, await bootHosts(layout))
   const what = complete ? 'was up already' : fresh ? 'is up' : 'is up again'
-  say(`the cluster ${what}: ${layout.hosts.map((host) => host.name).join(' ')}, ${Math.round(performance.now() - start)} ms`)
+  say(
+    `the cluster ${what}: ${layout.hosts.map((host) => host.name).join(' ')}, ${Math.round(performance.now() - start)} ms`,
+  )
 }

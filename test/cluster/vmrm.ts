@@ -1,18 +1,21 @@
 // vmrm's own parts: laid out from build/ as on an installed host, vmrmd.xml, the catalogue, and the daemon of each role.
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { acceptsOnSocket, type DaemonSpec } from './daemons.ts'
 import type { Host, Layout } from './layout.ts'
 import { overlayFolder } from './slurm.ts'
 import { chownTree, machineUid } from './users.ts'
 
-const binaryLinks = [
-  'vmrmd',
-  'vmrm-prolog',
-  'vmrm-epilog',
-  'vmrm-prolog-slurmctld',
-  'vmrm-epilog-slurmctld',
-] as const
+const binaryLinks = ['vmrmd', 'vmrm-prolog', 'vmrm-epilog', 'vmrm-prolog-slurmctld', 'vmrm-epilog-slurmctld'] as const
 const cParts = ['vmrm-run', 'vmrm-gate', 'vmrm-agent', 'vmrm.so'] as const
 const gateLinks = ['prolog', 'epilog', 'prolog-slurmctld', 'epilog-slurmctld'] as const
 

@@ -127,7 +127,12 @@ export const catalogue = {
     meaning: 'The other side failed with an error that this version of vmrm does not know.',
     hint: 'Check that all hosts run the same version of vmrm.',
   },
-  'command-failed': { family: 'node', meaning: 'A command that vmrm ran ended with an error.', hint: '' },
+  'message-too-large': {
+    family: 'peer',
+    meaning: 'A message is longer than the protocol allows.',
+    hint: 'Ask for less at once.',
+  },
+  'command-failed': { family: 'peer', meaning: 'A command that vmrm ran ended with an error.', hint: '' },
 } as const satisfies Record<string, CatalogueEntry>
 
 export type ErrorCode = keyof typeof catalogue

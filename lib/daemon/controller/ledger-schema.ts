@@ -17,7 +17,8 @@ const schema = `
     pool TEXT NOT NULL, number INTEGER NOT NULL, job INTEGER NOT NULL, restart INTEGER NOT NULL,
     PRIMARY KEY (pool, number)) STRICT;
   CREATE INDEX IF NOT EXISTS leases_by_run ON leases (job, restart);
-  CREATE TABLE IF NOT EXISTS nodes (node TEXT PRIMARY KEY, address TEXT NOT NULL, seen_ms INTEGER NOT NULL) STRICT;
+  CREATE TABLE IF NOT EXISTS nodes (
+    node TEXT PRIMARY KEY, address TEXT NOT NULL, seen_ms INTEGER NOT NULL, drained INTEGER NOT NULL DEFAULT 0) STRICT;
 `
 
 /** Opens the ledger, making it if there is none; a commit is on disk when it returns. Only its owner may read it. */

@@ -55,6 +55,9 @@ export interface Ledger {
   forgetEndedBefore(ms: number): void
   rememberNode(node: string, address: string, atMs: number): void
   nodeAddress(node: string): string | undefined
+  /** Whether vmrm itself has drained the node. */
+  isDrained(node: string): boolean
+  setDrained(node: string, drained: 'drained' | 'not-drained'): void
   leaseCount(): number
   close(): void
 }
@@ -153,7 +156,12 @@ function shareMethods(database: DatabaseSync) {
 }
 
 function nodeMethods(database: DatabaseSync, leases: Leases) {
-  const remember = database.prepare('INSERT OR REPLACE INTO nodes (node, address, seen_ms) VALUES (?, ?, ?)')
+  const remember = database.prepare(
+    `INSERT INTO nodes (node, address, seen_ms) VALUES (?, ?, ?)
+     ON CONFLICT (node) DO UPDATE SET address = excluded.address, seen_ms = excluded.seen_ms`,
+  )
+  const drained = database.prepare('SELECT drained FROM nodes WHERE node = ?')
+  const setDrained = database.prepare('UPDATE nodes SET drained = ? WHERE node = ?')
   const address = database.prepare('SELECT address FROM nodes WHERE node = ?')
   return {
     rememberNode(node: string, at: string, atMs: number) {
@@ -162,6 +170,10 @@ function nodeMethods(database: DatabaseSync, leases: Leases) {
     nodeAddress(node: string): string | undefined {
       const row = address.get(node)
       return row === undefined ? undefined : String(row.address)
+    },
+    isDrained: (node: string) => drained.get(node)?.drained === 1,
+    setDrained(node: string, state: 'drained' | 'not-drained') {
+      setDrained.run(state === 'drained' ? 1 : 0, node)
     },
     leaseCount: () => leases.count(),
     close: () => database.close(),

@@ -52,6 +52,8 @@ export const nodeMessages = {
     request: z.strictObject({
       node: hostName,
       address: ipAddress,
+      /** Whether this node can start VMs now. */
+      health: z.enum(['ready', 'fault']),
       runs: list('run', z.strictObject({ ...runFields, state: runState })),
     }),
     reply: z.strictObject({ runs: list('run', z.strictObject({ ...runFields, verdict })) }),

@@ -14,4 +14,12 @@ export const sessionMessages = {
     request: empty,
     reply: z.strictObject({ name: connectionName }),
   }),
+  'protocol-error': defineCall({
+    summary:
+      'Never sent by callers: as a failed reply with id 0, it tells a local caller why its connection is closed.',
+    from: ['user'],
+    to: ['controller', 'node'],
+    request: empty,
+    reply: empty,
+  }),
 }

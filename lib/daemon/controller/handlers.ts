@@ -1,0 +1,194 @@
+// What the controller's daemon answers to each message. It translates between messages and the transactions, the ledger
+// and the catalogue; it decides nothing itself but who may see what.
+import { readFileSync } from 'node:fs'
+import type { Catalogue } from '../../config/load.ts'
+import { VmrmError } from '../../errors/vmrm-error.ts'
+import { chooseImage, mayUse } from '../../image/access.ts'
+import { vmName } from '../../job/run.ts'
+import type { Log } from '../../log.ts'
+import type { ReplyOf, RequestOf } from '../../protocol/messages.ts'
+import type { Caller } from '../../protocol/transport/caller.ts'
+import type { SlurmCommands } from '../../slurm/commands.ts'
+import type { Account } from '../account.ts'
+import type { Ledger, RunRecord, RunState } from './ledger.ts'
+import { shareOf } from './share-of.ts'
+import type { Transactions } from './transaction.ts'
+
+export interface ControllerHandlerOptions {
+  readonly ledger: Ledger
+  readonly transactions: Transactions
+  readonly catalogue: Catalogue
+  readonly slurm: SlurmCommands
+  readonly lookUpAccount: (user: string | number) => Promise<Account>
+  /** root and SlurmUser, who may see everything. */
+  readonly trustedUids: readonly number[]
+  readonly log: Log
+  readonly now: () => number
+}
+
+const listedRuns = 1000
+
+export function createControllerHandlers(options: ControllerHandlerOptions) {
+  return { ...hookHandlers(options), ...nodeHandlers(options), ...userHandlers(options) }
+}
+
+function hookHandlers({ transactions }: ControllerHandlerOptions) {
+  return {
+    'run-begin': async (request: RequestOf<'run-begin'>): Promise<ReplyOf<'run-begin'>> => {
+      const { image, revision, perNode, script } = request.request
+      const vmRequest = { image, perNode, script, ...(revision === undefined ? {} : { revision }) }
+      await transactions.begin({ ...request, request: vmRequest })
+      return {}
+    },
+    'run-end': async (request: RequestOf<'run-end'>): Promise<ReplyOf<'run-end'>> => {
+      transactions.end(request)
+      return {}
+    },
+  }
+}
+
+function nodeHandlers({ ledger, transactions, slurm, log, now }: ControllerHandlerOptions) {
+  const resumeIfOurs = (node: string) => {
+    if (!ledger.isDrained(node)) return
+    ledger.setDrained(node, 'not-drained')
+    slurm.resumeOwnDrain(node).then(
+      (outcome) => log.info('node.resumed', { node, outcome }),
+      (error: unknown) => {
+        ledger.setDrained(node, 'drained')
+        log.warn('node.not-resumed', { node, text: String(error) })
+      },
+    )
+  }
+  return {
+    'get-share': async (request: RequestOf<'get-share'>): Promise<ReplyOf<'get-share'>> => {
+      const run = ledger.find(request)
+      if (run === undefined) return { state: 'unknown' }
+      if (run.state !== 'preparing') return { state: 'refused', reason: run.reason || 'the job has ended' }
+      const share = shareOf(run, request.node)
+      if (share !== undefined) return { state: 'share', share }
+      if (run.plan === undefined) return { state: 'pending' }
+      return { state: 'refused', reason: `the job has no VM on node ${request.node}` }
+    },
+    'report-prepared': async (request: RequestOf<'report-prepared'>): Promise<ReplyOf<'report-prepared'>> => {
+      transactions.prepared(request, request.node)
+      return {}
+    },
+    'report-failed': async (request: RequestOf<'report-failed'>): Promise<ReplyOf<'report-failed'>> => {
+      transactions.failed(request, request.node, request)
+      return {}
+    },
+    'report-ended': async (request: RequestOf<'report-ended'>): Promise<ReplyOf<'report-ended'>> => {
+      const { peakMemoryBytes, cpuTimeNs } = request
+      transactions.nodeEnded(request, request.node, {
+        peakMemoryBytes: Number(peakMemoryBytes),
+        cpuTimeNs: Number(cpuTimeNs),
+      })
+      return {}
+    },
+    'report-lost': async (request: RequestOf<'report-lost'>): Promise<ReplyOf<'report-lost'>> => {
+      transactions.lost(request, request)
+      return {}
+    },
+    'get-verdict': async (request: RequestOf<'get-verdict'>): Promise<ReplyOf<'get-verdict'>> => {
+      return transactions.verdict(request)
+    },
+    'node-hello': async (request: RequestOf<'node-hello'>): Promise<ReplyOf<'node-hello'>> => {
+      ledger.rememberNode(request.node, request.address, now())
+      if (request.health === 'ready') resumeIfOurs(request.node)
+      const isHeld = (run: RunRecord) =>
+        request.runs.some((held) => held.job === run.job && held.restart === run.restart)
+      for (const run of ledger.inState('ending')) {
+        const has = ledger.shares(run).some((share) => share.node === request.node && share.state !== 'ended')
+        if (has && !isHeld(run)) transactions.nodeEnded(run, request.node)
+      }
+      return {
+        runs: request.runs.map(({ job, restart }) => {
+          const state = ledger.find({ job, restart })?.state
+          // While a run is ending the node's own Epilog removes it, once its tasks are gone.
+          const verdict = state === 'ending' ? 'pending' : transactions.verdict({ job, restart }).verdict
+          return { job, restart, verdict }
+        }),
+      }
+    },
+  }
+}
+
+function userHandlers({ ledger, catalogue, lookUpAccount, trustedUids }: ControllerHandlerOptions) {
+  const requesterOf = async (caller: Caller) => {
+    const account = await lookUpAccount(caller.uid)
+    return { user: account.name, groups: account.groups.map((group) => group.name), account: '' }
+  }
+  return {
+    'check-request': async (
+      { request }: RequestOf<'check-request'>,
+      caller: Caller,
+    ): Promise<ReplyOf<'check-request'>> => {
+      const requester = await requesterOf(caller)
+      const images = catalogue.images()
+      const named = images.get(request.image)
+      // Slurm's account of the job is not known at submit; the controller's Prolog checks it.
+      const mayBeByAccount = named !== undefined && named.access.accounts.length > 0
+      const image = mayBeByAccount ? named : chooseImage(images, request, requester)
+      if (request.perNode > image.limits.maxPerNode) {
+        const text = `image ${image.name} allows ${image.limits.maxPerNode} VMs a node; ${request.perNode} were asked for`
+        throw new VmrmError('size-over-limit', text)
+      }
+      return {}
+    },
+    'list-runs': async ({ all }: RequestOf<'list-runs'>, caller: Caller): Promise<ReplyOf<'list-runs'>> => {
+      const seesAll = trustedUids.includes(caller.uid)
+      const runs = ledger.recent(listedRuns).filter((run) => seesAll || run.uid === caller.uid)
+      return { runs: runs.filter((run) => all || run.state !== 'ended').map(toListed) }
+    },
+    'list-images': async (_request: RequestOf<'list-images'>, caller: Caller): Promise<ReplyOf<'list-images'>> => {
+      const requester = await requesterOf(caller)
+      const images = [...catalogue.images().values()].map((image) => ({
+        name: image.name,
+        revision: image.revision,
+        os: image.os.family,
+        allowed: mayUse(image, requester),
+        memoryLimitMib: image.limits.maxMemoryMib,
+        cpuLimit: image.limits.maxCpus,
+      }))
+      return { images }
+    },
+    'show-image': async ({ name }: RequestOf<'show-image'>): Promise<ReplyOf<'show-image'>> => {
+      if (!catalogue.images().has(name))
+        throw new VmrmError('image-unknown', `there is no image ${name} on this cluster`)
+      return { xml: readFileSync(catalogue.fileOf(name), 'utf8') }
+    },
+  }
+}
+
+/** The node knows a VM's own state; this is what the run's says of it. */
+const vmStateOf = {
+  preparing: 'starting',
+  committed: 'running',
+  aborted: 'ended',
+  lost: 'lost',
+  ending: 'ended',
+  ended: 'ended',
+} as const satisfies Record<RunState, string>
+
+function toListed(run: RunRecord): ReplyOf<'list-runs'>['runs'][number] {
+  const state = vmStateOf[run.state]
+  const vms = (run.plan?.nodes ?? []).flatMap((node) =>
+    node.vms.map((vm) => ({
+      name: vmName(run, vm.index),
+      hostname: vm.hostname,
+      node: node.node,
+      address: vm.address,
+      state,
+    })),
+  )
+  return {
+    job: run.job,
+    restart: run.restart,
+    user: run.user,
+    image: run.image,
+    state: run.state,
+    ...(run.reason === '' ? {} : { reason: run.reason }),
+    began: new Date(run.beganMs).toISOString(),
+    vms,
+  }
+}

@@ -1,0 +1,68 @@
+// What the controller tells nodes and Slurm after a decision: in the background, with retries and a bound. Whatever is lost
+// here is asked for by the nodes or repeated by the reconciler.
+import { setTimeout as delay } from 'node:timers/promises'
+import { toVmrmError } from '../../errors/vmrm-error.ts'
+import { type Run, runId } from '../../job/run.ts'
+import type { Log } from '../../log.ts'
+import type { SlurmCommands } from '../../slurm/commands.ts'
+import type { Ledger, RunRecord } from './ledger.ts'
+import type { Messenger } from './transaction.ts'
+
+/** Calls to the nodes' daemons. Both reject when the node does not answer. */
+export interface NodeCaller {
+  verdict(node: string, run: Run, verdict: 'commit' | 'abort' | 'lost', reason: string): Promise<void>
+  destroyRun(node: string, run: Run): Promise<void>
+}
+
+const tries = 5
+const firstPauseMs = 200
+
+const verdictOfState = { committed: 'commit', aborted: 'abort', lost: 'lost' } as const
+
+export function createMessenger(options: {
+  ledger: Ledger
+  nodes: NodeCaller
+  slurm: SlurmCommands
+  log: Log
+}): Messenger {
+  const { ledger, nodes, slurm, log } = options
+  const inBackground = (event: string, run: Run, work: () => Promise<void>) => {
+    repeat(work).catch((error: unknown) => {
+      const { message, quoted } = toVmrmError(error)
+      log.warn(event, { run: runId(run), text: [message, quoted].filter(Boolean).join(': ') })
+    })
+  }
+  return {
+    pushVerdict(record: RunRecord) {
+      const { state, reason } = record
+      if (state !== 'committed' && state !== 'aborted' && state !== 'lost') return
+      for (const { node } of record.plan?.nodes ?? []) {
+        inBackground('verdict.not-pushed', record, async () => {
+          if (ledger.find(record)?.state === state) await nodes.verdict(node, record, verdictOfState[state], reason)
+        })
+      }
+    },
+    comment(run, text) {
+      inBackground('comment.not-set', run, () => slurm.comment(run.job, text))
+    },
+    handleNodeFault(run, node, reason) {
+      inBackground('node.not-drained', run, async () => {
+        log.error('node.drained', { node, reason })
+        ledger.setDrained(node, 'drained')
+        await slurm.drain(node, reason)
+      })
+      inBackground('job.not-requeued', run, () => slurm.requeue(run.job))
+    },
+  }
+}
+
+async function repeat(work: () => Promise<void>): Promise<void> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await work()
+    } catch (error) {
+      if (attempt === tries) throw error
+      await delay(firstPauseMs * 2 ** attempt)
+    }
+  }
+}

@@ -14,11 +14,16 @@ import type { XmlElement } from './xml/parse.ts'
 export const protocolVersion = '1'
 export type MessageKind = 'request' | 'reply' | 'event'
 
-/** What can be said of a message before its body is read. */
-export interface Envelope {
+/** What a message says of itself, whatever its type. */
+export interface AnyEnvelope {
   /** Pairs a reply (or an event of a subscription) with its request; chosen by who asks. */
   readonly id: number
   readonly kind: MessageKind
+  /** A name, not necessarily one this side knows: a newer peer may have more. */
+  readonly type: string
+}
+
+export interface Envelope extends AnyEnvelope {
   readonly type: MessageType
 }
 
@@ -26,7 +31,7 @@ const envelopeSchema = z.strictObject({
   version: z.literal(protocolVersion),
   id: z.int().min(0),
   kind: z.enum(['request', 'reply', 'event']),
-  type: z.string(),
+  type: z.string().regex(/^[a-z][a-z0-9-]{0,63}$/),
 })
 const envelopeShape = elementShape(envelopeSchema, 'vmrm')
 const reserved = envelopeShape.attributes.map((attribute) => attribute.name)
@@ -57,7 +62,7 @@ function schemaAndShape({ kind, type }: Envelope): { schema: z.ZodObject; shape:
   return { schema, shape: bodyShape(schema, type) }
 }
 
-function envelopeText({ id, kind, type }: Envelope): string {
+function envelopeText({ id, kind, type }: AnyEnvelope): string {
   return ` version="${protocolVersion}" id="${id}" kind="${kind}" type="${type}"`
 }
 
@@ -71,13 +76,13 @@ export function writeMessage(envelope: Envelope, body: unknown): string {
 }
 
 /** The XML of a failed reply. */
-export function writeError(envelope: Omit<Envelope, 'kind'>, error: VmrmError): string {
+export function writeError(envelope: Omit<AnyEnvelope, 'kind'>, error: VmrmError): string {
   const content = writeElement({ name: 'error', shape: errorShape, value: errorFields(error), where: 'error' })
   return `<vmrm${envelopeText({ ...envelope, kind: 'reply' })}>${content}</vmrm>`
 }
 
-/** Reads the envelope alone, so that a bad body can still be answered. Throws `message-invalid`. */
-export function readEnvelope(root: XmlElement): Envelope {
+/** Reads the envelope alone, so that an unknown type or a bad body can still be answered. Throws `message-invalid`. */
+export function readEnvelope(root: XmlElement): AnyEnvelope {
   if (root.name !== 'vmrm') throw invalid(root.name, 'the root element is not vmrm')
   const version = root.attributes.get('version')
   if (version !== protocolVersion) {
@@ -86,11 +91,17 @@ export function readEnvelope(root: XmlElement): Envelope {
   const own = new Map([...root.attributes].filter(([name]) => reserved.includes(name)))
   const fields = readElement(envelopeShape, { ...root, attributes: own, children: [], text: '' }, 'vmrm')
   const { id, kind, type } = checkFields(envelopeSchema, fields, 'vmrm')
+  return { id, kind, type }
+}
+
+/** The envelope of a type this side knows. Throws `message-invalid`, naming the nearest one it knows. */
+export function knownEnvelope(envelope: AnyEnvelope): Envelope {
+  const { type } = envelope
   if (!Object.hasOwn(messages, type)) {
     const nearest = nearestName(type, Object.keys(messages))
     throw invalid('vmrm', `unknown message type ${quote(type)}; did you mean ${nearest}?`)
   }
-  return { id, kind, type: type as MessageType }
+  return { ...envelope, type: type as MessageType }
 }
 
 /** The body of a message, typed and frozen. Throws `message-invalid`; for a failed reply, the error it carries. */

@@ -19,6 +19,9 @@ export type MessageType = keyof Messages
 export type CallType = { [T in MessageType]: Messages[T]['kind'] extends 'call' ? T : never }[MessageType]
 export type EventType = { [T in MessageType]: Messages[T]['kind'] extends 'event' ? T : never }[MessageType]
 
+/** What programs call; the rest is the transports' own. */
+export type ProgramCallType = Exclude<CallType, keyof typeof sessionMessages>
+
 /** What a parsed message is: frozen all the way down. */
 export type Frozen<T> = T extends Uint8Array
   ? T

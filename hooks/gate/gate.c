@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -64,6 +65,7 @@ static void become_hook(enum kind kind, char *environment[]) {
   close_others();
   if (clean != NULL && chdir("/") == 0) execve(argv[0], argv, clean);
   fprintf(stderr, "vmrm-gate: cannot start %s: %s\n", hooks[kind].path, strerror(errno));
+  free(clean);
 }
 
 // The epilog's marker outlives the hook, so the gate waits. A hook that dies is not the node's fault: vmrmd cleans up after it.

@@ -1,5 +1,7 @@
 // The SPANK plug-in vmrm.so: a dispatch from Slurm's callbacks to the submitting side and the node's side, nothing else.
 // It must not define slurm_spank_job_prolog or _epilog: with either, slurmd (22.05) strips options from the hooks' environment.
+#include <stdlib.h>
+
 #include "request.h"
 #include "slurm.h"
 #include "submit.h"
@@ -17,18 +19,14 @@ static int on_option(int setting, const char *value, int is_remote) {
   return DONE;
 }
 
-// The first line of a usage text starts in column 31 of `sbatch --help`, so the following ones do too.
-#define NEXT_LINE "\n                              "
-
+// Slurm breaks the lines of a usage text by itself.
 static struct spank_option options[] = {
-    {"vm-image", "NAME[@REV]", "run the job in VMs made from this image;" NEXT_LINE "none: without (env: VMRM_IMAGE)", 1,
+    {"vm-image", "NAME[@REV]", "run the job in VMs made from this image; none: outside VMs; default: $VMRM_IMAGE", 1,
      SETTING_IMAGE, on_option},
-    {"vm-per-node", "K", "number of VMs on each node, default 1" NEXT_LINE "(env: VMRM_PER_NODE)", 1, SETTING_PER_NODE,
-     on_option},
+    {"vm-per-node", "K", "number of VMs on each node; default: $VMRM_PER_NODE, or 1", 1, SETTING_PER_NODE, on_option},
     {"vm-script", "guest|host",
-     "where the batch script itself runs: in the first" NEXT_LINE "VM (guest, the default) or on the first node" NEXT_LINE
-     "(env: VMRM_SCRIPT)",
-     1, SETTING_SCRIPT, on_option},
+     "where the batch script itself runs: in the first VM or on the first node; default: $VMRM_SCRIPT, or guest", 1,
+     SETTING_SCRIPT, on_option},
     {"vm-checkpoint", "WHEN", "not available in this version of vmrm", 2, SETTING_CHECKPOINT, on_option},
 };
 
@@ -51,8 +49,9 @@ int slurm_spank_init(spank_t spank, int argc, char *argv[]) {
 int slurm_spank_init_post_opt(spank_t spank, int argc, char *argv[]) {
   (void)argc;
   (void)argv;
-  if (!is_submitting()) return DONE;
-  return submit(spank) ? DONE : REFUSED;
+  // With `optional` in plugstack.conf Slurm (22.05) ignores a failure here and submits the job, without its VMs.
+  if (is_submitting() && !submit(spank)) exit(EXIT_FAILURE);
+  return DONE;
 }
 
 int slurm_spank_task_init(spank_t spank, int argc, char *argv[]) {

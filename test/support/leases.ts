@@ -1,10 +1,18 @@
-// The controller's leases, for the leak ledger.
+// The controller's leases, for the leak ledger. It reads the ledger's file as it lies on disk and never writes to it.
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import type { Host } from '../cluster/layout.ts'
 
-/** One text a lease that is held; none while there is no ledger. */
+/** One text a lease that is held, such as `addresses:tiny 12 j5r0`; none while there is no ledger. */
 export async function readLeases(controller: Host): Promise<string[]> {
-  if (!existsSync(join(controller.folder, 'var/lib/vmrm/controller/ledger.sqlite'))) return []
-  return []
+  const path = join(controller.folder, 'var/lib/vmrm/controller/ledger.sqlite')
+  if (!existsSync(path)) return []
+  const database = new DatabaseSync(path, { readOnly: true })
+  try {
+    const rows = database.prepare('SELECT pool, number, job, restart FROM leases').all()
+    return rows.map(({ pool, number, job, restart }) => `${pool} ${number} j${job}r${restart}`)
+  } finally {
+    database.close()
+  }
 }

@@ -55,6 +55,7 @@ SlurmctldLogFile=/var/log/slurm/slurmctld.log
 SlurmdLogFile=/var/log/slurm/slurmd.log
 ReturnToService=2
 KillWait=2
+DefMemPerCPU=100
 MinJobAge=300
 SchedulerParameters=sched_min_interval=100000,batch_sched_delay=0
 NodeName=mini NodeAddr=10.177.0.1 CPUs=4 RealMemory=4000

@@ -1,0 +1,222 @@
+// Boots an image with QEMU alone, as an experienced user would by hand: the baseline for vmrm's own times, and the
+// way to test an image without vmrm. It owns one QEMU and its scratch files; it never writes to the master.
+import { type ChildProcess, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { connect, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { execa } from 'execa'
+import type { Image } from '../../lib/config/image-schema.ts'
+import { decodeFields, encodeFields, type Field, u32Field } from '../../lib/guest/fields.ts'
+import { encodeFrame, frameType, protocolVersion } from '../../lib/guest/frame.ts'
+import { FrameReader } from '../../lib/guest/frame-reader.ts'
+
+const qemu = '/usr/bin/qemu-system-x86_64'
+const qemuImg = '/usr/bin/qemu-img'
+const agentPort = 'org.vmrm.agent.0'
+const keptConsoleBytes = 1 << 20
+
+export interface HandBootOptions {
+  readonly image: Image
+  /** Default 128. */
+  readonly memoryMib?: number
+  /** Default 1. */
+  readonly cpus?: number
+  /** TCP port of 127.0.0.1 that leads to the guest's port 22; default none. */
+  readonly sshPort?: number
+  /** Words added to the kernel's command line. */
+  readonly commandLine?: string
+  /** Further arguments for QEMU. */
+  readonly qemuArguments?: readonly string[]
+}
+
+export interface QemuEnd {
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+  /** From the start of QEMU. */
+  readonly afterMs: number
+}
+
+export interface HandBootedVm {
+  readonly pid: number
+  /** The host's end of the agent's port; only one connection at a time. */
+  readonly portPath: string
+  /** Unix socket of QEMU's monitor (QMP). */
+  readonly monitorPath: string
+  /** What the guest has written to its console; at most the last MiB. */
+  console(): string
+  /** Resolves with the time since QEMU's start at which the console had `text`. Rejects after the bound or QEMU's end. */
+  awaitConsole(text: string, timeoutMs: number): Promise<number>
+  /** Connects to the port and asks HELLO until the agent answers. Rejects after the bound or QEMU's end. */
+  awaitAgent(timeoutMs: number): Promise<AgentAnswer>
+  /** QEMU's end, whoever ended it. */
+  readonly ended: Promise<QemuEnd>
+  /** Kills QEMU if it lives and removes its files; may be called twice. */
+  stop(): Promise<void>
+}
+
+export interface AgentAnswer {
+  /** From the start of QEMU to the HELLO_ACK. */
+  readonly afterMs: number
+  /** The fields of the HELLO_ACK. */
+  readonly fields: readonly Field[]
+  /** Connected and past the HELLO_ACK; the caller ends it. */
+  readonly socket: Socket
+}
+
+function qemuArgv(options: HandBootOptions, folder: string): string[] {
+  const { boot } = options.image
+  if (boot.kind !== 'direct') throw new RangeError(`${options.image.name} has no kernel to boot directly`)
+  const commandLine = [boot.commandLine, options.commandLine ?? ''].join(' ').trim()
+  const forward = options.sshPort === undefined ? '' : `,hostfwd=tcp:127.0.0.1:${options.sshPort}-:22`
+  const chardevs = [
+    ...['-chardev', `socket,id=agent,path=${join(folder, 'agent.sock')},server=on,wait=off`],
+    ...['-device', 'virtio-serial-pci', '-device', `virtserialport,chardev=agent,name=${agentPort}`],
+    ...['-qmp', `unix:${join(folder, 'qmp.sock')},server=on,wait=off`, '-serial', 'stdio'],
+  ]
+  return [
+    ...[
+      '-nodefaults',
+      '-no-user-config',
+      '-display',
+      'none',
+      '-no-reboot',
+      '-machine',
+      'q35,accel=tcg',
+      '-cpu',
+      'qemu64',
+    ],
+    ...['-m', String(options.memoryMib ?? 128), '-smp', String(options.cpus ?? 1)],
+    ...['-kernel', boot.kernel, ...(boot.initrd === undefined ? [] : ['-initrd', boot.initrd]), '-append', commandLine],
+    ...['-drive', `file=${join(folder, 'overlay.qcow2')},if=virtio,format=qcow2,cache=unsafe`],
+    ...['-netdev', `user,id=net,restrict=on${forward}`, '-device', 'virtio-net-pci,netdev=net,romfile='],
+    ...['-device', 'virtio-rng-pci', '-device', 'pvpanic', ...chardevs, ...(options.qemuArguments ?? [])],
+  ]
+}
+
+/** Keeps the console's tail and lets callers wait for a text in it. */
+class ConsoleLog {
+  #text = ''
+  readonly #startedMs: number
+  readonly #waiters = new Set<() => void>()
+
+  constructor(startedMs: number) {
+    this.#startedMs = startedMs
+  }
+
+  add(chunk: Buffer): void {
+    this.#text = (this.#text + chunk.toString('latin1')).slice(-keptConsoleBytes)
+    for (const check of this.#waiters) check()
+  }
+
+  text(): string {
+    return this.#text
+  }
+
+  async wait(text: string, timeoutMs: number, ended: Promise<QemuEnd>): Promise<number> {
+    const { promise, resolve, reject } = Promise.withResolvers<number>()
+    const check = (): void => {
+      if (this.#text.includes(text)) resolve(performance.now() - this.#startedMs)
+    }
+    const fail = (why: string): void =>
+      reject(new Error(`no ${JSON.stringify(text)}: ${why}\n${this.#text.slice(-2000)}`))
+    const timer = setTimeout(() => fail(`not within ${timeoutMs} ms`), timeoutMs)
+    void ended.then((end) => fail(`QEMU ended with ${end.code ?? end.signal}`))
+    this.#waiters.add(check)
+    check()
+    try {
+      return await promise
+    } finally {
+      clearTimeout(timer)
+      this.#waiters.delete(check)
+    }
+  }
+}
+
+async function connectTo(path: string, deadlineMs: number): Promise<Socket> {
+  for (;;) {
+    const socket = connect(path)
+    const { promise, resolve } = Promise.withResolvers<unknown>()
+    socket.once('connect', () => resolve(undefined))
+    socket.once('error', resolve)
+    const error = await promise
+    if (error === undefined) return socket
+    if (performance.now() > deadlineMs) throw new Error(`cannot connect to ${path}`, { cause: error })
+    await delay(5)
+  }
+}
+
+/** HELLO goes out every 250 ms, since what is written before the guest opens its port may be lost. */
+async function askHello(path: string, timeoutMs: number): Promise<Omit<AgentAnswer, 'afterMs'>> {
+  const socket = await connectTo(path, performance.now() + timeoutMs)
+  const nonce = randomBytes(16)
+  const payload = encodeFields([
+    [1, nonce],
+    [2, u32Field(protocolVersion)],
+  ])
+  const hello = encodeFrame({ type: frameType.hello, payload })
+  const { promise, resolve, reject } = Promise.withResolvers<readonly Field[]>()
+  const reader = new FrameReader({
+    frame: (frame) => resolve(decodeFields(frame.payload) ?? []),
+    fault: (fault) => reject(new Error(`the agent's answer is no frame: ${fault}`)),
+  })
+  reader.hunt(nonce)
+  const listen = (chunk: Buffer): void => reader.push(chunk)
+  const end = (): void => reject(new Error("the agent's port was closed"))
+  socket.on('data', listen).once('close', end).once('error', end)
+  const again = setInterval(() => socket.write(hello), 250)
+  const timer = setTimeout(() => reject(new Error(`the agent did not answer within ${timeoutMs} ms`)), timeoutMs)
+  socket.write(hello)
+  try {
+    return { fields: await promise, socket }
+  } catch (error) {
+    socket.destroy()
+    throw error
+  } finally {
+    clearInterval(again)
+    clearTimeout(timer)
+    socket.off('data', listen).off('close', end)
+  }
+}
+
+function whenEnded(child: ChildProcess, startedMs: number): Promise<QemuEnd> {
+  return new Promise((resolve) => {
+    child.once('close', (code, signal) => resolve({ code, signal, afterMs: performance.now() - startedMs }))
+    child.once('error', () => resolve({ code: null, signal: null, afterMs: performance.now() - startedMs }))
+  })
+}
+
+/** Starts QEMU on a fresh overlay of the image's master. The caller must stop it. */
+export async function bootByHand(options: HandBootOptions): Promise<HandBootedVm> {
+  const folder = await mkdtemp(join(tmpdir(), 'vmrm-by-hand-'))
+  await mkdir(folder, { recursive: true })
+  const { path, format } = options.image.master
+  const overlay = ['create', '-q', '-f', 'qcow2', '-F', format, '-b', path, join(folder, 'overlay.qcow2')]
+  await execa(qemuImg, overlay, { timeout: 30_000 })
+  const startedMs = performance.now()
+  const child = spawn(qemu, qemuArgv(options, folder), { stdio: ['ignore', 'pipe', 'pipe'], env: { PATH: '/usr/bin' } })
+  const ended = whenEnded(child, startedMs)
+  const log = new ConsoleLog(startedMs)
+  child.stdout?.on('data', (chunk: Buffer) => log.add(chunk))
+  child.stderr?.on('data', (chunk: Buffer) => log.add(chunk))
+  const portPath = join(folder, 'agent.sock')
+  return {
+    pid: child.pid ?? 0,
+    portPath,
+    monitorPath: join(folder, 'qmp.sock'),
+    console: () => log.text(),
+    awaitConsole: (text, timeoutMs) => log.wait(text, timeoutMs, ended),
+    async awaitAgent(timeoutMs) {
+      const answer = await askHello(portPath, timeoutMs)
+      return { ...answer, afterMs: performance.now() - startedMs }
+    },
+    ended,
+    async stop() {
+      child.kill('SIGKILL')
+      await ended
+      await rm(folder, { recursive: true, force: true })
+    },
+  }
+}

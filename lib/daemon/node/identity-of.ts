@@ -1,0 +1,60 @@
+// The identity one VM gets: from the share, the image and what the host knows of the user. Pure but for time and entropy.
+import { randomBytes } from 'node:crypto'
+import type { Image } from '../../config/image-schema.ts'
+import type { GuestIdentity, GuestMount } from '../../guest/identity.ts'
+import { type Run, runId } from '../../job/run.ts'
+import { exportPath } from '../../network/nfs-export.ts'
+import type { Share } from '../../protocol/messages/share.ts'
+import type { Account } from '../account.ts'
+
+const entropyBytes = 64
+
+/** Folders of the node that the image wants exported to the run, in the order of their export numbers. */
+export function exportedFolders(image: Image): readonly { path: string; readOnly: boolean }[] {
+  return image.mounts.entries
+    .filter((mount) => mount.kind === 'export')
+    .map(({ path, readOnly }) => ({ path, readOnly }))
+}
+
+export function identityOf(options: {
+  run: Run
+  node: string
+  share: Share
+  vm: Share['vms'][number]
+  image: Image
+  account: Account
+}): GuestIdentity {
+  const { run, node, share, vm, image, account } = options
+  return {
+    run: runId(run),
+    hostname: vm.hostname,
+    node,
+    nics: [{ mac: vm.mac, address: `${vm.address}/${share.prefixLength}`, mtu: image.network.mtu }],
+    // A private network has no way out: its gateway is a file server, reached on the link itself.
+    ...(image.network.kind === 'bridge' && share.gateway !== undefined ? { gateway: share.gateway } : {}),
+    hosts: share.hosts.map((host) => ({ address: host.address, names: [host.name, ...host.aliases] })),
+    user: {
+      name: account.name,
+      uid: account.uid,
+      gid: account.gid,
+      home: account.home,
+      shell: account.shell,
+      gecos: account.gecos,
+    },
+    groups: account.groups,
+    mounts: mountsOf(run, share, image),
+    timeNs: BigInt(Date.now()) * 1_000_000n,
+    entropy: randomBytes(entropyBytes),
+  }
+}
+
+function mountsOf(run: Run, share: Share, image: Image): readonly GuestMount[] {
+  let exported = 0
+  return image.mounts.entries.map((mount) => {
+    if (mount.kind === 'nfs') {
+      return { type: 'nfs4', source: mount.source, target: mount.target, options: mount.options }
+    }
+    const source = `${share.gateway ?? ''}:${exportPath(runId(run), exported++)}`
+    return { type: 'nfs4', source, target: mount.target, options: mount.readOnly ? 'ro' : '' }
+  })
+}

@@ -79,7 +79,10 @@ export interface LibvirtConnection {
   state(domain: DomainRef, options?: CallOptions): Promise<{ state: DomainState; reason: number }>
   xml(domain: DomainRef, flags?: readonly DomainXmlFlag[], options?: CallOptions): Promise<string>
   info(domain: DomainRef, options?: CallOptions): Promise<DomainInfo>
-  /** Power off at once. A domain that is gone or inactive is `not-running`, so doing it again is safe. */
+  /**
+   * Power off at once. A domain that is gone or inactive is `not-running`, so doing it again is safe. Just after its own restart
+   * libvirt 9.0 may answer so although it was this call that ended the domain: either way the domain is gone.
+   */
   destroy(domain: DomainRef, options?: CallOptions): Promise<'destroyed' | 'not-running'>
   /** Asks the guest; resolves when it was asked, not when it is off. */
   shutdown(domain: DomainRef, options?: CallOptions): Promise<void>

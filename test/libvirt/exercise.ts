@@ -14,7 +14,7 @@ const xmlOf = (name: string): string =>
   `<domain type='${type}'><name>${name}</name><memory unit='MiB'>32</memory><vcpu>1</vcpu>
     <os><type arch='x86_64'>hvm</type></os></domain>`
 
-const connection = await connectLibvirt({ socketPath, uri, log, keepAliveIntervalMs: 100 })
+const connection = await connectLibvirt({ socketPath, uri, log })
 const events: LifecycleEvent[] = []
 connection.onLifecycle((event) => events.push(event))
 const domain = await connection.createXml(xmlOf('exercise'), type === 'qemu' ? ['paused'] : [])

@@ -9,17 +9,24 @@ import { connectLibvirt, type LibvirtConnection, LibvirtError } from '../../lib/
 import { silentLog } from '../../lib/log.ts'
 import { type PrivateLibvirtd, startLibvirtd } from '../support/libvirtd.ts'
 import { until } from '../support/until.ts'
+import { startPacketTap } from './packet-tap.ts'
 
 const run = promisify(execFile)
 const qemuName = 'qemu-system-x86' // the first 15 characters, as the kernel keeps them
 
 let libvirtd: PrivateLibvirtd
 t.before(async () => {
-  libvirtd = await startLibvirtd()
+  libvirtd = await startLibvirtd({ libvirtd: { keepalive_interval: 1 } })
 })
 t.teardown(async () => {
-  await libvirtd.stop()
+  await libvirtd?.stop()
 })
+
+function daemonPid(): number {
+  const [pid, ...others] = libvirtd.pidsOf('libvirtd')
+  if (pid === undefined || others.length > 0) throw new Error('there is not exactly one libvirtd')
+  return pid
+}
 
 async function open(t: Test, uri: string, maxCallsInFlight = 4): Promise<LibvirtConnection> {
   const { socketPath } = libvirtd
@@ -59,11 +66,17 @@ t.test('the test driver takes a thousand creates and destroys, 20 and more at a 
   await until('every event has come', () => started === 1_000 && stopped === 1_000)
 })
 
-t.test("the test driver's domains are private to a connection", async (t) => {
+t.test('simultaneous connections share the test driver, and its domains go with the last one', async (t) => {
   const [one, other] = await Promise.all([open(t, 'test:///default'), open(t, 'test:///default')])
-  const domain = await one.createXml(xmlOf('test', 'private'), [])
-  t.equal(await other.lookupByName('private'), undefined)
-  t.equal(await other.destroy(domain), 'not-running')
+  const domain = await one.createXml(xmlOf('test', 'shared'), [])
+  t.same(await other.lookupByName('shared'), domain)
+  await Promise.all([one.close(), other.close()])
+  await until('libvirtd has forgotten it', async () => {
+    const later = await open(t, 'test:///default')
+    const found = await later.lookupByName('shared')
+    await later.close()
+    return found === undefined
+  })
 })
 
 t.test('a QEMU domain is created paused, runs, is pinned, saved, restored and destroyed', async (t) => {
@@ -92,7 +105,16 @@ t.test('a QEMU domain is created paused, runs, is pinned, saved, restored and de
   t.equal((await connection.state(domain)).state, 'paused')
   t.equal(await connection.destroy(domain), 'destroyed')
   t.equal(await connection.destroy(domain), 'not-running')
-  const seen = ['started 0', 'suspended 0', 'resumed 0', 'stopped 4', 'started 2', 'suspended 4', 'stopped 1']
+  const seen = [
+    'started 0',
+    'suspended 0',
+    'resumed 0',
+    'suspended 0',
+    'stopped 4',
+    'started 2',
+    'suspended 4',
+    'stopped 1',
+  ]
   await until('the last event', () => events.includes('life stopped 1'))
   t.same(
     events.filter((event) => !event.includes('shutdown')),
@@ -128,28 +150,27 @@ t.test('a domain made to go with its connection is gone after close', async (t) 
   await until('its QEMU is gone', () => libvirtd.pidsOf(qemuName).length === 0)
 })
 
-t.test('libvirtd and its client keep each other alive through silence', async (t) => {
-  const { socketPath } = libvirtd
-  const options = { socketPath, uri: 'test:///default', log: silentLog, keepAliveIntervalMs: 20 }
-  const connection = await connectLibvirt({ ...options, keepAliveMaxUnanswered: 1 })
-  t.teardown(() => connection.close())
-  let isLost = false
-  connection.onClose(() => {
-    isLost = true
+t.test('libvirtd and its client each answer the pings of the other', async (t) => {
+  const listenPath = join(libvirtd.folder, 'tap')
+  const tap = await startPacketTap(listenPath, libvirtd.socketPath)
+  t.teardown(() => tap.stop())
+  const options = { socketPath: listenPath, uri: 'test:///default', log: silentLog, keepAliveMaxUnanswered: 500 }
+  const eager = await connectLibvirt({ ...options, keepAliveIntervalMs: 10 })
+  await until('libvirtd has answered five pings', () => tap.counts.libvirtd.pongs >= 5)
+  await eager.close()
+  const lazy = await connectLibvirt({ ...options, keepAliveIntervalMs: 60_000 })
+  await until('libvirtd has pinged twice and was answered', () => {
+    return tap.counts.libvirtd.pings >= 2 && tap.counts.client.pongs >= 2
   })
-  const [pid] = libvirtd.pidsOf('libvirtd')
-  const readBytes = (): number => Number(/^rchar: (\d+)/m.exec(readFileSync(`/proc/${pid}/io`, 'utf8'))?.[1])
-  const before = readBytes()
-  await until('libvirtd has read at least ten pings', () => isLost || readBytes() - before >= 280)
-  t.equal(isLost, false)
-  t.equal(typeof (await connection.hostname()), 'string')
+  t.equal(typeof (await lazy.hostname()), 'string')
+  await lazy.close()
 })
 
 t.test('a libvirtd that is stopped is noticed by keep-alive', async (t) => {
   const { socketPath } = libvirtd
   const options = { socketPath, uri: 'test:///default', log: silentLog, keepAliveIntervalMs: 50 }
   const connection = await connectLibvirt({ ...options, keepAliveMaxUnanswered: 2 })
-  const [pid = 0] = libvirtd.pidsOf('libvirtd')
+  const pid = daemonPid()
   process.kill(pid, 'SIGSTOP')
   t.teardown(() => process.kill(pid, 'SIGCONT'))
   await t.rejects(connection.hostname(), { code: 'libvirt-unreachable', message: /silent/ })
@@ -162,7 +183,7 @@ t.test(
     const connection = await open(t, 'qemu:///system', 8)
     const kept = await connection.createXml(xmlOf('qemu', 'kept'), ['paused'])
     const told = new Promise<string>((resolve) => connection.onClose(({ code }) => resolve(code)))
-    const [pid = 0] = libvirtd.pidsOf('libvirtd')
+    const pid = daemonPid()
     process.kill(pid, 'SIGSTOP') // so that no call can be answered before the kill
     const waiting = Array.from({ length: 20 }, () => connection.state(kept))
     const settledAt: number[] = []
@@ -180,7 +201,9 @@ t.test(
     const next = await open(t, 'qemu:///system')
     const found = await next.lookupByName('kept')
     t.equal(found?.uuid, kept.uuid)
-    t.equal(await next.destroy(kept), 'destroyed')
+    // libvirt 9.0 may end it and say "no domain" while it still takes up its domains again, so that word is not tested.
+    await next.destroy(kept)
+    t.equal(await next.lookupByName('kept'), undefined)
     t.same(libvirtd.pidsOf(qemuName), [])
   },
 )

@@ -1,0 +1,261 @@
+/*
+ * Owns the dispatch of frames to the daemon's own business and to sessions.
+ * Must never act on a message number that only vmrmd and vmrm-run use between themselves.
+ */
+#include "agent.h"
+
+#include "tlv.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#define TICK_MS 20
+
+void agent_init(struct agent *agent)
+{
+	memset(agent, 0, sizeof *agent);
+	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	ssize_t count = fd >= 0 ? read(fd, agent->boot_id, sizeof agent->boot_id - 1) : -1;
+	if (fd >= 0)
+		close(fd);
+	agent->boot_id[count > 0 ? count : 0] = '\0';
+	agent->boot_id[strcspn(agent->boot_id, "\n")] = '\0';
+}
+
+static struct session *find(struct agent *agent, uint64_t id)
+{
+	for (size_t i = 0; i < agent->session_count; i++)
+		if (agent->sessions[i]->id == id && agent->sessions[i]->state != SESSION_GONE)
+			return agent->sessions[i];
+	return NULL;
+}
+
+static void answer_stray(struct agent *agent, uint64_t session, const char *code, const char *text)
+{
+	for (size_t i = 0; i < agent->stray_count; i++)
+		if (agent->strays[i].session == session)
+			return;
+	if (agent->stray_count < STRAYS_MAX)
+		agent->strays[agent->stray_count++] = (struct stray){session, code, text};
+}
+
+static size_t count_living(const struct agent *agent)
+{
+	size_t living = 0;
+	for (size_t i = 0; i < agent->session_count; i++)
+		living += agent->sessions[i]->state != SESSION_GONE;
+	return living;
+}
+
+static void open_session(struct agent *agent, uint64_t id)
+{
+	bool is_full = count_living(agent) >= SESSIONS_MAX || agent->session_count >= SESSIONS_MAX * 2;
+	struct session *session = is_full ? NULL : session_new(id);
+	if (session == NULL)
+		answer_stray(agent, id, "too-many-sessions", "the VM runs as many sessions as it can");
+	else
+		agent->sessions[agent->session_count++] = session;
+}
+
+static void take_hello(struct agent *agent, const struct vmrm_frame *frame)
+{
+	struct vmrm_tlv nonce;
+	if (!vmrm_tlv_find(frame->payload, frame->length, VMRM_HELLO_NONCE, &nonce) || nonce.length > NONCE_MAX_BYTES)
+		return;
+	memcpy(agent->nonce, nonce.value, nonce.length);
+	agent->nonce_bytes = nonce.length;
+	agent->owes_hello = true;
+	agent->stray_count = 0;
+	agent->owes_pong = false;
+	for (size_t i = 0; i < agent->session_count; i++)
+		session_pause(agent->sessions[i]);
+}
+
+static void take_ping(struct agent *agent, const struct vmrm_frame *frame)
+{
+	/* The newest PING is the one somebody waits for. */
+	if (frame->length > 0)
+		memcpy(agent->pong, frame->payload, frame->length);
+	agent->pong_bytes = frame->length;
+	agent->pong_session = frame->session;
+	agent->owes_pong = true;
+}
+
+static void take_clock(const struct vmrm_frame *frame)
+{
+	struct vmrm_tlv field;
+	uint64_t time_ns;
+	if (vmrm_tlv_find(frame->payload, frame->length, VMRM_CLOCK_TIME, &field) && vmrm_tlv_u64(&field, &time_ns) && time_ns != 0)
+		set_clock(time_ns);
+}
+
+static void on_daemon_frame(struct agent *agent, const struct vmrm_frame *frame)
+{
+	switch (frame->type) {
+	case VMRM_HELLO:
+		take_hello(agent, frame);
+		break;
+	case VMRM_PING:
+		take_ping(agent, frame);
+		break;
+	case VMRM_IDENTITY:
+		/* An answer that is still owed was to the one before. */
+		agent->owes_done = identity_worker_take(&agent->identity, frame->payload, frame->length);
+		break;
+	case VMRM_CLOCK:
+		take_clock(frame);
+		break;
+	default:
+		break;
+	}
+}
+
+static void on_session_frame(struct agent *agent, struct session *session, const struct vmrm_frame *frame)
+{
+	switch (frame->type) {
+	case VMRM_DATA:
+		session_on_data(session, frame, agent->identity.current);
+		break;
+	case VMRM_ACK:
+		session_on_ack(session, frame);
+		break;
+	case VMRM_SIGNAL:
+		session_on_signal(session, frame);
+		break;
+	case VMRM_RESUME:
+		session_on_resume(session, frame);
+		break;
+	case VMRM_RESIZE:
+		session_on_resize(session, frame);
+		break;
+	case VMRM_CLOSE:
+	case VMRM_KILL:
+		session_forget(session);
+		break;
+	default:
+		break;
+	}
+}
+
+void agent_on_frame(struct agent *agent, const struct vmrm_frame *frame)
+{
+	if (frame->session == 0 || frame->type == VMRM_PING) {
+		on_daemon_frame(agent, frame);
+		return;
+	}
+	struct session *session = find(agent, frame->session);
+	if (session != NULL)
+		on_session_frame(agent, session, frame);
+	else if (frame->type == VMRM_OPEN)
+		open_session(agent, frame->session);
+	else if (frame->type == VMRM_DATA || frame->type == VMRM_RESUME || frame->type == VMRM_SIGNAL)
+		answer_stray(agent, frame->session, "no-such-session", "the VM knows no such session");
+}
+
+static void put_hello(struct agent *agent, struct vmrm_tlv_writer *list)
+{
+	vmrm_tlv_put(list, VMRM_HELLO_NONCE, agent->nonce, agent->nonce_bytes);
+	vmrm_tlv_put_u32(list, VMRM_HELLO_VERSION, VMRM_PROTOCOL_VERSION);
+	vmrm_tlv_put_text(list, VMRM_HELLO_BOOT_ID, agent->boot_id);
+	vmrm_tlv_put_text(list, VMRM_HELLO_STATE, agent->identity.current != NULL ? "identified" : "fresh");
+	vmrm_tlv_put_text(list, VMRM_HELLO_AGENT, "vmrm-agent 1 (linux)");
+	for (size_t i = 0; i < agent->session_count; i++)
+		if (agent->sessions[i]->state != SESSION_GONE)
+			vmrm_tlv_put_u64(list, VMRM_HELLO_SESSION, agent->sessions[i]->id);
+}
+
+/* What is owed to the daemon and to sessions that are not there. */
+static bool next_control_frame(struct agent *agent, struct vmrm_frame *frame)
+{
+	struct vmrm_tlv_writer list;
+	vmrm_tlv_write_to(&list, agent->scratch, sizeof agent->scratch);
+	*frame = (struct vmrm_frame){.payload = agent->scratch};
+	if (agent->owes_hello) {
+		agent->owes_hello = false;
+		frame->type = VMRM_HELLO_ACK;
+		put_hello(agent, &list);
+	} else if (agent->owes_pong) {
+		agent->owes_pong = false;
+		*frame = (struct vmrm_frame){.type = VMRM_PONG, .session = agent->pong_session, .length = agent->pong_bytes, .payload = agent->pong};
+		return true;
+	} else if (agent->owes_done) {
+		agent->owes_done = false;
+		frame->type = VMRM_IDENTITY_DONE;
+		if (agent->identity.complaint.text[0] != '\0')
+			vmrm_tlv_put_text(&list, VMRM_DONE_ERROR, agent->identity.complaint.text);
+	} else if (agent->stray_count > 0) {
+		const struct stray *stray = &agent->strays[--agent->stray_count];
+		frame->type = VMRM_ERROR;
+		frame->session = stray->session;
+		vmrm_tlv_put_text(&list, VMRM_ERROR_TEXT, stray->text);
+		vmrm_tlv_put_text(&list, VMRM_ERROR_CODE, stray->code);
+	} else {
+		return false;
+	}
+	frame->length = (uint32_t)list.length;
+	return true;
+}
+
+bool agent_next_frame(struct agent *agent, struct vmrm_frame *frame)
+{
+	if (next_control_frame(agent, frame))
+		return true;
+	for (size_t i = 0; i < agent->session_count; i++) {
+		if (agent->next_session >= agent->session_count)
+			agent->next_session = 0;
+		struct session *session = agent->sessions[agent->next_session++];
+		if (session_next_frame(session, frame, agent->scratch))
+			return true;
+	}
+	return false;
+}
+
+void agent_on_child(struct agent *agent, pid_t pid, int wait_status)
+{
+	if (identity_worker_on_child(&agent->identity, pid, wait_status)) {
+		agent->owes_done = true;
+		return;
+	}
+	for (size_t i = 0; i < agent->session_count; i++)
+		if (agent->sessions[i]->leader == pid)
+			session_on_leader_end(agent->sessions[i], wait_status);
+}
+
+void agent_tick(struct agent *agent)
+{
+	identity_worker_tick(&agent->identity);
+	for (size_t i = 0; i < agent->session_count;) {
+		struct session *session = agent->sessions[i];
+		if (session_wants_tick(session))
+			session_tick(session);
+		if (session->state != SESSION_GONE || !session_is_clean(session)) {
+			i++;
+			continue;
+		}
+		session_free(session);
+		agent->sessions[i] = agent->sessions[--agent->session_count];
+	}
+}
+
+int agent_tick_wait_ms(const struct agent *agent)
+{
+	for (size_t i = 0; i < agent->session_count; i++)
+		if (session_wants_tick(agent->sessions[i]) || agent->sessions[i]->state == SESSION_GONE)
+			return TICK_MS;
+	return agent->identity.child != 0 ? 1000 : -1;
+}
+
+void agent_stop(struct agent *agent)
+{
+	for (size_t i = 0; i < agent->session_count; i++)
+		session_forget(agent->sessions[i]);
+}
+
+void agent_free(struct agent *agent)
+{
+	for (size_t i = 0; i < agent->session_count; i++)
+		session_free(agent->sessions[i]);
+	agent->session_count = 0;
+	identity_worker_free(&agent->identity);
+}

@@ -1,0 +1,56 @@
+/*
+ * Owns the agent as a whole: its sessions, its identity, and what it owes the daemon. Single-threaded.
+ * Must never block, and never keep more than the bounds below whatever comes in.
+ */
+#ifndef VMRM_AGENT_AGENT_H
+#define VMRM_AGENT_AGENT_H
+
+#include "identity_worker.h"
+#include "session.h"
+
+#define SESSIONS_MAX 1024
+#define STRAYS_MAX 64
+#define NONCE_MAX_BYTES 64
+#define BOOT_ID_BYTES 40
+
+/* An answer to a frame of a session that is not there. */
+struct stray {
+	uint64_t session;
+	const char *code;
+	const char *text;
+};
+
+struct agent {
+	/* Living ones first come first served; SESSION_GONE ones stay until their processes are gone. */
+	struct session *sessions[SESSIONS_MAX * 2];
+	size_t session_count;
+	size_t next_session; /* who may send next */
+	struct identity_worker identity;
+	char boot_id[BOOT_ID_BYTES];
+	bool owes_hello, owes_done, owes_pong;
+	uint8_t nonce[NONCE_MAX_BYTES];
+	size_t nonce_bytes;
+	uint8_t pong[VMRM_PAYLOAD_MAX_BYTES];
+	uint32_t pong_bytes;
+	uint64_t pong_session;
+	struct stray strays[STRAYS_MAX];
+	size_t stray_count;
+	uint8_t scratch[VMRM_PAYLOAD_MAX_BYTES];
+};
+
+void agent_init(struct agent *agent);
+/* A frame came from the host. */
+void agent_on_frame(struct agent *agent, const struct vmrm_frame *frame);
+/* The next frame for the host, good until the next call of anything here. False: none now. */
+bool agent_next_frame(struct agent *agent, struct vmrm_frame *frame);
+/* A child process has ended. */
+void agent_on_child(struct agent *agent, pid_t pid, int wait_status);
+/* Time has passed. */
+void agent_tick(struct agent *agent);
+/* In how many milliseconds agent_tick is wanted, or -1. */
+int agent_tick_wait_ms(const struct agent *agent);
+/* Kills every session, e.g. because the guest goes down. */
+void agent_stop(struct agent *agent);
+void agent_free(struct agent *agent);
+
+#endif

@@ -1,0 +1,17 @@
+/*
+ * Owns the child's side of starting a task.
+ */
+#ifndef VMRM_AGENT_CHILD_H
+#define VMRM_AGENT_CHILD_H
+
+#include "spawn.h"
+
+/* The task's own ends of its pipes, and the one on which a failure is told. */
+struct task_ends {
+	int in, out, err, status;
+};
+
+/* Becomes the task; on failure writes a struct spawn_failure to ends->status and exits. */
+_Noreturn void child_run(const struct spawn_request *request, const struct task_group *group, const struct task_ends *ends);
+
+#endif

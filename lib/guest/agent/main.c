@@ -1,0 +1,203 @@
+/*
+ * Owns the agent's process: arguments, protection, signals and the poll loop.
+ * Must never exit while its sessions run, but on SIGTERM.
+ *
+ * vmrm-agent [--port PATH]    PATH: a virtio-serial port, or a unix socket that listens (tests)
+ */
+#include "agent.h"
+#include "log.h"
+#include "port.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define DEFAULT_PORT "/dev/virtio-ports/org.vmrm.agent.0"
+#define FDS_A_SESSION 4
+#define FDS_MAX (2 + SESSIONS_MAX * 2 * FDS_A_SESSION)
+/* Reads of the port a turn, so that a flood from the host does not starve the tasks. */
+#define READS_A_TURN 16
+#define TRIM_AFTER_MS 2000
+
+static struct agent agent;
+static struct port port;
+static struct pollfd fds[FDS_MAX];
+
+static void protect(void)
+{
+	struct rlimit files = {65536, 65536};
+	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+	if (fd >= 0 && write(fd, "-1000", 5) != 5)
+		agent_log("cannot be protected from the out-of-memory killer\n");
+	if (fd >= 0)
+		close(fd);
+	setrlimit(RLIMIT_NOFILE, &files);
+	/* Orphans of a session come to us and not to an init that may reap late. */
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+}
+
+static int open_signals(void)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigaddset(&set, SIGTERM);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGHUP, SIG_IGN);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* Takes what signals have come. False: it is time to go. */
+static bool take_signals(int signals)
+{
+	struct signalfd_siginfo info;
+	bool stays = true;
+	int status;
+	pid_t pid;
+	while (read(signals, &info, sizeof info) == (ssize_t)sizeof info)
+		if (info.ssi_signo == SIGTERM)
+			stays = false;
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		agent_on_child(&agent, pid, status);
+	return stays;
+}
+
+static struct pollfd watch(int fd, short events)
+{
+	return (struct pollfd){.fd = fd, .events = events};
+}
+
+/* A task's stdin is watched even with nothing to write: its reader may go. */
+static void watch_session(const struct session *session, struct pollfd *place)
+{
+	const uint8_t *bytes;
+	bool has_input = vmrm_receiver_peek(&session->stdin_in, &bytes) > 0 || vmrm_receiver_is_done(&session->stdin_in);
+	bool is_gone = session->state == SESSION_GONE;
+	place[0] = watch(is_gone ? -1 : session->in_fd, has_input ? POLLOUT : 0);
+	place[1] = watch(!is_gone && session_can_read(session->out_fd, &session->out) ? session->out_fd : -1, POLLIN);
+	place[2] = watch(!is_gone && session_can_read(session->err_fd, &session->err) ? session->err_fd : -1, POLLIN);
+	place[3] = watch(is_gone ? -1 : session->status_fd, POLLIN);
+}
+
+static void serve_session(struct session *session, const struct pollfd *place)
+{
+	/* An fd may have been closed meanwhile, and its number be another's. */
+	if (place[3].revents != 0 && place[3].fd == session->status_fd)
+		session_read_status(session);
+	if (place[1].revents != 0 && place[1].fd == session->out_fd)
+		session_read_output(session, &session->out_fd, &session->out);
+	if (place[2].revents != 0 && place[2].fd == session->err_fd)
+		session_read_output(session, &session->err_fd, &session->err);
+	if (place[0].revents == 0 || place[0].fd != session->in_fd)
+		return;
+	if ((place[0].revents & (POLLERR | POLLHUP | POLLNVAL)) != 0)
+		session_close_stdin(session);
+	else
+		session_write_stdin(session);
+}
+
+static void read_port(void)
+{
+	struct vmrm_frame frame;
+	for (int i = 0; i < READS_A_TURN && port_is_usable(&port) && port_read(&port); i++)
+		while (vmrm_parser_next(&port.parser, &frame))
+			agent_on_frame(&agent, &frame);
+}
+
+/* Fills and writes the port until the host takes no more or nothing is left. */
+static void write_port(void)
+{
+	struct vmrm_frame frame;
+	bool has_more = true;
+	while (port_is_usable(&port) && has_more) {
+		size_t room;
+		uint8_t *at;
+		has_more = false;
+		while ((at = port_out_space(&port, &room)) != NULL && agent_next_frame(&agent, &frame)) {
+			port_out_commit(&port, vmrm_frame_encode(at, room, &frame));
+			has_more = true;
+		}
+		if (!port_write(&port))
+			return;
+	}
+}
+
+static int sooner(int a, int b)
+{
+	return a < 0 ? b : b < 0 ? a : a < b ? a : b;
+}
+
+static void trim_all(void)
+{
+	for (size_t i = 0; i < agent.session_count; i++)
+		session_trim(agent.sessions[i]);
+}
+
+/* One turn. False: it is time to go. */
+static bool turn(int signals)
+{
+	size_t sessions = agent.session_count;
+	fds[0] = watch(signals, POLLIN);
+	fds[1] = watch(port_is_usable(&port) ? port.fd : -1, (short)(POLLIN | (port.out_start < port.out_end ? POLLOUT : 0)));
+	for (size_t i = 0; i < sessions; i++)
+		watch_session(agent.sessions[i], &fds[2 + i * FDS_A_SESSION]);
+	int wait = sooner(port_wait_ms(&port), agent_tick_wait_ms(&agent));
+	int ready = poll(fds, 2 + sessions * FDS_A_SESSION, wait >= 0 ? wait : TRIM_AFTER_MS);
+	if (ready < 0 && errno != EINTR)
+		agent_log("poll: %s\n", strerrordesc_np(errno));
+	if (ready == 0 && wait < 0)
+		trim_all();
+	for (size_t i = 0; ready > 0 && i < sessions; i++)
+		serve_session(agent.sessions[i], &fds[2 + i * FDS_A_SESSION]);
+	bool stays = ready <= 0 || fds[0].revents == 0 || take_signals(signals);
+	port_retry(&port);
+	read_port();
+	agent_tick(&agent);
+	write_port();
+	return stays;
+}
+
+/* Kills what is left and waits for it, but not for ever. */
+static void stop(int signals)
+{
+	agent_stop(&agent);
+	for (int i = 0; i < 100 && agent.session_count > 0; i++) {
+		struct pollfd child = watch(signals, POLLIN);
+		poll(&child, 1, 20);
+		take_signals(signals);
+		agent_tick(&agent);
+	}
+	agent_free(&agent);
+}
+
+int main(int argc, char **argv)
+{
+	const char *path = DEFAULT_PORT;
+	if (argc == 3 && strcmp(argv[1], "--port") == 0) {
+		path = argv[2];
+	} else if (argc != 1) {
+		agent_log("usage: vmrm-agent [--port PATH]\n");
+		return 64;
+	}
+	int signals = open_signals();
+	if (signals < 0) {
+		agent_log("cannot wait for signals: %s\n", strerrordesc_np(errno));
+		return 71;
+	}
+	protect();
+	groups_start();
+	agent_init(&agent);
+	port_init(&port, path);
+	while (turn(signals))
+		;
+	stop(signals);
+	return 0;
+}

@@ -1,0 +1,114 @@
+/*
+ * Owns writing a batch script to the path that the host's slurmd used, so that $0 and messages look the same.
+ * Must never replace a file that is not the user's, follow a link of the user's, or write into a folder of the system:
+ * the path comes from the user, and this runs as root.
+ */
+#include "script.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* A file there could be read or run by root. */
+static const char *const system_folders[] = {"/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/root", "/run", "/sbin", "/sys", "/usr", NULL};
+static const char *const system_subfolders[] = {"/var/spool/cron", "/var/spool/at", "/var/lib", NULL};
+
+static bool is_below(const char *path, const char *const *folders)
+{
+	for (; *folders != NULL; folders++) {
+		size_t length = strlen(*folders);
+		if (strncmp(path, *folders, length) == 0 && (path[length] == '/' || path[length] == '\0'))
+			return true;
+	}
+	return false;
+}
+
+static bool is_allowed(int folder)
+{
+	char link[64], path[4096];
+	snprintf(link, sizeof link, "/proc/self/fd/%d", folder);
+	ssize_t length = readlink(link, path, sizeof path - 1);
+	if (length <= 1)
+		return false; /* `/` itself as well */
+	path[length] = '\0';
+	return !is_below(path, system_folders) && !is_below(path, system_subfolders);
+}
+
+/* Opens the folder of the path, making what is missing; each step is relative to an open folder, so nobody can swap one. */
+static int open_folder(const char *path, const char **name)
+{
+	char part[256];
+	int folder = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	const char *at = path;
+	while (folder >= 0) {
+		at += strspn(at, "/");
+		size_t length = strcspn(at, "/");
+		if (at[length] == '\0')
+			break;
+		int next = -1;
+		if (length < sizeof part) {
+			memcpy(part, at, length);
+			part[length] = '\0';
+			next = openat(folder, part, O_PATH | O_DIRECTORY | O_CLOEXEC);
+			if (next < 0 && errno == ENOENT && is_allowed(folder) && (mkdirat(folder, part, 0755) == 0 || errno == EEXIST))
+				next = openat(folder, part, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		}
+		close(folder);
+		folder = next;
+		at += length;
+	}
+	*name = at;
+	return folder;
+}
+
+/* Makes room for a new file: an older one of the user's own goes. */
+static int clear_place(int folder, const char *name, uid_t uid)
+{
+	struct stat old;
+	if (fstatat(folder, name, &old, AT_SYMLINK_NOFOLLOW) != 0)
+		return errno == ENOENT ? 0 : errno;
+	if (!S_ISREG(old.st_mode) || old.st_uid != uid)
+		return EEXIST;
+	return unlinkat(folder, name, 0) == 0 ? 0 : errno;
+}
+
+static int write_file(int fd, const struct spec *spec, uid_t uid, gid_t gid)
+{
+	const uint8_t *at = spec->script;
+	size_t left = spec->script_bytes;
+	while (left > 0) {
+		ssize_t count = write(fd, at, left);
+		if (count < 0 && errno != EINTR)
+			return errno;
+		if (count > 0) {
+			at += count;
+			left -= (size_t)count;
+		}
+	}
+	return fchown(fd, uid, gid) == 0 && fchmod(fd, 0700) == 0 ? 0 : errno;
+}
+
+int script_write(const struct spec *spec, uid_t uid, gid_t gid)
+{
+	const char *name;
+	int file = -1;
+	umask(022);
+	int folder = open_folder(spec->script_path, &name);
+	int error = folder < 0 ? errno : 0;
+	if (error == 0 && !is_allowed(folder))
+		error = EPERM;
+	if (error == 0)
+		error = clear_place(folder, name, uid);
+	if (error == 0) {
+		file = openat(folder, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0700);
+		error = file < 0 ? errno : write_file(file, spec, uid, gid);
+	}
+	if (file >= 0)
+		close(file);
+	if (folder >= 0)
+		close(folder);
+	return error;
+}

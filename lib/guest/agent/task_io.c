@@ -1,0 +1,94 @@
+/*
+ * Owns moving bytes between a session's streams and the task's pipes or terminal.
+ * Must never block, and never read more of an output than its stream has room for: that is what slows a fast writer down.
+ */
+#include "session.h"
+
+#include <errno.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#define READ_MAX_BYTES 65536
+
+void session_close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+void session_close_stdin(struct session *session)
+{
+	session_close_fd(&session->in_fd);
+	vmrm_receiver_discard(&session->stdin_in);
+}
+
+/* Writes what it can. Returns the bytes written; a reader that is gone closes stdin. */
+static size_t write_some(struct session *session, const uint8_t *bytes, size_t count)
+{
+	ssize_t written = write(session->in_fd, bytes, count);
+	if (written >= 0)
+		return (size_t)written;
+	if (errno != EAGAIN && errno != EINTR)
+		session_close_stdin(session);
+	return 0;
+}
+
+void session_pass_stdin(struct session *session, const struct vmrm_frame *frame)
+{
+	const uint8_t *fresh = NULL;
+	size_t count = session->in_fd >= 0 ? vmrm_receiver_fresh(&session->stdin_in, frame, &fresh) : 0;
+	if (count == 0)
+		return;
+	size_t written = write_some(session, fresh, count);
+	if (written > 0)
+		vmrm_receiver_handed(&session->stdin_in, written);
+}
+
+void session_write_stdin(struct session *session)
+{
+	const uint8_t *bytes = NULL;
+	size_t count;
+	while (session->in_fd >= 0 && (count = vmrm_receiver_peek(&session->stdin_in, &bytes)) > 0) {
+		size_t written = write_some(session, bytes, count);
+		if (written == 0)
+			return;
+		vmrm_receiver_handed(&session->stdin_in, written);
+	}
+	if (session->in_fd < 0 || !vmrm_receiver_is_done(&session->stdin_in))
+		return;
+	/* A terminal has no end of its own: the reader gets the end-of-file character. */
+	if (session->is_terminal && write(session->in_fd, "\4", 1) != 1 && errno == EAGAIN)
+		return;
+	session_close_stdin(session);
+}
+
+bool session_can_read(int fd, const struct vmrm_sender *sender)
+{
+	return fd >= 0 && !sender->ended && sender->ring.count < VMRM_WINDOW_BYTES;
+}
+
+void session_read_output(struct session *session, int *fd, struct vmrm_sender *sender)
+{
+	(void)session;
+	/* A few rounds, so that one busy task does not keep the others waiting. */
+	for (int round = 0; round < 4 && session_can_read(*fd, sender); round++) {
+		uint8_t *at = NULL;
+		int waiting = 0;
+		if (ioctl(*fd, FIONREAD, &waiting) != 0 || waiting <= 0)
+			waiting = 1;
+		size_t room = vmrm_sender_space(sender, waiting < READ_MAX_BYTES ? (size_t)waiting : READ_MAX_BYTES, &at);
+		if (room == 0)
+			return;
+		ssize_t count = read(*fd, at, room);
+		if (count > 0) {
+			vmrm_sender_commit(sender, (size_t)count);
+			continue;
+		}
+		if (count < 0 && (errno == EAGAIN || errno == EINTR))
+			return;
+		/* End of file; EIO is how a terminal says that nobody has it open any more. */
+		session_close_fd(fd);
+		vmrm_sender_end(sender);
+	}
+}

@@ -1,0 +1,54 @@
+// Clients to the cluster's other daemons, with the names and uids that sealed messages need.
+import type { DaemonConfig } from '../config/daemon-schema.ts'
+import { createClient, type ProtocolClient } from '../protocol/client.ts'
+
+export interface ClusterIdentity {
+  /** The name this process gives itself: a node's name, `controller` or `user`. */
+  readonly name: string
+  readonly ownUid: number
+  /** SlurmUser's uid: the controller's daemon runs as it. */
+  readonly slurmUid: number
+}
+
+const rootUid = 0
+
+export function controllerClient(config: DaemonConfig, self: ClusterIdentity): ProtocolClient {
+  const { controller, munge } = config
+  return createClient({
+    connect: {
+      kind: 'munge',
+      host: controller.address ?? controller.host,
+      port: controller.port,
+      name: self.name,
+      ownUid: self.ownUid,
+      munge: { socketPath: munge.socket },
+      to: 'controller',
+      receiverUid: self.slurmUid,
+      trustedUids: [rootUid, self.slurmUid],
+    },
+    unreachable: 'controller-unreachable',
+  })
+}
+
+export function nodeClient(options: {
+  config: DaemonConfig
+  self: ClusterIdentity
+  node: string
+  address: string
+}): ProtocolClient {
+  const { config, self, node, address } = options
+  return createClient({
+    connect: {
+      kind: 'munge',
+      host: address,
+      port: config.node.port,
+      name: self.name,
+      ownUid: self.ownUid,
+      munge: { socketPath: config.munge.socket },
+      to: node,
+      receiverUid: rootUid,
+      trustedUids: [rootUid, self.slurmUid],
+    },
+    unreachable: 'daemon-unreachable',
+  })
+}

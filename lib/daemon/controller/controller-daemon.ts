@@ -1,0 +1,117 @@
+// The controller's daemon, put together: ledger, planner, transactions, reconciler, and the sockets they answer on.
+import { lookup } from 'node:dns/promises'
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import type { DaemonConfig } from '../../config/daemon-schema.ts'
+import { openCatalogue } from '../../config/load.ts'
+import type { Run } from '../../job/run.ts'
+import type { Log } from '../../log.ts'
+import type { ProtocolClient } from '../../protocol/client.ts'
+import { peerCredentials } from '../../protocol/peer-credentials.ts'
+import { createServer } from '../../protocol/server.ts'
+import { createSlurmCommands } from '../../slurm/commands.ts'
+import { lookUpAccount } from '../account.ts'
+import { nodeClient } from '../cluster-peers.ts'
+import { repeatEvery } from '../repeat-every.ts'
+import { createControllerHandlers } from './handlers.ts'
+import { type Ledger, openLedger } from './ledger.ts'
+import { createMessenger, type NodeCaller } from './messenger.ts'
+import { createPlanner } from './planner.ts'
+import { createReconciler } from './reconcile.ts'
+import { createTransactions } from './transaction.ts'
+
+const everySecondMs = 1000
+/** Runs younger than this are not compared with Slurm. */
+const minimumAgeMs = 20_000
+const destroyMs = 90_000
+
+/** Runs until `signal` aborts. Throws `config-invalid` and the like when it cannot start. */
+export async function runController(options: { config: DaemonConfig; log: Log; signal: AbortSignal }): Promise<void> {
+  const { config, log, signal } = options
+  const slurmUid = (await lookUpAccount(config.controller.user)).uid
+  const ownUid = process.getuid?.() ?? slurmUid
+  const trustedUids = [0, slurmUid]
+  mkdirSync(config.paths.controllerState, { recursive: true, mode: 0o700 })
+  const ledger = openLedger(join(config.paths.controllerState, 'ledger.sqlite'))
+  const catalogue = openCatalogue(config.paths.images)
+  for (const problem of catalogue.problems()) log.error('image.left-out', { text: problem.message })
+  const slurm = createSlurmCommands({ commandsFolder: config.slurm.commands, configFile: config.slurm.config })
+  const nodes = createNodeCaller({ config, ledger, self: { name: 'controller', ownUid, slurmUid } })
+  const planner = createPlanner({
+    config,
+    slurm,
+    catalogue: async () => catalogue.images(),
+    groupsOf: async (user) => (await lookUpAccount(user)).groups.map((group) => group.name),
+    underlayOf: (node) => addressOf(ledger, node),
+  })
+  const messenger = createMessenger({ ledger, nodes, slurm, log })
+  const now = () => Date.now()
+  const { prepareSeconds, reconcileSeconds, removeSeconds } = config.timeouts
+  const transactions = createTransactions({ ledger, planner, messenger, log, prepareMs: prepareSeconds * 1000, now })
+  transactions.recover()
+  const epilogMs = removeSeconds * 1000
+  const reconciler = createReconciler({ ledger, transactions, slurm, nodes, log, minimumAgeMs, epilogMs, now })
+  const handlers = createControllerHandlers({
+    ...{ ledger, transactions, catalogue, slurm, lookUpAccount, trustedUids, log, now },
+  })
+  const server = await createServer({
+    role: 'controller',
+    handlers,
+    trustedUids,
+    log,
+    listen: [
+      { kind: 'local', path: join(config.paths.runtime, 'controller.sock'), peerCredentials },
+      {
+        kind: 'munge',
+        host: config.controller.address ?? '0.0.0.0',
+        port: config.controller.port,
+        name: 'controller',
+        ownUid,
+        munge: { socketPath: config.munge.socket },
+      },
+    ],
+  })
+  const stops = [
+    repeatEvery({ intervalMs: everySecondMs, event: 'expire.failed', log, work: () => transactions.expire() }),
+    repeatEvery({
+      intervalMs: reconcileSeconds * 1000,
+      event: 'reconcile.failed',
+      log,
+      work: () => reconciler.round(),
+    }),
+  ]
+  log.info('daemon.ready', { role: 'controller', leases: ledger.leaseCount() })
+  await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
+  for (const stop of stops) stop()
+  await server.close()
+  ledger.close()
+}
+
+async function addressOf(ledger: Ledger, node: string): Promise<string> {
+  return ledger.nodeAddress(node) ?? (await lookup(node, 4)).address
+}
+
+function createNodeCaller(options: {
+  config: DaemonConfig
+  ledger: Ledger
+  self: { name: string; ownUid: number; slurmUid: number }
+}): NodeCaller {
+  const { config, ledger, self } = options
+  const clients = new Map<string, ProtocolClient>()
+  const clientOf = async (node: string): Promise<ProtocolClient> => {
+    const address = await addressOf(ledger, node)
+    const key = `${node} ${address}`
+    const client = clients.get(key) ?? nodeClient({ config, self, node, address })
+    clients.set(key, client)
+    return client
+  }
+  return {
+    async verdict(node, { job, restart }: Run, verdict, reason) {
+      const body = { job, restart, verdict, ...(reason === '' ? {} : { reason }) }
+      await (await clientOf(node)).call('verdict', body)
+    },
+    async destroyRun(node, { job, restart }: Run) {
+      await (await clientOf(node)).call('destroy-run', { job, restart }, { timeoutMs: destroyMs })
+    },
+  }
+}

@@ -79,21 +79,27 @@ export function planRunNetwork(options: RunNetworkOptions): RunNetworkPlan {
   const { vni, mtu, network, vms } = options
   const devices = runDevices(vni)
   const bridge = network.kind === 'private' ? devices.bridge : network.bridge
-  const port = (name: string) =>
-    `link set dev ${name} group ${deviceGroup} mtu ${mtu} addrgenmode none master ${bridge} up`
+  // Two lines, since the kernel raises a device before it takes addrgenmode, and then it has an IPv6 address already.
+  const port = (name: string) => [
+    `link set dev ${name} group ${deviceGroup} mtu ${mtu} addrgenmode none master ${bridge}`,
+    `link set dev ${name} up`,
+  ]
   const links: string[] = []
   if (network.kind === 'private') {
     // No address, no ARP, no IPv6 on the bridge itself: the node is not part of the network.
     links.push(
       `link add name ${bridge} group ${deviceGroup} mtu ${mtu} type bridge stp_state 0 forward_delay 0 mcast_snooping 0`,
-      `link set dev ${bridge} addrgenmode none arp off up`,
+      `link set dev ${bridge} addrgenmode none arp off`,
+      `link set dev ${bridge} up`,
       `link add name ${devices.servicesPort} type veth peer name ${devices.servicesDevice} netns ${network.servicesNamespace}`,
-      port(devices.servicesPort),
+      ...port(devices.servicesPort),
     )
   }
-  for (const { index } of vms) {
+  for (const { index, mac } of vms) {
     const tap = tapName(vni, index)
-    links.push(`tuntap add dev ${tap} mode tap user ${options.qemuUid}`, port(tap))
+    // A bridge takes the lowest MAC address of its ports for its own; a tap must not change that of a site's bridge.
+    const address = `link set dev ${tap} address fe${mac.slice(2)}`
+    links.push(`tuntap add dev ${tap} mode tap user ${options.qemuUid}`, address, ...port(tap))
   }
   const base = { vni, kind: network.kind, filters: renderRunFilters(options) }
   if (network.kind === 'bridge') return { ...base, links, forwarding: [] }
@@ -101,7 +107,7 @@ export function planRunNetwork(options: RunNetworkOptions): RunNetworkPlan {
     const dstPort = network.vxlanPort ?? defaultVxlanPort
     links.push(
       `link add name ${devices.vxlan} type vxlan id ${vni} local ${network.underlay} dstport ${dstPort} nolearning`,
-      port(devices.vxlan),
+      ...port(devices.vxlan),
     )
   }
   return {

@@ -149,12 +149,18 @@ static int send_datagram(char **argv) {
 
 // Opens a tap as the given uid, as QEMU's would be, and writes frames as a guest's NIC does.
 static int write_tap(const char *device, const char *uid, char **frames) {
-  struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI};
+  struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI}; // (neither bit is IFF_RUNNING)
   unsigned char frame[max_frame];
   int fd = open("/dev/net/tun", O_RDWR);
   strncpy(request.ifr_name, device, IFNAMSIZ - 1);
   if (fd < 0 || setuid((uid_t)atoi(uid)) != 0) return 1;
   if (ioctl(fd, TUNSETIFF, &request) != 0) return puts(strerror(errno)), 0;
+  // The kernel tells the bridge of the new carrier within a second; what comes before is lost.
+  int any = socket(AF_INET, SOCK_DGRAM, 0);
+  for (int tries = 0; tries < 500 && !(request.ifr_flags & IFF_RUNNING); tries++) {
+    usleep(10000);
+    if (ioctl(any, SIOCGIFFLAGS, &request) != 0) return 1;
+  }
   for (; *frames != NULL; frames++) {
     size_t length = from_hex(*frames, frame);
     if (write(fd, frame, length) != (ssize_t)length) return 1;

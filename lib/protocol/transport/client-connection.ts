@@ -36,6 +36,7 @@ export class ClientConnection {
   readonly #subscriptions = new Map<number, EventQueue<SubscribedEvent>>()
   readonly #ready: Promise<void>
   #greeted: ((frame: Buffer) => void) | undefined
+  #isEnded = false
   #lost: VmrmError | undefined
   #nextId = 1
   #sending: Promise<void>
@@ -52,8 +53,11 @@ export class ClientConnection {
       isBusy: () => this.#waiters.size > 0 || this.#subscriptions.size > 0,
       onFrames: (frames) => this.#onFrames(frames),
       onClose: (reason) => {
-        this.#lose(options.unreachable(reason === undefined ? 'the connection was closed' : reason.message, undefined))
-        failConnecting(this.#lost)
+        this.#isEnded = true
+        const error = options.unreachable(reason === undefined ? 'the connection was closed' : reason.message)
+        failConnecting(this.#lost ?? error)
+        // Replies that came before the end are still opened (which takes a moment with MUNGE) and delivered.
+        void this.#opening.then(() => this.#lose(error))
       },
     })
     this.#ready = new Promise((resolve, reject) => {
@@ -72,7 +76,7 @@ export class ClientConnection {
   }
 
   get isOpen(): boolean {
-    return this.#lost === undefined
+    return this.#lost === undefined && !this.#isEnded
   }
 
   close(): void {

@@ -2,10 +2,11 @@
 // steps; an interrupted build leaves the last whole image as it was.
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { loadImage } from '../../lib/config/load.ts'
 import { VmrmError } from '../../lib/errors/vmrm-error.ts'
 import { type EntryFiles, renderEntry } from './catalogue-entry.ts'
 import { makeDisk } from './disk.ts'
-import { type InitramfsKind, makeInitramfs } from './initramfs.ts'
+import { compileEarlyInit, type InitramfsKind, makeInitramfs } from './initramfs.ts'
 import { unpackKernel } from './kernel.ts'
 import { aptListsFingerprint, fetchPackages, type Package, resolvePackages } from './packages.ts'
 import { finishRoot, installModules, unpack } from './root-tree.ts'
@@ -80,9 +81,11 @@ async function makeFiles(options: BuildOptions, work: string, packages: readonly
   )
   // What no loader takes for a kernel, but is there and can be read.
   await writeFile(join(done, 'tiny-noboot.vmlinux'), 'This is no kernel.\n'.repeat(1000))
+  const init = join(work, 'early-init')
+  await compileEarlyInit(init, signal)
   for (const { name, initramfs } of variants) {
     if (initramfs === 'none') continue
-    await writeFile(join(done, `${name}.initrd`), await makeInitramfs({ root, release, kind: initramfs }))
+    await writeFile(join(done, `${name}.initrd`), await makeInitramfs({ root, release, kind: initramfs, init }))
   }
   progress('kernel unpacked, initramfs written')
   await makeDisk({ root, path: join(done, 'tiny.qcow2'), signal })
@@ -99,7 +102,9 @@ async function writeEntries(options: BuildOptions, done: string, facts: { revisi
       kernel: at(initramfs === 'none' ? 'tiny-noboot.vmlinux' : 'tiny.vmlinux'),
       initrd: at(initramfs === 'none' ? 'tiny.initrd' : `${name}.initrd`),
     }
-    await writeFile(join(done, `${name}.xml`), renderEntry(entry))
+    const path = join(done, `${name}.xml`)
+    await writeFile(path, renderEntry(entry))
+    loadImage(path)
   }
 }
 

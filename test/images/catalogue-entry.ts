@@ -1,6 +1,8 @@
 // Writes the catalogue entries of the test images. It owns their values; lib/config/image-schema.ts owns the shape.
 import type { z } from 'zod'
-import type { imageSchema } from '../../lib/config/image-schema.ts'
+import { imageSchema } from '../../lib/config/image-schema.ts'
+import { writeElement } from '../../lib/protocol/schema/map.ts'
+import { elementShape } from '../../lib/protocol/schema/shape.ts'
 
 type Entry = z.input<typeof imageSchema>
 
@@ -45,30 +47,27 @@ export function makeEntry(files: EntryFiles): Entry {
     master: { path: master, format: 'qcow2', sha256 },
     boot: { kind: 'direct', kernel, initrd, commandLine, timeoutSeconds: name === 'tiny' ? 90 : 30 },
     hostnames: { range: `${name}-[0001-9999]` },
-    mounts: [{ kind: 'export', path: '/home', target: '/home' }],
+    mounts: { entries: [{ kind: 'export', path: '/home', target: '/home' }] },
   }
 }
 
-const escapes: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '"': '&quot;' }
-const escape = (text: string): string => text.replace(/[&<"]/g, (character) => escapes[character] as string)
-
-/** Scalars as attributes, objects as child elements, arrays as repeated elements named in the singular. */
-function renderElement(name: string, value: object, indent = ''): string {
-  let attributes = ''
-  let children = ''
-  for (const [key, one] of Object.entries(value) as [string, unknown][]) {
-    if (one === undefined) continue
-    if (Array.isArray(one)) {
-      for (const item of one) children += renderElement(key.replace(/s$/, ''), item as object, `${indent}  `)
-    } else if (typeof one === 'object' && one !== null) {
-      children += renderElement(key, one, `${indent}  `)
-    } else attributes += ` ${key}="${escape(String(one))}"`
-  }
-  if (children === '') return `${indent}<${name}${attributes}/>\n`
-  return `${indent}<${name}${attributes}>\n${children}${indent}</${name}>\n`
+/** One element a line, indented, since people read these. Text between `>` and `<` is always mark-up here. */
+function indent(xml: string): string {
+  let depth = 0
+  const lines = xml.replaceAll('><', '>\n<').split('\n')
+  return lines
+    .map((line) => {
+      if (line.startsWith('</')) depth--
+      const text = '  '.repeat(depth) + line
+      if (!line.startsWith('</') && !line.endsWith('/>') && !line.includes('</')) depth++
+      return text
+    })
+    .join('\n')
 }
 
-/** The entry as an XML document. */
+/** The entry as an XML document, in the layout that the schema gives. */
 export function renderEntry(files: EntryFiles): string {
-  return `<?xml version="1.0" encoding="UTF-8"?>\n${renderElement('image', makeEntry(files))}`
+  const value = imageSchema.parse(makeEntry(files))
+  const xml = writeElement({ name: 'image', shape: elementShape(imageSchema), value, where: 'image' })
+  return `<?xml version="1.0" encoding="UTF-8"?>\n${indent(xml)}\n`
 }

@@ -31,7 +31,7 @@ export async function sourcesFingerprint(agent: string): Promise<string> {
   const parts = [await sha256OfFile(agent)]
   for (const name of files) {
     const path = join(import.meta.dirname, name)
-    if (name.endsWith('.test.ts') || !(await stat(path)).isFile()) continue
+    if (name.endsWith('.test.ts') || name.startsWith('fixtures') || !(await stat(path)).isFile()) continue
     parts.push(`${name} ${await sha256OfFile(path)}`)
   }
   return sha256OfText(parts.join('\n'))

@@ -12,6 +12,7 @@ const packageOf = {
   'apt-cache': 'apt',
   'apt-get': 'apt',
   'dpkg-deb': 'dpkg',
+  gcc: 'gcc libc6-dev',
   ldconfig: 'libc-bin',
   mke2fs: 'e2fsprogs',
   'qemu-img': 'qemu-utils',
@@ -53,7 +54,8 @@ export async function runTool(tool: Tool, args: readonly string[], run: ToolRun 
     env: { PATH: folders.join(':'), LC_ALL: 'C.UTF-8', ...run.env },
     extendEnv: false,
     stdin: 'ignore',
-    stdout: run.outputFd ?? 'pipe',
+    // execa takes any file descriptor; its types only know those up to 3.
+    stdout: (run.outputFd ?? 'pipe') as 'pipe',
     timeout: run.timeoutMs ?? 120_000,
     reject: false,
     ...(run.cwd === undefined ? {} : { cwd: run.cwd }),

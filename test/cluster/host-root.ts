@@ -1,6 +1,6 @@
 // The script that is a host's first process: it makes the host's own view of the file system, then becomes its init.
 // It must change nothing of the machine: every mount is private to the host, /usr is read-only in it.
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Hierarchy } from './cgroups.ts'
 import type { Host, Layout } from './layout.ts'
@@ -40,6 +40,7 @@ export function makeHostFolders(layout: Layout, host: Host): void {
   for (const [source] of privateBinds()) mkdirSync(join(host.folder, source), { recursive: true })
   for (const [source] of sharedBinds) mkdirSync(join(layout.folder, source), { recursive: true })
   for (const folder of runFolders) mkdirSync(join(host.folder, 'run', folder), { recursive: true })
+  chmodSync(join(host.folder, 'tmp'), 0o1777)
   for (const folder of ['scratch', 'etc/vmrm/images.d', 'daemons']) {
     mkdirSync(join(host.folder, folder), { recursive: true })
   }

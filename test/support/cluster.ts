@@ -3,6 +3,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { execa } from 'execa'
+import type { Test } from 'tap'
 import type { DaemonName } from '../cluster/daemons.ts'
 import { type Host, hostNamed, type Layout } from '../cluster/layout.ts'
 import { type RunningHost, runningHosts } from '../cluster/namespaces.ts'
@@ -136,25 +137,20 @@ export function openCluster(): Cluster {
   }
 }
 
-/** What withCluster needs of tap's `t`. */
-interface TestContext {
-  teardown(work: () => Promise<void> | void): void
-  same(found: unknown, wanted: unknown, message?: string): boolean
-}
-
 /**
- * The cluster, up and idle. When the test ends everything must be as before it: the difference to the first ledger
- * must be empty within 20 s, or the test fails and says what is left.
+ * Runs `work` on the cluster, up and idle. Afterwards everything must be as it was before, within 20 s: the test fails
+ * with what is left, whether `work` failed or not.
  */
-export async function withCluster(t: TestContext): Promise<Cluster> {
+export async function withCluster(t: Test, work: (cluster: Cluster) => Promise<void>): Promise<void> {
   await clusterCommand(['up'])
   const cluster = openCluster()
   await cluster.waitUntilIdle()
   const before = await takeLedger(cluster.layout)
-  t.teardown(async () => {
+  try {
+    await work(cluster)
+  } finally {
     t.same(await leftovers(cluster.layout, before), [], 'nothing is left')
-  })
-  return cluster
+  }
 }
 
 /** Differences to an earlier ledger that do not go away within `timeoutMs`. */

@@ -34,17 +34,27 @@ async function loadFfi(): Promise<NonNullable<typeof ffi>> {
   return ffi
 }
 
-/** Who connected. Throws `internal` where the runtime or the socket cannot say: such a connection must be refused. */
-export async function peerCredentials(socket: Socket): Promise<PeerCredentials> {
+/**
+ * A function that says who connected. It throws `internal` where the socket cannot say: such a connection must be refused.
+ * Loading rejects with `internal` under a runtime that has no way to ask.
+ */
+export async function loadPeerCredentials(): Promise<(socket: Socket) => PeerCredentials> {
   const { getsockopt, ptr } = await loadFfi()
-  const fd = (socket as unknown as { _handle?: { fd?: number } })._handle?.fd
-  if (typeof fd !== 'number' || fd < 0) throw new VmrmError('internal', 'A connection has no file descriptor to ask')
-  const ucred = new Uint32Array(ucredBytes / 4)
-  const length = new Uint32Array([ucredBytes])
-  const result = getsockopt(fd, solSocket, soPeercred, ptr(ucred), ptr(length))
-  if (result !== 0 || length[0] !== ucredBytes) {
-    throw new VmrmError('internal', 'The kernel did not say who is at the other end of a socket')
+  return (socket) => {
+    const fd = (socket as unknown as { _handle?: { fd?: number } })._handle?.fd
+    if (typeof fd !== 'number' || fd < 0) throw new VmrmError('internal', 'A connection has no file descriptor to ask')
+    const ucred = new Uint32Array(ucredBytes / 4)
+    const length = new Uint32Array([ucredBytes])
+    const result = getsockopt(fd, solSocket, soPeercred, ptr(ucred), ptr(length))
+    if (result !== 0 || length[0] !== ucredBytes) {
+      throw new VmrmError('internal', 'The kernel did not say who is at the other end of a socket')
+    }
+    const [pid = 0, uid = 0, gid = 0] = ucred
+    return { uid, gid, pid }
   }
-  const [pid = 0, uid = 0, gid = 0] = ucred
-  return { uid, gid, pid }
+}
+
+/** Who connected, for callers that can wait. */
+export async function peerCredentials(socket: Socket): Promise<PeerCredentials> {
+  return (await loadPeerCredentials())(socket)
 }

@@ -49,7 +49,7 @@ export interface HookJob {
 
 export interface VmRequest {
   readonly image: string
-  readonly revision?: string
+  readonly revision?: string | undefined
   readonly perNode: number
   readonly script: 'guest' | 'host'
 }

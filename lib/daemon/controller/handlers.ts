@@ -35,9 +35,7 @@ export function createControllerHandlers(options: ControllerHandlerOptions) {
 function hookHandlers({ transactions }: ControllerHandlerOptions) {
   return {
     'run-begin': async (request: RequestOf<'run-begin'>): Promise<ReplyOf<'run-begin'>> => {
-      const { image, revision, perNode, script } = request.request
-      const vmRequest = { image, perNode, script, ...(revision === undefined ? {} : { revision }) }
-      await transactions.begin({ ...request, request: vmRequest })
+      await transactions.begin(request)
       return {}
     },
     'run-end': async (request: RequestOf<'run-end'>): Promise<ReplyOf<'run-end'>> => {

@@ -2,6 +2,7 @@
 // once, sizes the VMs, and takes leases. Nothing is changed but the ledger, inside the transaction that stores the plan.
 import type { DaemonConfig } from '../../config/daemon-schema.ts'
 import type { Image } from '../../config/image-schema.ts'
+import { VmrmError } from '../../errors/vmrm-error.ts'
 import { chooseImage } from '../../image/access.ts'
 import type { PlannedNode, RunPlan } from '../../job/plan.ts'
 import type { Run } from '../../job/run.ts'
@@ -20,7 +21,9 @@ export interface BeginRequest extends Run {
   readonly account: string
   readonly nodes: string
   readonly selector: string
-  readonly request: VmRequest
+  readonly request?: VmRequest | undefined
+  /** Why there is no request: what the user asked for cannot be read. */
+  readonly refusal?: string | undefined
 }
 
 export interface Planner {
@@ -38,9 +41,10 @@ export function createPlanner(options: {
   const { config, slurm } = options
   return {
     async plan(request) {
-      const { user, account } = request
+      const { user, account, request: wanted } = request
+      if (wanted === undefined) throw new VmrmError('request-invalid', request.refusal ?? 'no image was asked for')
       const [catalogue, groups] = await Promise.all([options.catalogue(), options.groupsOf(user)])
-      const image = chooseImage(catalogue, request.request, { user, groups, account })
+      const image = chooseImage(catalogue, wanted, { user, groups, account })
       const names = expandHostlist(request.nodes)
       const allocations = await slurm.allocation(request.job, request.selector, names)
       const underlays = await Promise.all(names.map(options.underlayOf))
@@ -48,7 +52,7 @@ export function createPlanner(options: {
         node: allocation.node,
         underlay: underlays[at] ?? '',
         cpuIds: [...allocation.cpuIds],
-        ...sizesOf(allocation, image, request.request.perNode, config.hypervisor.overheadMib),
+        ...sizesOf(allocation, image, wanted.perNode, config.hypervisor.overheadMib),
       }))
       return (leases) => lease({ leases, run: request, image, nodes, config })
     },

@@ -60,7 +60,7 @@ export function createTransactions(options: {
     for (const older of ledger.ofJob(request.job)) if (older.restart < request.restart) end(older)
     const { job, restart, uid, gid, user, account } = request
     const beganMs = now()
-    const requested = { image: request.request.image, script: request.request.script }
+    const requested = { image: request.request?.image ?? '', script: request.request?.script ?? 'guest' }
     ledger.add({ job, restart, uid, gid, user, account, ...requested, beganMs, deadlineMs: beganMs + prepareMs })
     try {
       const plan = await planner.plan(request)

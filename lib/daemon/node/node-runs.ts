@@ -18,6 +18,8 @@ export interface PrepareRequest extends Run {
   readonly gid: number
   readonly user: string
   readonly script: 'guest' | 'host'
+  /** Why there can be no VMs, where the hook knows already. */
+  readonly refusal?: string | undefined
 }
 
 export interface NodeRunsOptions {
@@ -77,7 +79,7 @@ export class NodeRuns {
       if (older.entry.job === request.job && older.entry.restart < request.restart) await this.remove(older.entry)
     }
     const run = await this.#begin(request)
-    return run.exclusively(() => this.#prepareOnce(run))
+    return run.exclusively(() => this.#prepareOnce(run, request.refusal))
   }
 
   /** What the controller decided. Repeated, late and unknown verdicts change nothing. */
@@ -175,11 +177,12 @@ export class NodeRuns {
     )
   }
 
-  async #prepareOnce(run: LiveRun): Promise<PrepareOutcome> {
+  async #prepareOnce(run: LiveRun, refusal: string | undefined): Promise<PrepareOutcome> {
     if (run.entry.state === 'prepared' || run.entry.state === 'committed') return { outcome: 'prepared' }
     if (run.entry.state !== 'preparing') return { outcome: 'refused', reason: run.entry.reason }
     const { controller, log, now } = this.#options
     try {
+      if (refusal !== undefined) throw new VmrmError('request-invalid', refusal)
       await this.#make(run)
       log.info('run.prepared', { run: run.name, vms: run.vms.size, ms: now() - run.entry.beganMs })
       await controller.reportPrepared(run.entry)

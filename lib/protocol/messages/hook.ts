@@ -3,6 +3,9 @@ import { z } from 'zod'
 import { defineCall } from '../define.ts'
 import { empty, ownerFields, reason, requestSchema, runFields } from './common.ts'
 
+/** What the user asked for; or, where that cannot be read, the sentence that says why. */
+const asked = { request: requestSchema.optional(), refusal: reason.optional() }
+
 export const hookMessages = {
   'run-begin': defineCall({
     summary: 'PrologSlurmctld: a run of a job that wants VMs begins.',
@@ -17,7 +20,7 @@ export const hookMessages = {
       nodes: z.string().min(1).max(65_536),
       /** How scontrol names this job alone: 12, 10_3 for a task of an array. */
       selector: z.string().regex(/^[0-9]{1,10}(_[0-9]{1,10})?$/),
-      request: requestSchema,
+      ...asked,
     }),
     reply: empty,
   }),
@@ -32,7 +35,7 @@ export const hookMessages = {
     summary: "Prolog: make this node's VMs of a run; answered when they are ready or cannot be.",
     from: ['hook'],
     to: ['node'],
-    request: z.strictObject({ ...runFields, ...ownerFields, request: requestSchema }),
+    request: z.strictObject({ ...runFields, ...ownerFields, ...asked }),
     reply: z.strictObject({ outcome: z.enum(['prepared', 'refused', 'node-fault']), reason: reason.optional() }),
   }),
   'node-end': defineCall({

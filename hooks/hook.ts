@@ -1,0 +1,72 @@
+// What the four hooks share: environment in, one message to the local daemon, exit code out. A daemon that is being
+// restarted is waited for, with a bound.
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { DaemonConfig } from '../lib/config/daemon-schema.ts'
+import { defaultConfigPath, loadDaemonConfig } from '../lib/config/load.ts'
+import { renderForUser, toVmrmError } from '../lib/errors/vmrm-error.ts'
+import { createClient } from '../lib/protocol/client.ts'
+import type { ProgramCallType, ReplyOf, RequestOf } from '../lib/protocol/messages.ts'
+import { parseVmRequest, type VmRequest } from '../lib/slurm/hook-environment.ts'
+
+/** A daemon that does not answer within this is down. */
+const restartMs = 30_000
+const retryMs = 250
+
+export interface HookCall {
+  readonly config: DaemonConfig
+  /** Calls the daemon of this host. Rejects with `daemon-unreachable` when it stays down. */
+  readonly call: <T extends ProgramCallType>(type: T, body: RequestOf<T>, timeoutMs: number) => Promise<ReplyOf<T>>
+}
+
+/**
+ * Runs a hook. What it throws is written to stderr (slurmd's or slurmctld's log) and becomes `failureExit`: 0 where Slurm
+ * must not act on it, 1 where the node itself is at fault.
+ */
+export async function runHook(options: {
+  daemon: 'node' | 'controller'
+  failureExit: 0 | 1
+  work: (hook: HookCall) => Promise<number>
+}): Promise<number> {
+  try {
+    const config = loadDaemonConfig(defaultConfigPath)
+    const path = join(config.paths.runtime, `${options.daemon}.sock`)
+    return await options.work({ config, call: (type, body, timeoutMs) => callAndWait(path, type, body, timeoutMs) })
+  } catch (thrown) {
+    process.stderr.write(renderForUser(toVmrmError(thrown)))
+    return options.failureExit
+  }
+}
+
+async function callAndWait<T extends ProgramCallType>(
+  path: string,
+  type: T,
+  body: RequestOf<T>,
+  timeoutMs: number,
+): Promise<ReplyOf<T>> {
+  let downSinceMs: number | undefined
+  for (;;) {
+    const client = createClient({ connect: { kind: 'local', path }, unreachable: 'daemon-unreachable' })
+    const beganMs = performance.now()
+    try {
+      return await client.call(type, body, { timeoutMs })
+    } catch (thrown) {
+      const error = toVmrmError(thrown)
+      // Every message of a hook may be sent again: the daemon joins in or answers as before.
+      downSinceMs = performance.now() - beganMs > restartMs ? performance.now() : (downSinceMs ?? beganMs)
+      if (error.code !== 'daemon-unreachable' || performance.now() - downSinceMs > restartMs) throw error
+      await delay(retryMs)
+    } finally {
+      client.close()
+    }
+  }
+}
+
+/** What the user asked for, or the sentence that says why it cannot be read: a user's mistake must not be the node's. */
+export function requestOrRefusal(): { request: VmRequest } | { refusal: string } {
+  try {
+    return { request: parseVmRequest(process.env) }
+  } catch (thrown) {
+    return { refusal: toVmrmError(thrown).message }
+  }
+}

@@ -1,0 +1,17 @@
+// EpilogSlurmctld: a run is over. If this is lost, the reconciler finds out.
+import { parseControllerJob } from '../lib/slurm/hook-environment.ts'
+import { runHook } from './hook.ts'
+
+const endMs = 30_000
+
+export function main(): Promise<number> {
+  return runHook({
+    daemon: 'controller',
+    failureExit: 0,
+    async work({ call }) {
+      const { job, restart } = parseControllerJob(process.env)
+      await call('run-end', { job, restart }, endMs)
+      return 0
+    },
+  })
+}

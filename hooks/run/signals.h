@@ -1,0 +1,49 @@
+/*
+ * Owns the signals that Slurm and people send to this process: which one, and for whom in the guest.
+ * Must never act on them: it says what came, the session decides.
+ *
+ * Found by trying Slurm 22.05 with a batch script that logs what it and its children get:
+ *   scancel JOB, time limit, preemption   CONT, then TERM, to every process of the job
+ *   scancel --full --signal=S             S to the script's process group
+ *   scancel --batch --signal=S,           S to the script's first process only
+ *     sbatch --signal=B:S@N
+ *   scancel --signal=S                    S to the process group of each task of each step; nothing to the batch script
+ *   scontrol suspend, gang scheduling     TSTP to every process, STOP two seconds later; CONT on resume
+ * A kill of one process and of its group look the same to that process. So for a batch script a canary, a child in the same group that
+ * only reports, tells them apart: what it hears too is for everyone, what it does not hear within 50 ms was for the script alone.
+ * Everyone is then everyone of the session in the guest; children that left the group get --full's signals too.
+ */
+#ifndef RUN_SIGNALS_H
+#define RUN_SIGNALS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum canary_use { CANARY_NONE, CANARY_LISTENS };
+enum signal_scope { SCOPE_ALL, SCOPE_LEADER };
+
+struct signals {
+	int fd; /* signalfd */
+	int canary_fd; /* -1: none, or it is gone */
+	int canary_pid;
+	uint64_t ripe_at_ms[65]; /* by number: when to decide that the canary heard nothing; 0: not waiting */
+	uint64_t heard_at_ms[65]; /* by number: the canary heard it first */
+};
+
+struct heard_signal {
+	int number;
+	enum signal_scope scope;
+};
+
+/* Blocks every signal that can be forwarded. Starts the canary first, where it is small. False: the kernel refused. */
+bool signals_init(struct signals *signals, enum canary_use use);
+/* The next signal to act on; false: none just now. Call it again until it is false, and when signals_wait_ms has passed. */
+bool signals_next(struct signals *signals, uint64_t now, struct heard_signal *heard);
+/* Milliseconds until a signal is decided; -1: none waits. */
+int signals_wait_ms(const struct signals *signals, uint64_t now);
+/* Ends the canary. */
+void signals_end(struct signals *signals);
+/* Dies as one dies of this signal, without a core; 128 + number where the signal does not kill. */
+_Noreturn void signals_die_of(int number);
+
+#endif

@@ -1,0 +1,189 @@
+/* Owns what is to run, as the bytes of the spec stream. Must never interpret the command, and never send a variable that only a host has. */
+#include "spec.h"
+#include "frame.h"
+#include "messages.h"
+#include "multi_prog.h"
+#include "say.h"
+#include "tlv.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* The agent's bound. Slurm's own for a script is 4 MB, the kernel's for arguments and environment 2 MB. */
+#define SPEC_MAX_BYTES (16u << 20)
+#define RLIMIT_PREFIX "SLURM_RLIMIT_"
+
+extern char **environ;
+
+static bool reserve(struct spec *spec, size_t more)
+{
+	if (spec->length + more > SPEC_MAX_BYTES)
+		return false;
+	if (spec->bytes == NULL) {
+		/* Pages that are never touched cost nothing. */
+		void *bytes = mmap(NULL, SPEC_MAX_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		if (bytes == MAP_FAILED)
+			return false;
+		spec->bytes = bytes;
+		spec->room = SPEC_MAX_BYTES;
+	}
+	return true;
+}
+
+static bool put(struct spec *spec, uint16_t tag, const void *value, size_t length)
+{
+	struct vmrm_tlv_writer writer;
+	if (!reserve(spec, length + VMRM_TLV_HEADER_BYTES))
+		return false;
+	vmrm_tlv_write_to(&writer, spec->bytes + spec->length, spec->room - spec->length);
+	vmrm_tlv_put(&writer, tag, value, length);
+	spec->length += writer.length;
+	return !writer.overflow;
+}
+
+/* SLURM_RLIMIT_NOFILE=1024 becomes NOFILE NUL 1024 NUL unlimited: Slurm carries the soft limit only. */
+static bool put_limit(struct spec *spec, const char *entry)
+{
+	char value[128];
+	const char *name = entry + sizeof RLIMIT_PREFIX - 1;
+	const char *equals = strchr(name, '=');
+	const char *soft = equals + 1;
+	/* What Slurm sends for "unlimited" is the number of RLIM_INFINITY. */
+	if (strcmp(soft, "18446744073709551615") == 0)
+		soft = "unlimited";
+	if (*soft == '\0' || (strspn(soft, "0123456789") != strlen(soft) && strcmp(soft, "unlimited") != 0))
+		return true;
+	int n = snprintf(value, sizeof value, "%.*s%c%s%cunlimited", (int)(equals - name), name, '\0', soft, '\0');
+	return n < 0 || (size_t)n >= sizeof value || put(spec, VMRM_SPEC_RLIMIT, value, (size_t)n);
+}
+
+static bool put_environment(struct spec *spec)
+{
+	for (char **entry = environ; *entry != NULL; entry++) {
+		/* The kernel lets an entry have no "="; it is no variable. */
+		if (strchr(*entry, '=') == NULL)
+			continue;
+		if (strncmp(*entry, RLIMIT_PREFIX, sizeof RLIMIT_PREFIX - 1) == 0) {
+			/* slurmstepd applies and removes them just before its own execve. */
+			if (!put_limit(spec, *entry))
+				return false;
+		} else if (!put(spec, VMRM_SPEC_ENV, *entry, strlen(*entry))) {
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool put_place(struct spec *spec)
+{
+	char *cwd = getcwd(NULL, 0);
+	mode_t mask = umask(0);
+	umask(mask);
+	const char *slurm = getenv("SLURM_UMASK");
+	uint8_t bytes[4];
+	vmrm_put_u32(bytes, slurm != NULL ? (uint32_t)strtoul(slurm, NULL, 8) & 0777u : (uint32_t)mask);
+	bool fits = put(spec, VMRM_SPEC_UMASK, bytes, sizeof bytes);
+	if (fits && cwd != NULL)
+		fits = put(spec, VMRM_SPEC_CWD, cwd, strlen(cwd));
+	free(cwd);
+	return fits;
+}
+
+/* The batch script lies in slurmd's spool, which no guest sees: its bytes go along. Returns 0 or an errno; E2BIG: too large. */
+static int put_script(struct spec *spec, const char *path)
+{
+	struct stat status;
+	int error = 0;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &status) != 0) {
+		error = errno;
+		goto done;
+	}
+	size_t size = (size_t)status.st_size;
+	if (status.st_size < 0 || size > SPEC_MAX_BYTES || !put(spec, VMRM_SPEC_SCRIPT_PATH, path, strlen(path)) ||
+	    !reserve(spec, size + VMRM_TLV_HEADER_BYTES)) {
+		error = E2BIG;
+		goto done;
+	}
+	uint8_t *header = spec->bytes + spec->length;
+	size_t count = 0;
+	while (count < size) {
+		ssize_t n = read(fd, header + VMRM_TLV_HEADER_BYTES + count, size - count);
+		if (n < 0)
+			error = errno;
+		if (n <= 0)
+			break;
+		count += (size_t)n;
+	}
+	memset(header, 0, VMRM_TLV_HEADER_BYTES);
+	header[0] = VMRM_SPEC_SCRIPT_BYTES;
+	vmrm_put_u32(header + 4, (uint32_t)count);
+	spec->length += VMRM_TLV_HEADER_BYTES + count;
+done:
+	if (fd >= 0)
+		close(fd);
+	return error;
+}
+
+static int put_command(struct spec *spec, const struct job *job)
+{
+	char **argv = job->argv;
+	int argc = job->argc;
+	if (!job->is_batch && !job->has_vm && multi_prog_is(argc, argv)) {
+		argv = multi_prog_arguments(job->argv[1], job->rank, &argc);
+		if (argv == NULL) {
+			say("the --multi-prog configuration %s names no program for task %u", job->argv[0], job->rank);
+			return ENOENT;
+		}
+	}
+	for (int i = 0; i < argc; i++)
+		if (!put(spec, VMRM_SPEC_ARG, argv[i], strlen(argv[i])))
+			return E2BIG;
+	return 0;
+}
+
+static bool put_terminal(struct spec *spec, const struct terminal_size *size)
+{
+	char value[128];
+	const char *term = getenv("TERM");
+	int n = snprintf(value, sizeof value, "%.64s%c%u%c%u", term == NULL ? "dumb" : term, '\0', size->rows, '\0', size->columns);
+	return put(spec, VMRM_SPEC_TERMINAL, value, (size_t)n);
+}
+
+int spec_build(struct spec *spec, const struct spec_request *request)
+{
+	int error = put_command(spec, request->job);
+	if (error == ENOENT)
+		return 2; /* what slurmstepd exits with then */
+	if (error == 0 && request->job->is_batch)
+		error = put_script(spec, request->job->argv[0]);
+	if (error != 0 && error != E2BIG) {
+		say("the batch script %s cannot be read: %s", request->job->argv[0], strerror(error));
+		return EXIT_UNAVAILABLE;
+	}
+	bool fits = error == 0 && put_place(spec) && put_environment(spec);
+	if (fits && request->cpus != NULL)
+		fits = put(spec, VMRM_SPEC_CPUS, request->cpus, strlen(request->cpus));
+	if (fits && request->terminal != NULL)
+		fits = put_terminal(spec, request->terminal);
+	if (fits && !request->has_stdin)
+		fits = put(spec, VMRM_SPEC_STDIN, "null", 4);
+	if (!fits) {
+		say("script, arguments and environment of this task are larger than %u MB together; a VM cannot take them", SPEC_MAX_BYTES >> 20);
+		return EXIT_REQUEST;
+	}
+	return 0;
+}
+
+void spec_free(struct spec *spec)
+{
+	if (spec->bytes != NULL)
+		munmap(spec->bytes, spec->room);
+	*spec = (struct spec){0};
+}

@@ -7,9 +7,13 @@ import { hostsWithProcesses, killHost } from './namespaces.ts'
 
 export async function down(layout: Layout, say: (line: string) => void): Promise<void> {
   const start = performance.now()
-  const names = hostsWithProcesses(layout)
-  const results = await Promise.allSettled(names.map((name) => killHost(layout, name)))
-  for (const result of results) if (result.status === 'rejected') throw result.reason
+  const names = new Set<string>()
+  // Again, since an `up` that was killed may have left a host that was just being born.
+  for (let found = hostsWithProcesses(layout); found.length > 0; found = hostsWithProcesses(layout)) {
+    for (const name of found) names.add(name)
+    const results = await Promise.allSettled(found.map((name) => killHost(layout, name)))
+    for (const result of results) if (result.status === 'rejected') throw result.reason
+  }
   await removeGroups(layout)
   for (const name of [
     'hosts',
@@ -24,5 +28,5 @@ export async function down(layout: Layout, say: (line: string) => void): Promise
     rmSync(join(layout.folder, name), { recursive: true, force: true })
   }
   const took = `${Math.round(performance.now() - start)} ms`
-  say(names.length === 0 ? 'the cluster was down already' : `the cluster is down: ${names.join(' ')}, ${took}`)
+  say(names.size === 0 ? 'the cluster was down already' : `the cluster is down: ${[...names].join(' ')}, ${took}`)
 }

@@ -5,15 +5,18 @@ import { join } from 'node:path'
 import { execa } from 'execa'
 import t from 'tap'
 import { clusterCommand, openCluster } from '../support/cluster.ts'
+import { defaultSettings } from './layout.ts'
 import { machineState } from './machine-state.ts'
 import { runningHosts } from './namespaces.ts'
 import { namespaceOf } from './procfs.ts'
+import { currentLayout } from './state.ts'
 import type { HostStatus } from './status.ts'
 import { waitFor } from './wait.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'vmrm-lifecycle-'))
 process.env.VMRM_CLUSTER_DIR = folder
 const script = join(import.meta.dirname, 'cluster')
+t.setTimeout(240_000)
 
 async function status(): Promise<HostStatus[]> {
   const result = await execa(script, ['status', '--json'], { reject: false })
@@ -137,9 +140,7 @@ t.test('the cluster', { timeout: 240_000 }, async (t) => {
     for (const afterMs of [150, 250, 400, 600, 900]) {
       await execa(script, ['up', '--no-vmrm'], { reject: false, timeout: afterMs, killSignal: 'SIGKILL' })
       await clusterCommand(['down'])
-      const { layout } = await import('./state.ts').then(async ({ currentLayout }) => ({
-        layout: currentLayout((await import('./layout.ts')).defaultSettings),
-      }))
+      const layout = currentLayout(defaultSettings)
       const state = await machineState(layout)
       t.same(state, { ...nothing, networkDevices: devices.toSorted() }, `killed after ${afterMs} ms`)
     }

@@ -5,6 +5,7 @@ import t from 'tap'
 import { withCluster } from '../support/cluster.ts'
 
 const script = join(import.meta.dirname, 'cluster')
+t.setTimeout(240_000)
 
 t.test('cluster run', { timeout: 120_000 }, (t) =>
   withCluster(t, async () => {

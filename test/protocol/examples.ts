@@ -1,0 +1,101 @@
+// One valid body for each message and kind, in the hardest spelling it has. Data only.
+
+const nobody = 65534
+const run = { job: 123, restart: 0 }
+const nodeRun = { ...run, node: 'n1' }
+const owner = { uid: nobody, gid: nobody, user: 'alice' }
+const request = { image: 'debian12', revision: '2026.01', perNode: 2, script: 'guest' }
+const why = 'a <reason> & "quotes",\nin two lines\ttoo'
+
+const share = {
+  deadline: '2026-11-22T10:00:00.000Z',
+  image: { name: 'debian12', revision: '1' },
+  ...owner,
+  vni: 0xa1b2,
+  prefixLength: 24,
+  peers: [{ node: 'n2', address: '10.0.0.2', vms: [{ mac: '52:54:00:00:00:02', address: '10.1.0.2' }] }],
+  cpus: '0,2-3',
+  memoryMib: 2048,
+  vms: [
+    {
+      index: 0,
+      name: 'j123r0v0',
+      hostname: 'vm0',
+      mac: '52:54:00:00:00:01',
+      address: '10.1.0.1',
+      vcpus: 2,
+      memoryMib: 900,
+    },
+  ],
+  hosts: [{ address: '10.1.0.1', name: 'vm0', aliases: ['n1', 'n1.cluster'] }],
+}
+
+/** One valid body for each message and kind; a test fails when a message has none. */
+export const examples: Readonly<Record<string, unknown>> = {
+  'run-begin request': { ...run, ...owner, account: '', partition: 'main', nodes: 'n[1-2]', selector: '10_3', request },
+  'run-begin reply': {},
+  'run-end request': run,
+  'run-end reply': {},
+  'node-prepare request': { ...run, ...owner, request: { image: 'tiny', perNode: 256, script: 'host' } },
+  'node-prepare reply': { outcome: 'refused', reason: why },
+  'node-end request': run,
+  'node-end reply': { outcome: 'removed' },
+  'check-request request': { request },
+  'check-request reply': {},
+  'list-runs request': { all: true },
+  'list-runs reply': {
+    runs: [
+      {
+        ...run,
+        user: 'Zoë Ω 𝔘',
+        image: 'tiny',
+        state: 'committed',
+        began: '2026-11-22T10:00:00Z',
+        vms: [{ name: 'j123r0v0', hostname: 'vm0', node: 'n1', state: 'running' }],
+      },
+      {
+        ...run,
+        restart: 1,
+        user: 'x',
+        image: 'tiny',
+        state: 'lost',
+        reason: why,
+        began: '2026-11-22T10:00:00Z',
+        vms: [],
+      },
+    ],
+  },
+  'list-images request': {},
+  'list-images reply': {
+    images: [{ name: 'tiny', revision: '1', os: 'Debian 12', allowed: false, memoryLimitMib: 4096, cpuLimit: 4 }],
+  },
+  'show-image request': { name: 'tiny' },
+  'show-image reply': { xml: '<image name="tiny">\n  <os>&amp;</os>\r\n ]]> </image>\n' },
+  'subscribe request': { events: ['run-state'], job: 5 },
+  'subscribe reply': {},
+  'run-state event': { ...run, state: 'ended' },
+  'get-share request': nodeRun,
+  'get-share reply': { state: 'share', share },
+  'report-prepared request': nodeRun,
+  'report-prepared reply': {},
+  'report-failed request': { ...nodeRun, code: 'vm-boot-timeout', reason: why },
+  'report-failed reply': {},
+  'report-ended request': { ...nodeRun, peakMemoryBytes: 2n ** 63n, cpuTimeNs: 0n },
+  'report-ended reply': {},
+  'report-lost request': { ...nodeRun, vm: 'j123r0v0', reason: '' },
+  'report-lost reply': {},
+  'node-hello request': { node: 'n1', address: 'fe80::1', health: 'ready', runs: [{ ...run, state: 'prepared' }] },
+  'node-hello reply': { runs: [{ ...run, verdict: 'commit' }] },
+  'get-verdict request': nodeRun,
+  'get-verdict reply': { verdict: 'abort', reason: why },
+  'verdict request': { ...run, verdict: 'lost' },
+  'verdict reply': {},
+  'destroy-run request': run,
+  'destroy-run reply': {},
+  'node-status request': {},
+  'node-status reply': { node: 'n1', release: '0.1.0', health: 'fault', reason: why, runs: [] },
+  'greeting request': {},
+  'greeting reply': { name: '0123456789abcdef0123456789abcdef' },
+  'protocol-error request': {},
+  'protocol-error reply': {},
+}

@@ -1,0 +1,145 @@
+// The snippets as an administrator includes them, in a real slurmctld and slurmd: nothing but the fakes of vmrm's programs is added.
+import { readFile, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import t from 'tap'
+import { buildPart, makeScratch } from '../support/c-parts.ts'
+import { fakeHook, fakeParts } from '../support/fake-vmrm.ts'
+import { type MiniSlurm, startMiniSlurm } from '../support/mini-slurm.ts'
+import { until } from '../support/until.ts'
+
+t.setTimeout(120_000)
+const scratch = await makeScratch('snippets')
+t.teardown(() => rm(scratch, { recursive: true, force: true }))
+await buildPart('spank', scratch)
+await buildPart('gate', scratch)
+const snippets = join(import.meta.dirname, '../../slurm-conf-snippets')
+const snippet = async (name: string, path: string) => ({ path, content: await readFile(join(snippets, name)) })
+const gate = await readFile(join(scratch, 'vmrm-gate'))
+const kinds = ['prolog', 'epilog', 'prolog-slurmctld', 'epilog-slurmctld']
+
+const table = `return { version = 1,
+  images = { tiny = { max_cpus = 2, min_memory_mib = 100, max_memory_mib = 1000, overhead_mib = 50 } },
+  partitions = { vms = { default_image = 'tiny' }, },
+}\n`
+
+const slurm: MiniSlurm = await startMiniSlurm({
+  slurmConf: 'include /etc/slurm/slurm.conf.vmrm\n',
+  files: [
+    { path: '/usr/lib/vmrm/vmrm.so', content: await readFile(join(scratch, 'vmrm.so')), mode: '0755' },
+    ...kinds.map((kind) => ({ path: `/usr/lib/vmrm/gate/${kind}`, content: gate, mode: '0755' })),
+    ...fakeParts(),
+    ...['vmrm-prolog-slurmctld', 'vmrm-epilog-slurmctld'].map((name) => ({
+      path: `/usr/lib/vmrm/${name}`,
+      content: fakeHook,
+      mode: '0755',
+    })),
+    await snippet('slurm.conf.vmrm', '/etc/slurm/slurm.conf.vmrm'),
+    await snippet('plugstack.conf.vmrm', '/etc/slurm/plugstack.conf.vmrm'),
+    { path: '/etc/slurm/plugstack.conf', content: 'include /etc/slurm/plugstack.conf.vmrm\n' },
+    await snippet('job_submit/vmrm.lua', '/usr/lib/vmrm/job_submit/vmrm.lua'),
+    await snippet('job_submit/job_submit.lua', '/etc/slurm/job_submit.lua'),
+    { path: '/etc/vmrm/job_submit_table.lua', content: table },
+  ],
+})
+t.teardown(() => slurm.stop())
+await slurm.run(['install', '-d', '-m', '1777', '/run/hooks'], { user: 'root' })
+
+t.test('slurm.conf.vmrm is accepted whole', async (t) => {
+  const config = (await slurm.run(['scontrol', 'show', 'config'])).stdout
+  for (const setting of [
+    /^Prolog += \/usr\/lib\/vmrm\/gate\/prolog$/m,
+    /^EpilogSlurmctld += \/usr\/lib\/vmrm\/gate\/epilog-slurmctld$/m,
+    /^PrologFlags += Alloc,DeferBatch$/m,
+    /^PrologEpilogTimeout += 900$/m,
+    /^JobSubmitPlugins += lua$/m,
+  ])
+    t.match(config, setting)
+  t.notMatch(await slurm.logs(), /vmrm.*(error|fatal)/i)
+})
+
+t.test('a VM job passes all four hooks, a plain one none', async (t) => {
+  t.match(await slurm.run(['srun', 'echo', 'plain']), { code: 0, stdout: 'plain\n' })
+  const inVm = await slurm.run(['srun', '--vm-image=tiny', '--mem=500', 'true'])
+  t.match(inVm.stdout, 'vmrm-run as alice')
+  const hooks = async () => (await slurm.run(['ls', '/run/hooks'])).stdout.trim().split('\n')
+  await until('all four hooks', async () => (await hooks()).length === 4)
+  t.same((await hooks()).sort(), kinds.map((kind) => `vmrm-${kind}.2`).sort())
+})
+
+const submit = (args: readonly string[]) => slurm.run(['sbatch', '-H', ...args, '--wrap', 'true'])
+const vm = ['--vm-image=tiny']
+const passes: readonly (readonly string[])[] = [
+  [],
+  ['--mem=3000', '-n4'],
+  [...vm, '-n2', '--mem=1050'],
+  [...vm, '-n4', '-N1', '--vm-per-node=2', '--mem=2100'],
+  [...vm, '-n4', '--vm-per-node=4', '--mem=0'],
+  [...vm, '--vm-per-node=4', '--exclusive'],
+  [...vm, '-n2', '--mem-per-cpu=100'],
+  ['--vm-image=not-in-the-table', '-n4', '-N1', '--mem=3000'],
+  ['--vm-image=tiny@7', '-n1'],
+  ['--vm-image=none', '-n4', '-N1', '--mem=3000'],
+  ['-p', 'vms', ...vm],
+]
+for (const args of passes)
+  t.test(`passes: ${args.join(' ')}`, async (t) => t.match(await submit(args), { code: 0, stderr: '' }))
+
+const refusals: readonly (readonly [readonly string[], string])[] = [
+  [[...vm, '-c3'], 'a VM of the job would have 3 CPUs, and image tiny allows 2'],
+  [['--vm-image=tiny@7', '-n4', '-N1-1'], 'a VM of the job would have 4 CPUs'],
+  [[...vm, '--ntasks-per-node=3'], 'a VM of the job would have 3 CPUs'],
+  [[...vm, '--mem=1051'], 'a VM of the job would have 1001 MiB, and image tiny allows 1000'],
+  [[...vm, '-c2', '--mem-per-cpu=600'], 'a VM of the job would have 1150 MiB'],
+  [[...vm, '--mem=149'], 'a VM of the job would have 99 MiB, and image tiny needs 100: ask for at least 150 MiB'],
+  [
+    [...vm, '-n2', '--vm-per-node=2', '--mem=299'],
+    'a VM of the job would have 99 MiB, and image tiny needs 100: ask for at least 300 MiB',
+  ],
+  [[...vm, '-n2', '--vm-per-node=3'], '--vm-per-node=3 needs at least 3 CPUs on each node, and the job asks for 2'],
+  [
+    [...vm, '-n4', '-N2', '--vm-per-node=4'],
+    '--vm-per-node=4 needs at least 4 CPUs on each node, and the job asks for 3',
+  ],
+  [['-p', 'vms'], 'partition vms runs its jobs in VMs: add --vm-image=tiny'],
+  [['-p', 'main,vms'], 'partition vms runs its jobs in VMs: add --vm-image=tiny'],
+  [['-p', 'vms', '--vm-image=none'], 'partition vms runs its jobs in VMs only: --vm-image=none is not allowed there'],
+]
+for (const [args, sentence] of refusals)
+  t.test(`refused: ${args.join(' ')}`, async (t) =>
+    t.match(await submit(args), { code: 1, stdout: '', stderr: `sbatch: error: vmrm: ${sentence}` }),
+  )
+
+t.test('srun and salloc are held to the same rules', async (t) => {
+  for (const command of ['srun', 'salloc'])
+    t.match((await slurm.run([command, ...vm, '-c3', 'true'])).stderr, 'a VM of the job would have 3 CPUs')
+})
+
+t.test('the table may opt out, change at any time, be missing, broken or hostile', async (t) => {
+  const write = (content: string) => slurm.put({ path: '/etc/vmrm/job_submit_table.lua', content })
+  await write(table.replace("default_image = 'tiny'", "default_image = 'tiny', opt_out = true"))
+  t.match(await submit(['-p', 'vms', '--vm-image=none']), { code: 0 })
+  t.match((await submit(['-p', 'vms'])).stderr, 'add --vm-image=tiny, or --vm-image=none to run outside VMs')
+  await write(table.replace('version = 1', 'version = 1, threads_per_core = 2'))
+  t.match(await submit([...vm, '-n1', '--vm-per-node=2']), { code: 0 })
+  for (const broken of [
+    '',
+    'return 1',
+    'return {',
+    'return { version = 2 }',
+    'os.exit(3)',
+    'while true do error() end',
+  ]) {
+    await write(broken)
+    t.match(await submit([...vm, '-c3']), { code: 0 }, broken)
+  }
+  await write("return { version = 1, images = 'x', partitions = 7 }")
+  t.match(await submit([...vm, '-c3']), { code: 0 })
+  await slurm.run(['rm', '/etc/vmrm/job_submit_table.lua'], { user: 'root' })
+  t.match(await submit([...vm, '-c3']), { code: 0 })
+  t.match(await slurm.logs(), 'vmrm: job_submit checks nothing, /etc/vmrm/job_submit_table.lua cannot be used')
+})
+
+t.test('the example table is one that the rules accept', async (t) => {
+  await slurm.put(await snippet('job_submit/job_submit_table.lua', '/etc/vmrm/job_submit_table.lua'))
+  t.match((await submit(['-p', 'vms'])).stderr, 'add --vm-image=debian12')
+})

@@ -82,7 +82,7 @@ export class NodeRuns {
     return run.exclusively(() => this.#prepareOnce(run, request.refusal))
   }
 
-  /** What the controller decided. Repeated, late and unknown verdicts change nothing. */
+  /** What the controller decided; durable when it returns, VMs that must go are removed afterwards. Repeated, late and unknown verdicts change nothing. */
   async applyVerdict(of: Run, verdict: Verdict, reason: string): Promise<void> {
     const run = this.#runs.get(runId(of))
     if (run === undefined || verdict === 'pending' || verdict === 'ended') return
@@ -95,7 +95,7 @@ export class NodeRuns {
     if (verdict === 'abort' && (state === 'preparing' || state === 'prepared')) {
       run.stop.abort(new VmrmError('run-ended', reason))
       await run.record({ state: 'refused', reason: run.entry.reason === '' ? text : run.entry.reason })
-      await run.exclusively(() => this.#clear(run))
+      void run.exclusively(() => this.#clear(run))
     }
     if (verdict === 'lost' && state === 'committed') await this.#lose(run, text)
   }
@@ -259,7 +259,7 @@ export class NodeRuns {
     if (run.entry.state === 'lost') return
     await run.record({ state: 'lost', reason: text })
     this.#options.onLost(run, text)
-    await run.exclusively(() => this.#clear(run))
+    void run.exclusively(() => this.#clear(run))
   }
 
   async #removeOnce(run: LiveRun): Promise<void> {

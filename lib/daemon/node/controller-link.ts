@@ -1,0 +1,53 @@
+// The node's calls to the controller, as the runs need them.
+import { runId } from '../../job/run.ts'
+import type { ProtocolClient } from '../../protocol/client.ts'
+import { heldRuns } from './node-handlers.ts'
+import type { ControllerLink } from './ports.ts'
+
+const callMs = 10_000
+const reasonLimit = 16_000
+
+export function createControllerLink(options: {
+  client: ProtocolClient
+  node: string
+  /** Where other nodes reach this one. */
+  address: string
+  health: () => 'ready' | 'fault'
+}): ControllerLink {
+  const { client, node, address, health } = options
+  const timeoutMs = callMs
+  return {
+    async getShare({ job, restart }) {
+      const { state, reason, share } = await client.call('get-share', { job, restart, node }, { timeoutMs })
+      if (state === 'share' && share !== undefined) return { state, share: structuredClone(share) as never }
+      if (state === 'refused') return { state, reason: reason ?? `run ${runId({ job, restart })} was refused` }
+      return { state: state === 'pending' ? 'pending' : 'unknown' }
+    },
+    async reportPrepared({ job, restart }) {
+      await client.call('report-prepared', { job, restart, node }, { timeoutMs })
+    },
+    async reportFailed({ job, restart }, { code, reason }) {
+      const body = { job, restart, node, code, reason: reason.slice(0, reasonLimit) }
+      await client.call('report-failed', body, { timeoutMs })
+    },
+    async reportEnded({ job, restart }, usage) {
+      const body = {
+        ...{ job, restart, node },
+        peakMemoryBytes: BigInt(Math.round(usage.peakMemoryBytes)),
+        cpuTimeNs: BigInt(Math.round(usage.cpuTimeNs)),
+      }
+      await client.call('report-ended', body, { timeoutMs })
+    },
+    async reportLost({ job, restart }, { vm, reason }) {
+      await client.call('report-lost', { job, restart, node, vm, reason: reason.slice(0, reasonLimit) }, { timeoutMs })
+    },
+    async getVerdict({ job, restart }) {
+      const { verdict, reason } = await client.call('get-verdict', { job, restart, node }, { timeoutMs })
+      return { verdict, reason: reason ?? '' }
+    },
+    async hello(runs) {
+      const body = { node, address, health: health(), runs: heldRuns(runs) }
+      return (await client.call('node-hello', body, { timeoutMs })).runs
+    },
+  }
+}

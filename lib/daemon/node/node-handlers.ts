@@ -1,0 +1,53 @@
+// What a node's daemon answers to each message: translation only, the runs decide.
+import { hostname } from 'node:os'
+import { toVmrmError } from '../../errors/vmrm-error.ts'
+import type { ReplyOf, RequestOf } from '../../protocol/messages.ts'
+import { release } from '../release.ts'
+import type { JournalEntry } from './journal.ts'
+import type { NodeRuns } from './node-runs.ts'
+
+const runStateOf = {
+  preparing: 'preparing',
+  prepared: 'prepared',
+  committed: 'committed',
+  refused: 'aborted',
+  lost: 'lost',
+  removing: 'ending',
+} as const satisfies Record<JournalEntry['state'], string>
+
+/** Runs as messages list them. */
+export function heldRuns(entries: readonly JournalEntry[]) {
+  return entries.map(({ job, restart, state }) => ({ job, restart, state: runStateOf[state] }))
+}
+
+export function createNodeHandlers(options: { runs: NodeRuns; node: string; health: () => 'ready' | 'fault' }) {
+  const { runs, node, health } = options
+  return {
+    'node-prepare': async (request: RequestOf<'node-prepare'>): Promise<ReplyOf<'node-prepare'>> => {
+      const { request: wanted, ...body } = request
+      return runs.prepare({ ...body, script: wanted?.script ?? 'guest' })
+    },
+    'node-end': async (request: RequestOf<'node-end'>): Promise<ReplyOf<'node-end'>> => {
+      try {
+        await runs.remove(request)
+        return { outcome: 'removed' }
+      } catch (thrown) {
+        return { outcome: 'left', reason: toVmrmError(thrown).message }
+      }
+    },
+    verdict: async (request: RequestOf<'verdict'>): Promise<ReplyOf<'verdict'>> => {
+      await runs.applyVerdict(request, request.verdict, request.reason ?? '')
+      return {}
+    },
+    'destroy-run': async (request: RequestOf<'destroy-run'>): Promise<ReplyOf<'destroy-run'>> => {
+      await runs.remove(request)
+      return {}
+    },
+    'node-status': async (): Promise<ReplyOf<'node-status'>> => ({
+      node: node === '' ? hostname() : node,
+      release,
+      health: health(),
+      runs: heldRuns(runs.all().map((run) => run.entry)),
+    }),
+  }
+}

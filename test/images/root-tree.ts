@@ -84,6 +84,8 @@ async function linkApplets(root: string): Promise<void> {
     await symlink('/usr/bin/busybox', join(root, folder, name))
   }
   await linkAnew('/usr/bin/busybox', join(root, 'usr/sbin/init'))
+  // Debian has `ip` where users' PATH finds it too.
+  await linkAnew('/usr/bin/busybox', join(root, 'usr/bin/ip'))
   await linkAnew('dash', join(root, 'usr/bin/sh'))
   await linkAnew('mawk', join(root, 'usr/bin/awk'))
 }

@@ -17,6 +17,8 @@ const qemu = '/usr/bin/qemu-system-x86_64'
 const qemuImg = '/usr/bin/qemu-img'
 const agentPort = 'org.vmrm.agent.0'
 const keptConsoleBytes = 1 << 20
+/** The address of the guest's network card; QEMU's user-mode network gives it 10.0.2.15. */
+export const handMac = '52:54:00:12:34:56'
 
 export interface HandBootOptions {
   readonly image: Image
@@ -91,7 +93,7 @@ function qemuArgv(options: HandBootOptions, folder: string): string[] {
     ...['-m', String(options.memoryMib ?? 128), '-smp', String(options.cpus ?? 1)],
     ...['-kernel', boot.kernel, ...(boot.initrd === undefined ? [] : ['-initrd', boot.initrd]), '-append', commandLine],
     ...['-drive', `file=${join(folder, 'overlay.qcow2')},if=virtio,format=qcow2,cache=unsafe`],
-    ...['-netdev', `user,id=net,restrict=on${forward}`, '-device', 'virtio-net-pci,netdev=net,romfile='],
+    ...['-netdev', `user,id=net,restrict=on${forward}`, '-device', `virtio-net-pci,netdev=net,romfile=,mac=${handMac}`],
     ...['-device', 'virtio-rng-pci', '-device', 'pvpanic', ...chardevs, ...(options.qemuArguments ?? [])],
   ]
 }
@@ -209,8 +211,12 @@ export async function bootByHand(options: HandBootOptions): Promise<HandBootedVm
     console: () => log.text(),
     awaitConsole: (text, timeoutMs) => log.wait(text, timeoutMs, ended),
     async awaitAgent(timeoutMs) {
-      const answer = await askHello(portPath, timeoutMs)
-      return { ...answer, afterMs: performance.now() - startedMs }
+      try {
+        const answer = await askHello(portPath, timeoutMs)
+        return { ...answer, afterMs: performance.now() - startedMs }
+      } catch (cause) {
+        throw new Error(`${(cause as Error).message}; the console's end:\n${log.text().slice(-2000)}`, { cause })
+      }
     },
     ended,
     async stop() {

@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { disk_wait_ms = 5000, disk_poll_ms = 5, max_modules = 64 };
+enum { disk_wait_ms = 5000, ports_wait_ms = 1000, poll_ms = 5 };
 
 static void fail(const char *doing, const char *what) {
   printf("vmrm image: %s %s: %s\n", doing, what, strerror(errno));
@@ -41,10 +41,12 @@ static void load_modules(void) {
   }
 }
 
+static void pause_shortly(void) { nanosleep(&(struct timespec){.tv_nsec = poll_ms * 1000000L}, NULL); }
+
 static void await_disk(void) {
-  for (int waited_ms = 0; access("/dev/vda", F_OK) != 0; waited_ms += disk_poll_ms) {
+  for (int waited_ms = 0; access("/dev/vda", F_OK) != 0; waited_ms += poll_ms) {
     if (waited_ms >= disk_wait_ms) fail("find the disk", "/dev/vda");
-    nanosleep(&(struct timespec){.tv_nsec = disk_poll_ms * 1000000L}, NULL);
+    pause_shortly();
   }
 }
 
@@ -76,6 +78,32 @@ static void mount_all(void) {
     fail("link", "/dev/fd");
 }
 
+// Names one port as udev would: /dev/virtio-ports/NAME. A port gets its name shortly after it appears.
+static int link_port(const char *port) {
+  char path[300], name[128], target[300], link_path[300];
+  snprintf(path, sizeof path, "/root/sys/class/virtio-ports/%s/name", port);
+  FILE *file = fopen(path, "re");
+  if (file == NULL) return 0;
+  int known = fscanf(file, "%127s", name) == 1 && strchr(name, '/') == NULL;
+  fclose(file);
+  if (!known) return 0;
+  snprintf(target, sizeof target, "../%s", port);
+  snprintf(link_path, sizeof link_path, "/root/dev/virtio-ports/%s", name);
+  return symlink(target, link_path) == 0 || errno == EEXIST;
+}
+
+// A guest without ports boots all the same, if later: whoever needs one says so better than this program could.
+static void link_ports(void) {
+  if (mkdir("/root/dev/virtio-ports", 0755) != 0) fail("make", "/dev/virtio-ports");
+  int linked = 0;
+  for (int waited_ms = 0; linked == 0 && waited_ms < ports_wait_ms; waited_ms += poll_ms) {
+    struct dirent **entries;
+    int count = scandir("/root/sys/class/virtio-ports", &entries, is_name, alphasort);
+    for (int i = 0; i < count; i++) linked += link_port(entries[i]->d_name);
+    if (linked == 0) pause_shortly();
+  }
+}
+
 // The kernel gives a loopback device that comes up its addresses by itself.
 static void raise_loopback(void) {
   int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -103,6 +131,7 @@ int main(void) {
   break_on_purpose();
   await_disk();
   mount_all();
+  link_ports();
   raise_loopback();
   // What switch_root does, but for deleting the few files of the initramfs one by one.
   if (chdir("/root") != 0 || umount2("/dev", MNT_DETACH) != 0 || mount(".", "/", NULL, MS_MOVE, NULL) != 0 ||

@@ -22,7 +22,7 @@ const enter = `
 set -e
 [ -z "$VMRM_TEST_CGROUP" ] || echo 0 > "$VMRM_TEST_CGROUP/cgroup.procs"
 exec unshare -m -u -n -i -p --fork --kill-child=KILL --mount-proc --propagation private sh -ec '
-mkdir "$VMRM_TEST_FOLDER/etc"
+mkdir -p "$VMRM_TEST_FOLDER/etc/profile.d"
 for f in passwd group shadow hosts; do cp -p /etc/$f "$VMRM_TEST_FOLDER/etc/"; done
 mount --bind "$VMRM_TEST_FOLDER/etc" /etc
 if [ -z "$VMRM_TEST_CGROUP" ]; then while umount "$VMRM_TEST_CGROUP2" 2>/dev/null; do :; done; fi

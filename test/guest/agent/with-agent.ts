@@ -59,7 +59,9 @@ export async function startGuest(
 
 /** The agent lives, its sanitizers found nothing, and no frame of it was broken. */
 export function checkGuest(t: Test, guest: Guest): void {
-  t.equal(guest.agent.stderr, '', 'the agent and its sanitizers said nothing')
+  // Where the machine's containment forbids it, the agent says so once.
+  const said = guest.agent.stderr.replace('vmrm-agent: cannot be protected from the out-of-memory killer\n', '')
+  t.equal(said, '', 'the agent and its sanitizers said nothing')
   t.ok(guest.agent.isRunning, 'the agent runs')
   t.strictSame(guest.host.faults, [], 'no broken frame came from the agent')
 }

@@ -1,0 +1,55 @@
+// The port to whatever runs VMs on a node: what the daemon may ask and what it is told. No libvirt or QEMU in here.
+import type { DomainMetadata } from './domain-metadata.ts'
+import type { DomainSpec } from './domain-xml.ts'
+
+export interface HypervisorCallOptions {
+  /** Ends the wait with its reason; what was asked may still happen. */
+  readonly signal?: AbortSignal | undefined
+}
+
+/**
+ * Why a VM is no more. `shutdown`: its guest switched it off; `panicked`: its guest's kernel gave up; `crashed`: QEMU ended
+ * by itself or was killed; `destroyed`: by `destroy`; `failed`: it never got going; `vanished`: it was gone when the
+ * connection was back; `other`: saved, migrated.
+ */
+export type StopReason = 'shutdown' | 'panicked' | 'crashed' | 'destroyed' | 'failed' | 'vanished' | 'other'
+
+export interface StoppedVm {
+  readonly name: string
+  readonly reason: StopReason
+}
+
+export interface VmOnNode {
+  readonly name: string
+  readonly state: 'running' | 'paused' | 'stopping'
+  readonly metadata: DomainMetadata
+}
+
+export type Reachability = 'reachable' | 'unreachable'
+
+/**
+ * VMs of this cluster on this node; others' are neither listed nor touched, even under a name of ours.
+ * Every call waits a short while for a connection that is being renewed and then rejects with `libvirt-unreachable`, which
+ * leaves open whether what was asked has happened. All may be called at the same time.
+ */
+export interface Hypervisor {
+  readonly reachability: Reachability
+  /**
+   * Makes the VM and returns when its QEMU is there, its guest not yet running. `vm-start-failed` when it is refused, a VM
+   * of that name included. After any failure or abort the VM may exist: destroy it.
+   */
+  startPaused(spec: DomainSpec, options?: HypervisorCallOptions): Promise<void>
+  /** Lets the guest run. A VM that runs already stays as it is; `vm-lost` when there is none. */
+  resume(name: string, options?: HypervisorCallOptions): Promise<void>
+  /** Ends the VM at once and returns when it is gone. `not-running` when there was none. */
+  destroy(name: string, options?: HypervisorCallOptions): Promise<'destroyed' | 'not-running'>
+  list(options?: HypervisorCallOptions): Promise<readonly VmOnNode[]>
+  /** Of the VM's QEMU; undefined when there is none (any more). */
+  pidOf(name: string): Promise<number | undefined>
+  /** Once for every VM that stops, whoever stopped it. Returns the removal. */
+  onStopped(listener: (vm: StoppedVm) => void): () => void
+  /** When the connection is lost, and when it is back and `onStopped` has told of what vanished meanwhile. Returns the removal. */
+  onReachability(listener: (state: Reachability) => void): () => void
+  /** Ends the connection; VMs live on. Never rejects. */
+  close(): Promise<void>
+}

@@ -69,7 +69,7 @@ local function partitions_of(job, partitions)
   return names
 end
 
--- Job_submit/lua can read a job's SPANK environment but not set it (22.05 to 25.11), so a default image can be asked for only.
+-- job_submit/lua can read a job's SPANK environment but not set it (22.05, and newer as far as known): the user must add the option.
 local function check_default(image, names, settings)
   for _, name in ipairs(names) do
     local partition = settings[name]

@@ -41,6 +41,19 @@ t.test('a libvirtd that accepts and says nothing is given up in time, or at once
   await until('no socket is left', () => sockets.size === 0)
 })
 
+t.test('an abort before the socket is connected leaves no socket behind', async (t) => {
+  const fake = await FakeLibvirtd.start()
+  t.teardown(() => fake.stop())
+  const controller = new AbortController()
+  const connecting = connectLibvirt({ ...base, socketPath: fake.socketPath, signal: controller.signal })
+  const reason = new Error('no longer wanted')
+  controller.abort(reason)
+  t.equal(await connecting.catch((error: unknown) => error), reason)
+  const another = await connectLibvirt({ ...base, socketPath: fake.socketPath })
+  t.equal(fake.openConnections, 1, 'accepted in order, so the first is not there any more')
+  await another.close()
+})
+
 t.test('a libvirtd that asks for authentication is refused with the way out', async (t) => {
   const fake = await FakeLibvirtd.start({ authTypes: [2] })
   t.teardown(() => fake.stop())

@@ -1,0 +1,96 @@
+// Runs test files, each in a process of its own on the Node that runs this: tap is the library, its runner is not needed
+// (its TypeScript loader type-checks every file again). Closes with a line `N passed, N failed`.
+import { spawn } from 'node:child_process'
+import { globSync } from 'node:fs'
+import { relative, resolve } from 'node:path'
+
+interface Result {
+  readonly file: string
+  readonly passed: number
+  readonly failed: number
+  readonly seconds: number
+  readonly output: string
+}
+
+const parallel = 2
+const fileTimeoutMs = 900_000
+/** These use the whole machine or one cluster: one at a time, last. */
+const alone = /^test\/(cluster|jobs|images|crash)\//
+
+const files = chooseFiles(process.argv.slice(2))
+const results: Result[] = []
+await runAll(
+  files.filter((file) => !alone.test(file)),
+  parallel,
+)
+await runAll(
+  files.filter((file) => alone.test(file)),
+  1,
+)
+const failures = results.filter((result) => result.failed > 0)
+for (const { file, output } of failures) process.stdout.write(`\n===== ${file}\n${tail(output)}\n`)
+const passed = results.reduce((sum, result) => sum + result.passed, 0)
+const failed = results.reduce((sum, result) => sum + result.failed, 0)
+process.stdout.write(`\n${passed} passed, ${failed} failed\n`)
+process.exitCode = failed > 0 || passed === 0 ? 1 : 0
+
+function chooseFiles(args: readonly string[]): readonly string[] {
+  const all = globSync('test/**/*.test.ts').sort()
+  if (args.length === 0) return all
+  const wanted = args.map((arg) => relative(process.cwd(), resolve(arg)))
+  return all.filter((file) => wanted.some((prefix) => file === prefix || file.startsWith(`${prefix}/`)))
+}
+
+async function runAll(queue: readonly string[], width: number): Promise<void> {
+  const left = [...queue]
+  const work = async () => {
+    for (let file = left.shift(); file !== undefined; file = left.shift()) {
+      const result = await runFile(file)
+      results.push(result)
+      const verdict = result.failed > 0 ? 'FAIL' : 'ok'
+      const done = `${results.length}/${files.length}`
+      process.stdout.write(
+        `${done} ${verdict} ${file} (${result.passed} passed, ${result.failed} failed, ${result.seconds} s)\n`,
+      )
+    }
+  }
+  await Promise.all(Array.from({ length: width }, work))
+}
+
+function runFile(file: string): Promise<Result> {
+  const beganMs = Date.now()
+  return new Promise((settle) => {
+    const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', file], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, TAP: '1' },
+    })
+    const chunks: Buffer[] = []
+    child.stdout.on('data', (chunk: Buffer) => chunks.push(chunk))
+    child.stderr.on('data', (chunk: Buffer) => chunks.push(chunk))
+    const timer = setTimeout(() => child.kill('SIGKILL'), fileTimeoutMs)
+    child.on('close', (code) => {
+      clearTimeout(timer)
+      const output = Buffer.concat(chunks).toString()
+      const counts = /^# \{ total: (\d+)(?:, pass: (\d+))?(?:, fail: (\d+))?.*\}$/m.exec(output.slice(-4000))
+      const failed = Number(counts?.[3] ?? 0)
+      // A file that dies, or ends without counting, has failed whatever it printed before.
+      const died = counts === null || (code !== 0 && failed === 0) ? 1 : 0
+      settle({
+        file,
+        passed: Number(counts?.[2] ?? 0),
+        failed: failed + died,
+        seconds: Math.round((Date.now() - beganMs) / 100) / 10,
+        output,
+      })
+    })
+  })
+}
+
+/** What did not pass, with its diagnostics; all of a short output. */
+function tail(output: string): string {
+  const lines = output.trimEnd().split('\n')
+  return lines
+    .filter((line) => !/^\s*ok /.test(line))
+    .slice(-200)
+    .join('\n')
+}

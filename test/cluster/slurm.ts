@@ -1,6 +1,6 @@
 // Slurm's configuration, put together from slurm-conf-snippets and the test-only overlay, and its two daemons.
-import { chownSync, copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { chownSync, copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
 import type { DaemonSpec, LiveHost } from './daemons.ts'
 import { attempt } from './exec.ts'
 import type { ClusterSettings, Host, Layout } from './layout.ts'
@@ -26,8 +26,8 @@ export function writeSlurmConfiguration(layout: Layout, settings: ClusterSetting
   copyFileSync(join(overlayFolder, 'cgroup.conf'), join(folder, 'cgroup.conf'))
   if (settings.vmrm === 'with-vmrm') {
     const snippets = join(layout.repository, 'slurm-conf-snippets')
-    cpSync(snippets, folder, { recursive: true })
-    copyFileSync(join(overlayFolder, 'job_submit.lua'), join(folder, 'job_submit.lua'))
+    for (const name of ['slurm.conf.vmrm', 'plugstack.conf.vmrm', 'job_submit/job_submit.lua'])
+      copyFileSync(join(snippets, name), join(folder, basename(name)))
     parts.push('include /etc/slurm/slurm.conf.vmrm')
     writeFileSync(join(folder, 'plugstack.conf'), 'include /etc/slurm/plugstack.conf.vmrm\n')
   }

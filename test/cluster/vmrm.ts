@@ -9,7 +9,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { acceptsOnSocket, type DaemonSpec } from './daemons.ts'
 import type { Host, Layout } from './layout.ts'
 import { overlayFolder } from './slurm.ts'
@@ -46,6 +46,9 @@ export function layOutParts(layout: Layout): void {
     const built = join(layout.repository, 'build/c', name)
     if (existsSync(built)) install(built, join(folder, name))
   }
+  const rules = join(folder, 'job_submit/vmrm.lua')
+  mkdirSync(dirname(rules), { recursive: true })
+  install(join(layout.repository, 'slurm-conf-snippets/job_submit/vmrm.lua'), rules)
   for (const name of gateLinks) link('../vmrm-gate', join(folder, 'gate', name))
   link('../lib/vmrm/vmrm', join(layout.folder, 'skeleton/usr/bin/vmrm'))
 }

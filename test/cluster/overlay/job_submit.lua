@@ -1,1 +1,0 @@
--- Test-only: a site's own script, which includes vmrm's as slurm-conf-snippets/job_submit says.

@@ -9,10 +9,10 @@ export interface HypervisorCallOptions {
 
 /**
  * Why a VM is no more. `shutdown`: its guest switched it off; `panicked`: its guest's kernel gave up; `crashed`: QEMU ended
- * by itself or was killed; `destroyed`: by `destroy`; `failed`: it never got going; `vanished`: it was gone when the
- * connection was back; `other`: saved, migrated.
+ * by itself or was killed; `destroyed`: by `destroy`; `vanished`: it was gone when the connection was back; `other`: saved,
+ * migrated.
  */
-export type StopReason = 'shutdown' | 'panicked' | 'crashed' | 'destroyed' | 'failed' | 'vanished' | 'other'
+export type StopReason = 'shutdown' | 'panicked' | 'crashed' | 'destroyed' | 'vanished' | 'other'
 
 export interface StoppedVm {
   readonly name: string

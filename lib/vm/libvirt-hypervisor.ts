@@ -36,8 +36,8 @@ export interface LibvirtHypervisorOptions {
   readonly graceMs?: number
 }
 
-/** Details of libvirt's `stopped` event (virDomainEventStoppedDetailType). */
-const stopReasons: readonly StopReason[] = ['shutdown', 'destroyed', 'crashed', 'other', 'other', 'failed', 'other']
+/** Details of libvirt's `stopped` event (virDomainEventStoppedDetailType); libvirt 9.0 calls a QEMU that was killed `failed` (5). */
+const stopReasons: readonly StopReason[] = ['shutdown', 'destroyed', 'crashed', 'other', 'other', 'crashed', 'other']
 /** Detail of libvirt's `crashed` event. */
 const panickedDetail = 0
 

@@ -1,0 +1,82 @@
+// A VM's console log: its last lines for messages, and its size. A guest writes what it likes into it, so it is hostile text.
+import { constants } from 'node:fs'
+import { open } from 'node:fs/promises'
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: escape sequences begin with one
+const controlSequence = /\u001b(?:\[[0-?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)?|[@-_])/g
+const controlCharacter = /[^\P{C}\n]/gu
+
+export interface ConsoleTailOptions {
+  /** Default 20. */
+  readonly maxLines?: number
+  /** How much of the file's end is read; default 8,192. */
+  readonly maxBytes?: number
+}
+
+/**
+ * The last lines that hold something, without terminal control sequences and characters that do not print (direction
+ * marks included); each at most 200 characters. Empty when there is no file.
+ */
+export async function consoleTail(path: string, options: ConsoleTailOptions = {}): Promise<string> {
+  const { maxLines = 20, maxBytes = 8_192 } = options
+  const file = await openConsole(path, 'r')
+  if (file === undefined) return ''
+  try {
+    const { size } = await file.stat()
+    const start = Math.max(0, size - maxBytes)
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(maxBytes), 0, maxBytes, start)
+    return readable(buffer.toString('utf8', 0, bytesRead), maxLines)
+  } finally {
+    await file.close()
+  }
+}
+
+/** The text as lines that are safe to print. A line end is LF, CR or both: what a terminal would have overwritten stays. */
+function readable(text: string, maxLines: number): string {
+  return text
+    .replace(controlSequence, '')
+    .replace(/\r+\n?/g, '\n')
+    .replaceAll('\t', ' ')
+    .replace(controlCharacter, '')
+    .split('\n')
+    .map((line) => line.trimEnd().slice(0, 200))
+    .filter((line) => line !== '')
+    .slice(-maxLines)
+    .join('\n')
+}
+
+/**
+ * Keeps a console log from filling the disk: one that is larger than `maxBytes` is emptied but for its last quarter of
+ * that. QEMU has it open to append (domain-xml.ts), so it goes on at the new end; what it writes in the instant between
+ * reading and cutting is lost. To be called now and then, as often as `maxBytes` can be written.
+ */
+export async function capConsole(path: string, maxBytes: number): Promise<'cut' | 'kept'> {
+  const file = await openConsole(path, 'r+')
+  if (file === undefined) return 'kept'
+  try {
+    const { size } = await file.stat()
+    if (size <= maxBytes) return 'kept'
+    const kept = Buffer.alloc(Math.floor(maxBytes / 4))
+    const { bytesRead } = await file.read(kept, 0, kept.length, size - kept.length)
+    await file.truncate(0)
+    // Appended like QEMU's own bytes: at a fixed place it would overwrite what QEMU has written since.
+    const appending = await openConsole(path, 'a')
+    await appending?.write(kept, 0, bytesRead)
+    await appending?.close()
+    return 'cut'
+  } finally {
+    await file.close()
+  }
+}
+
+/** Undefined where there is none. `a` and `r+` never make one: a log that was removed stays so. */
+async function openConsole(path: string, mode: 'r' | 'r+' | 'a') {
+  const { O_RDONLY, O_RDWR, O_WRONLY, O_APPEND, O_NOFOLLOW } = constants
+  const flags = { r: O_RDONLY, 'r+': O_RDWR, a: O_WRONLY | O_APPEND }[mode]
+  try {
+    return await open(path, flags | O_NOFOLLOW)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw error
+  }
+}

@@ -1,0 +1,78 @@
+import {
+  appendFileSync,
+  closeSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t from 'tap'
+import { capConsole, consoleTail } from '../../lib/vm/console.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'vmrm-console-'))
+t.teardown(() => rmSync(folder, { recursive: true }))
+const path = join(folder, 'console.log')
+
+for (const [what, text, expected] of [
+  ['plain lines', 'one\r\ntwo\r\nthree\r\n', 'one\ntwo\nthree'],
+  ['colours and cursor moves', '\x1b[2J\x1b[1;31mred\x1b[0m\x1b(B plain\x1b7\n', 'redB plain'.replace('B', '')],
+  ['a title', '\x1b]0;you have mail\x07login: \n', 'login:'],
+  ['an unfinished sequence', 'end\n\x1b[', 'end\n['],
+  ['control characters', 'a\x00b\x08c\x7fd\x9be\u202ef\n', 'abcdef'],
+  ['empty lines', '\n\n  \none\n\n\n', 'one'],
+  ['progress that overwrites itself', '10%\r50%\r100%\n', '10%\n50%\n100%'],
+  ['bytes that are no UTF-8', Buffer.from([0x61, 0xff, 0x62, 0x0a]), 'a\ufffdb'],
+  ['nothing', '', ''],
+] as const) {
+  t.test(`The tail of ${what} can be printed`, async (t) => {
+    writeFileSync(path, text)
+    t.equal(await consoleTail(path), expected)
+  })
+}
+
+t.test('The tail has the last lines only, and of a long line its beginning', async (t) => {
+  writeFileSync(path, Array.from({ length: 5_000 }, (_, number) => `line ${number}\n`).join(''))
+  t.equal(await consoleTail(path, { maxLines: 2 }), 'line 4998\nline 4999')
+  t.equal((await consoleTail(path)).split('\n').length, 20)
+  writeFileSync(path, 'x'.repeat(1_000_000))
+  t.equal(await consoleTail(path), 'x'.repeat(200))
+})
+
+t.test('A console that is not there has no lines and cannot be cut', async (t) => {
+  t.equal(await consoleTail(join(folder, 'none')), '')
+  t.equal(await capConsole(join(folder, 'none'), 100), 'kept')
+})
+
+t.test('A symbolic link is not followed', async (t) => {
+  const victim = join(folder, 'victim')
+  writeFileSync(victim, 'secret\n'.repeat(100))
+  const link = join(folder, 'link')
+  symlinkSync(victim, link)
+  await t.rejects(capConsole(link, 10), { code: 'ELOOP' })
+  await t.rejects(consoleTail(link), { code: 'ELOOP' })
+})
+
+t.test(
+  'A console within its size is kept, a larger one is cut to its end, and its writer goes on behind that',
+  async (t) => {
+    writeFileSync(path, '')
+    const writer = openSync(path, 'a')
+    try {
+      writeSync(writer, '0123456789'.repeat(10))
+      t.equal(await capConsole(path, 100), 'kept')
+      writeSync(writer, 'x')
+      t.equal(await capConsole(path, 100), 'cut')
+      t.equal(readFileSync(path, 'utf8'), '6789'.concat('0123456789'.repeat(2), 'x'))
+      writeSync(writer, 'after')
+      appendFileSync(path, '')
+      t.equal(readFileSync(path, 'utf8'), `6789${'0123456789'.repeat(2)}xafter`)
+    } finally {
+      closeSync(writer)
+    }
+  },
+)

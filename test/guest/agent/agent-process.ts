@@ -79,7 +79,9 @@ export class AgentProcess {
 
   /** Ends the agent and everything in its namespaces; removes the folder and the cgroup. */
   async stop(): Promise<void> {
-    const ended = new Promise<void>((resolve) => (this.isRunning ? this.#child.once('close', () => resolve()) : resolve()))
+    const ended = new Promise<void>((resolve) =>
+      this.isRunning ? this.#child.once('close', () => resolve()) : resolve(),
+    )
     this.#child.kill('SIGKILL')
     await ended
     rmSync(this.folder, { recursive: true, force: true })

@@ -69,7 +69,13 @@ export class Host {
     this.hello = undefined
     this.#nonce = randomBytes(16)
     this.#reader.hunt(this.#nonce)
-    this.send({ type: frameType.hello, payload: encodeFields([[1, this.#nonce], [2, u32Field(1)]]) })
+    this.send({
+      type: frameType.hello,
+      payload: encodeFields([
+        [1, this.#nonce],
+        [2, u32Field(1)],
+      ]),
+    })
   }
 
   #onBytes(socket: Socket, chunk: Buffer): void {
@@ -105,7 +111,7 @@ export class Host {
   #onHello(frame: Frame): void {
     const fields = decodeFields(frame.payload) ?? []
     this.hello = {
-      state: valueOf(fields, 4)?.toString() ?? '',
+      state: valueWith(fields, 4)?.toString() ?? '',
       sessions: fields.filter((f) => f.tag === 5).map((f) => f.value.readBigUInt64LE()),
     }
     for (const end of this.sessions.values()) end.onRenewed()
@@ -160,7 +166,7 @@ export class Host {
     const done = await this.until('IDENTITY_DONE', () =>
       this.daemonFrames.slice(seen).find((f) => f.type === frameType.identityDone),
     )
-    return valueOf(decodeFields(done.payload) ?? [], 1)?.toString() ?? ''
+    return valueWith(decodeFields(done.payload) ?? [], 1)?.toString() ?? ''
   }
 
   async close(): Promise<void> {
@@ -169,6 +175,6 @@ export class Host {
   }
 }
 
-export function valueOf(fields: readonly Field[], tag: number): Buffer | undefined {
+export function valueWith(fields: readonly Field[], tag: number): Buffer | undefined {
   return fields.find((f) => f.tag === tag)?.value
 }

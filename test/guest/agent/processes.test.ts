@@ -57,7 +57,10 @@ for (const grouping of groupings) {
     const guest = await startGuest(t, { grouping })
     const mark = '7654322'
     const detached = grouping === 'cgroup' ? `setsid sleep ${mark} & ` : ''
-    const task = new Task(guest.host, { argv: ['sh', '-c', `sleep ${mark} & ${detached}yes & sleep 0.05; exit 6`], keepBytes: 0 })
+    const task = new Task(guest.host, {
+      argv: ['sh', '-c', `sleep ${mark} & ${detached}yes & sleep 0.05; exit 6`],
+      keepBytes: 0,
+    })
     t.strictSame(await task.ended(), { kind: 'exited', value: 6 })
     await until('none is left', () => living(guest, mark).length === 0)
     task.close()

@@ -30,7 +30,11 @@ t.test('bytes that are lost when the connection is cut are sent again', async (t
   const bytes = randomBytes(20 * megabyte)
   const tasks = [
     new Task(guest.host, { argv: ['cat'], stdin: bytes, keepBytes: 0 }),
-    new Task(guest.host, { argv: ['sh', '-c', 'tee /dev/stderr'], stdin: bytes.subarray(0, 3 * megabyte), keepBytes: 0 }),
+    new Task(guest.host, {
+      argv: ['sh', '-c', 'tee /dev/stderr'],
+      stdin: bytes.subarray(0, 3 * megabyte),
+      keepBytes: 0,
+    }),
   ]
   let cuts = 0
   const planCut = (): void => {

@@ -2,7 +2,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { decodeFields, encodeFields, type FieldValue, u32Field } from '../../../lib/guest/fields.ts'
 import { type Frame, flagEnd, frameType, limitOf, offsetOf, streamNumber } from '../../../lib/guest/frame.ts'
-import { type Host, type SessionEnd, valueOf } from './host.ts'
+import { type Host, type SessionEnd, valueWith } from './host.ts'
 
 export interface TaskOptions {
   readonly argv: readonly string[]
@@ -94,7 +94,14 @@ export class Task implements SessionEnd {
         if (end <= out.sent && !(isLast && !out.endSent)) break
         const payload = out.bytes.subarray(out.sent, Math.max(end, out.sent))
         const flags = isLast ? flagEnd : 0
-        this.host.send({ type: frameType.data, session: this.id, stream: out.stream, flags, offset: BigInt(out.sent), payload })
+        this.host.send({
+          type: frameType.data,
+          session: this.id,
+          stream: out.stream,
+          flags,
+          offset: BigInt(out.sent),
+          payload,
+        })
         out.sent = Math.max(end, out.sent)
         out.endSent = isLast
         if (isLast) break
@@ -199,7 +206,13 @@ export class Task implements SessionEnd {
   #ack(number: number, stream: Incoming): void {
     stream.acked = stream.received
     const offset = BigInt(stream.received)
-    this.host.send({ type: frameType.ack, session: this.id, stream: number, offset, limit: offset + BigInt(windowBytes) })
+    this.host.send({
+      type: frameType.ack,
+      session: this.id,
+      stream: number,
+      offset,
+      limit: offset + BigInt(windowBytes),
+    })
   }
 
   /** Reads on after 'slow'. */
@@ -211,20 +224,32 @@ export class Task implements SessionEnd {
 
   #onResult(frame: Frame): void {
     const fields = decodeFields(frame.payload) ?? []
-    const text = (tag: number): string => valueOf(fields, tag)?.toString() ?? ''
+    const text = (tag: number): string => valueWith(fields, tag)?.toString() ?? ''
     if (frame.type === frameType.error)
-      this.result = { kind: 'error', text: text(1), code: text(2), number: valueOf(fields, 3)?.readUInt32LE() }
-    else if (text(1) === 'exited') this.result = { kind: 'exited', value: valueOf(fields, 2)?.readUInt32LE() ?? -1 }
+      this.result = { kind: 'error', text: text(1), code: text(2), number: valueWith(fields, 3)?.readUInt32LE() }
+    else if (text(1) === 'exited') this.result = { kind: 'exited', value: valueWith(fields, 2)?.readUInt32LE() ?? -1 }
     else this.result = { kind: 'signaled', signal: text(3) }
     this.results++
   }
 
   signal(name: string, scope: 'all' | 'leader'): void {
-    this.send(frameType.signal, encodeFields([[1, name], [2, scope]]))
+    this.send(
+      frameType.signal,
+      encodeFields([
+        [1, name],
+        [2, scope],
+      ]),
+    )
   }
 
   resize(rows: number, columns: number): void {
-    this.send(frameType.resize, encodeFields([[1, u32Field(rows)], [2, u32Field(columns)]]))
+    this.send(
+      frameType.resize,
+      encodeFields([
+        [1, u32Field(rows)],
+        [2, u32Field(columns)],
+      ]),
+    )
   }
 
   /** Waits for the result; stays open (CLOSE is the caller's). */

@@ -31,17 +31,77 @@ t.test('the end of a task is told as it was', async (t) => {
 t.test('what cannot be run is refused with the errno', async (t) => {
   const guest = await startGuest(t)
   const matrix: readonly (readonly [string, TaskOptions, string, number | undefined, string])[] = [
-    ['no such command', { argv: ['nosuchcommand'] }, 'exec-failed', 2, 'execve(): nosuchcommand: No such file or directory'],
+    [
+      'no such command',
+      { argv: ['nosuchcommand'] },
+      'exec-failed',
+      2,
+      'execve(): nosuchcommand: No such file or directory',
+    ],
     ['no such path', { argv: ['/no/such'] }, 'exec-failed', 2, 'execve(): /no/such: No such file or directory'],
     ['a folder', { argv: ['/tmp'] }, 'exec-failed', 13, 'execve(): /tmp: Permission denied'],
-    ['found but not executable', { argv: ['passwd'], env: { PATH: '/nowhere:/etc' } }, 'exec-failed', 13, 'execve(): passwd: Permission denied'],
+    [
+      'found but not executable',
+      { argv: ['passwd'], env: { PATH: '/nowhere:/etc' } },
+      'exec-failed',
+      13,
+      'execve(): passwd: Permission denied',
+    ],
     ['an empty command', { argv: [''] }, 'exec-failed', 2, 'execve(): : No such file or directory'],
-    ['a script where root reads', { argv: ['/etc/profile.d/x.sh'], fields: [[5, '/etc/profile.d/x.sh'], [6, 'x']] }, 'script-failed', 1, 'cannot write the script /etc/profile.d/x.sh: Operation not permitted'],
-    ['a script over a link to such a folder', { argv: ['/bin/x'], fields: [[5, '/bin/x'], [6, 'x']] }, 'script-failed', 1, 'cannot write the script /bin/x: Operation not permitted'],
-    ['a script with ..', { argv: ['/tmp/../etc/x'], fields: [[5, '/tmp/../etc/x'], [6, 'x']] }, 'bad-spec', undefined, 'a field of what to run makes no sense'],
+    [
+      'a script where root reads',
+      {
+        argv: ['/etc/profile.d/x.sh'],
+        fields: [
+          [5, '/etc/profile.d/x.sh'],
+          [6, 'x'],
+        ],
+      },
+      'script-failed',
+      1,
+      'cannot write the script /etc/profile.d/x.sh: Operation not permitted',
+    ],
+    [
+      'a script over a link to such a folder',
+      {
+        argv: ['/bin/x'],
+        fields: [
+          [5, '/bin/x'],
+          [6, 'x'],
+        ],
+      },
+      'script-failed',
+      1,
+      'cannot write the script /bin/x: Operation not permitted',
+    ],
+    [
+      'a script with ..',
+      {
+        argv: ['/tmp/../etc/x'],
+        fields: [
+          [5, '/tmp/../etc/x'],
+          [6, 'x'],
+        ],
+      },
+      'bad-spec',
+      undefined,
+      'a field of what to run makes no sense',
+    ],
     ['no command', { argv: [] }, 'bad-spec', undefined, 'there is no command to run'],
-    ['a NUL in an argument', { argv: ['true', 'a\0b'] }, 'bad-spec', undefined, 'a field of what to run makes no sense'],
-    ['a variable without =', { argv: ['true'], fields: [[2, 'HOME']] }, 'bad-spec', undefined, 'a field of what to run makes no sense'],
+    [
+      'a NUL in an argument',
+      { argv: ['true', 'a\0b'] },
+      'bad-spec',
+      undefined,
+      'a field of what to run makes no sense',
+    ],
+    [
+      'a variable without =',
+      { argv: ['true'], fields: [[2, 'HOME']] },
+      'bad-spec',
+      undefined,
+      'a field of what to run makes no sense',
+    ],
   ]
   for (const [name, options, code, number, text] of matrix) {
     const task = new Task(guest.host, options)
@@ -64,19 +124,45 @@ t.test('a task is the user, and has what its spec says', async (t) => {
   const nasty = ' "\'$(id)`;\n\\*\u00e9'
   const matrix: readonly (readonly [string, TaskOptions, string])[] = [
     ['ids', { argv: sh('id -u; id -g; id -G') }, `${user.uid}\n${user.gid}\n${user.gid} ${user.extraGid}\n`],
-    ['arguments are data', { argv: ['printf', '%s|', nasty, '', '-n'] }, Buffer.from(`${nasty}||-n|`).toString('latin1')],
-    ['environment is data and all there is', { argv: ['env'], env: { A: nasty } }, Buffer.from(`PATH=/usr/bin:/bin\nA=${nasty}\n`).toString('latin1')],
+    [
+      'arguments are data',
+      { argv: ['printf', '%s|', nasty, '', '-n'] },
+      Buffer.from(`${nasty}||-n|`).toString('latin1'),
+    ],
+    [
+      'environment is data and all there is',
+      { argv: ['env'], env: { A: nasty } },
+      Buffer.from(`PATH=/usr/bin:/bin\nA=${nasty}\n`).toString('latin1'),
+    ],
     ['folder', { argv: ['pwd'], fields: [[3, '/usr/share']] }, '/usr/share\n'],
     ['umask', { argv: sh('umask'), fields: [[4, u32Field(0o27)]] }, '0027\n'],
     ['default umask', { argv: sh('umask') }, '0022\n'],
-    ['limits', { argv: sh('ulimit -n; ulimit -Hn; ulimit -s'), fields: [[7, joinTexts(['NOFILE', '100', '200'])], [7, joinTexts(['RLIMIT_STACK', 'unlimited', 'unlimited'])]] }, '100\n200\nunlimited\n'],
+    [
+      'limits',
+      {
+        argv: sh('ulimit -n; ulimit -Hn; ulimit -s'),
+        fields: [
+          [7, joinTexts(['NOFILE', '100', '200'])],
+          [7, joinTexts(['RLIMIT_STACK', 'unlimited', 'unlimited'])],
+        ],
+      },
+      '100\n200\nunlimited\n',
+    ],
     ['CPUs', { argv: ['nproc'], fields: [[8, '0']] }, '1\n'],
     ['CPUs that are not there are no error', { argv: ['echo', 'ok'], fields: [[8, '900-902']] }, 'ok\n'],
     ['open files', { argv: sh('ls /proc/self/fd') }, '0\n1\n2\n3\n'],
-    ['signals', { argv: ['grep', '-E', 'Sig(Blk|Ign)', '/proc/self/status'] }, 'SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n'],
+    [
+      'signals',
+      { argv: ['grep', '-E', 'Sig(Blk|Ign)', '/proc/self/status'] },
+      'SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n',
+    ],
     ['no capability', { argv: ['grep', 'CapEff', '/proc/self/status'] }, 'CapEff:\t0000000000000000\n'],
     ['protection of the agent is not inherited', { argv: ['cat', '/proc/self/oom_score_adj'] }, '0\n'],
-    ['its pipes can be opened by name', { argv: sh('echo one > /dev/stdout; cat < /dev/stdin'), stdin: Buffer.from('two') }, 'one\ntwo'],
+    [
+      'its pipes can be opened by name',
+      { argv: sh('echo one > /dev/stdout; cat < /dev/stdin'), stdin: Buffer.from('two') },
+      'one\ntwo',
+    ],
     ['no stdin', { argv: sh('readlink /proc/self/fd/0'), stdin: 'null' }, '/dev/null\n'],
     ['a session of its own', { argv: sh('[ $(ps -o sid= -p $$) -eq $$ ] && echo yes') }, 'yes\n'],
   ]
@@ -111,17 +197,35 @@ t.test('a batch script is written for the user and run by its first line', async
   guest.agent.inside(['chmod', '755', guest.agent.folder])
   const script = '#!/bin/sh\necho "$0"; stat -c "%a %u" "$0" "${0%/*}"; echo "$1"\n'
   for (const round of ['first', 'again']) {
-    const task = new Task(guest.host, { argv: [path, 'a b'], fields: [[5, path], [6, script]] })
+    const task = new Task(guest.host, {
+      argv: [path, 'a b'],
+      fields: [
+        [5, path],
+        [6, script],
+      ],
+    })
     t.strictSame(await task.ended(), { kind: 'exited', value: 0 }, round)
     t.equal(task.outText, `${path}\n700 ${user.uid}\n755 0\na b\n`, round)
     task.close()
   }
   guest.agent.inside(['sh', '-c', `ln -sfn /etc/hosts ${path}`])
-  const task = new Task(guest.host, { argv: [path], fields: [[5, path], [6, script]] })
+  const task = new Task(guest.host, {
+    argv: [path],
+    fields: [
+      [5, path],
+      [6, script],
+    ],
+  })
   t.match(await task.ended(), { kind: 'error', code: 'script-failed', number: 17 }, 'a link is not followed')
   const big = Buffer.concat([Buffer.from('#!/bin/sh\nwc -c < "$0"; exit\n'), randomBytes(3_000_000)])
   const bigPath = `${guest.agent.folder}/spool/job2/slurm_script`
-  const bigTask = new Task(guest.host, { argv: [bigPath], fields: [[5, bigPath], [6, big]] })
+  const bigTask = new Task(guest.host, {
+    argv: [bigPath],
+    fields: [
+      [5, bigPath],
+      [6, big],
+    ],
+  })
   t.strictSame(await bigTask.ended(), { kind: 'exited', value: 0 })
   t.equal(bigTask.outText, `${big.length}\n`, 'a script of 3 MB arrives whole')
   checkGuest(t, guest)

@@ -41,7 +41,7 @@ export interface Hypervisor {
   startPaused(spec: DomainSpec, options?: HypervisorCallOptions): Promise<void>
   /** Lets the guest run. A VM that runs already stays as it is; `vm-lost` when there is none. */
   resume(name: string, options?: HypervisorCallOptions): Promise<void>
-  /** Ends the VM at once and returns when it is gone. `not-running` when there was none. */
+  /** Ends the VM at once and returns when it is gone. `not-running` when there was none, as far as is known. */
   destroy(name: string, options?: HypervisorCallOptions): Promise<'destroyed' | 'not-running'>
   list(options?: HypervisorCallOptions): Promise<readonly VmOnNode[]>
   /** Of the VM's QEMU; undefined when there is none (any more). */

@@ -20,9 +20,9 @@ const path = join(folder, 'console.log')
 
 for (const [what, text, expected] of [
   ['plain lines', 'one\r\ntwo\r\nthree\r\n', 'one\ntwo\nthree'],
-  ['colours and cursor moves', '\x1b[2J\x1b[1;31mred\x1b[0m\x1b(B plain\x1b7\n', 'redB plain'.replace('B', '')],
+  ['colours and cursor moves', '\x1b[2J\x1b[1;31mred\x1b[0m\x1b(B plain\x1b7\n', 'red plain'],
   ['a title', '\x1b]0;you have mail\x07login: \n', 'login:'],
-  ['an unfinished sequence', 'end\n\x1b[', 'end\n['],
+  ['an unfinished sequence', 'end\n\x1b[', 'end'],
   ['control characters', 'a\x00b\x08c\x7fd\x9be\u202ef\n', 'abcdef'],
   ['empty lines', '\n\n  \none\n\n\n', 'one'],
   ['progress that overwrites itself', '10%\r50%\r100%\n', '10%\n50%\n100%'],

@@ -279,5 +279,8 @@ t.test('plugstack.conf', async (t) => {
     const refused = await slurm.run(['sbatch', '--wrap', 'true'])
     t.not(refused.code, 0)
     t.match(refused.stderr, '/usr/lib/vmrm/vmrm.so')
+    const again = 'kill $(cat /run/slurmd.pid); until ! test -e /run/slurmd.pid; do sleep 0.05; done; slurmd -N mini'
+    t.match(await slurm.run(['sh', '-c', again], { user: 'root' }), { code: 1 })
+    t.match(await slurm.logs(), 'Failed to load plugin /usr/lib/vmrm/vmrm.so. Aborting.')
   })
 })

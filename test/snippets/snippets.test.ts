@@ -23,7 +23,7 @@ const table = `return { version = 1,
 }\n`
 
 const slurm: MiniSlurm = await startMiniSlurm({
-  slurmConf: 'include /etc/slurm/slurm.conf.vmrm\ninclude /etc/slurm/slurm.conf.vmrm-job-submit\n',
+  slurmConf: 'include /etc/slurm/slurm.conf.vmrm\ninclude /etc/slurm/job_submit.conf.vmrm\n',
   files: [
     { path: '/usr/lib/vmrm/vmrm.so', content: await readFile(join(scratch, 'vmrm.so')), mode: '0755' },
     ...kinds.map((kind) => ({ path: `/usr/lib/vmrm/gate/${kind}`, content: gate, mode: '0755' })),
@@ -34,7 +34,7 @@ const slurm: MiniSlurm = await startMiniSlurm({
       mode: '0755',
     })),
     await snippet('slurm.conf.vmrm', '/etc/slurm/slurm.conf.vmrm'),
-    await snippet('slurm.conf.vmrm-job-submit', '/etc/slurm/slurm.conf.vmrm-job-submit'),
+    await snippet('job_submit.conf.vmrm', '/etc/slurm/job_submit.conf.vmrm'),
     await snippet('plugstack.conf.vmrm', '/etc/slurm/plugstack.conf.vmrm'),
     { path: '/etc/slurm/plugstack.conf', content: 'include /etc/slurm/plugstack.conf.vmrm\n' },
     await snippet('job_submit/vmrm.lua', '/usr/lib/vmrm/job_submit/vmrm.lua'),

@@ -9,8 +9,8 @@ import { writeMessage } from '../../lib/protocol/envelope.ts'
 import { FrameReader, toFrame } from '../../lib/protocol/transport/framing.ts'
 import { type MungeClientEnd, mungeClientChannel } from '../../lib/protocol/transport/munge-channel.ts'
 import { startMunged } from '../support/munged.ts'
-import { ownUid, serve } from './fixtures.ts'
-import { type Meddle, startRelay } from './relay.ts'
+import { ownUid, serve } from '../support/protocol/fixtures.ts'
+import { type Meddle, startRelay } from '../support/protocol/relay.ts'
 
 const key = randomBytes(64)
 const [hostA, hostB, hostC] = await Promise.all([startMunged({ key }), startMunged({ key }), startMunged({ key })])

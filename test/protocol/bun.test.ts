@@ -6,7 +6,7 @@ import { promisify } from 'node:util'
 import t from 'tap'
 import { peerCredentials } from '../../lib/protocol/peer-credentials.ts'
 import { startMunged } from '../support/munged.ts'
-import { scratch } from './fixtures.ts'
+import { scratch } from '../support/protocol/fixtures.ts'
 
 const run = promisify(execFile)
 const bun = join(import.meta.dirname, '../../node_modules/@oven/bun-linux-x64/bin/bun')
@@ -19,7 +19,7 @@ t.test('both transports work in the compiled binary, and the kernel says who is 
   chmodSync(folder, 0o755)
   const compile = async (name: string) => {
     const file = join(folder, name)
-    const source = join(import.meta.dirname, `${name}.ts`)
+    const source = join(import.meta.dirname, `../support/protocol/${name}.ts`)
     await run(bun, ['build', '--compile', '--minify', source, '--outfile', file], bounds)
     return file
   }

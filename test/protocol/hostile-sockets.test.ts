@@ -4,8 +4,8 @@ import t, { type Test } from 'tap'
 import { writeMessage } from '../../lib/protocol/envelope.ts'
 import { frameLimitBytes } from '../../lib/protocol/limits.ts'
 import { FrameReader, toFrame } from '../../lib/protocol/transport/framing.ts'
-import { serve } from './fixtures.ts'
-import { random, seedOf } from './random.ts'
+import { serve } from '../support/protocol/fixtures.ts'
+import { random, seedOf } from '../support/protocol/random.ts'
 
 const handlers = { 'list-images': () => ({ images: [] }), 'show-image': () => ({ xml: 'x'.repeat(300_000) }) }
 const ask = (id: number) => toFrame(Buffer.from(writeMessage({ id, kind: 'request', type: 'list-images' }, {})))

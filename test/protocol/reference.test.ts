@@ -16,8 +16,8 @@ import { protocolPage } from '../../lib/protocol/generate/markdown.ts'
 import { relaxNg } from '../../lib/protocol/generate/relax-ng.ts'
 import { messages } from '../../lib/protocol/messages.ts'
 import { parseXml } from '../../lib/protocol/xml/parse.ts'
-import { examples } from './examples.ts'
-import { scratch } from './fixtures.ts'
+import { examples } from '../support/protocol/examples.ts'
+import { scratch } from '../support/protocol/fixtures.ts'
 
 const reference = join(import.meta.dirname, '../../docs/reference')
 

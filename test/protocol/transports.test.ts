@@ -3,7 +3,7 @@ import { connect } from 'node:net'
 import t from 'tap'
 import { VmrmError } from '../../lib/errors/vmrm-error.ts'
 import { startMunged } from '../support/munged.ts'
-import { ownUid, serve } from './fixtures.ts'
+import { ownUid, serve } from '../support/protocol/fixtures.ts'
 
 const munged = await startMunged()
 t.teardown(() => munged.stop())

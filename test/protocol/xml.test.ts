@@ -9,7 +9,7 @@ import { bytes, list, text } from '../../lib/protocol/schema/fields.ts'
 import { readElement, writeElement } from '../../lib/protocol/schema/map.ts'
 import { elementShape } from '../../lib/protocol/schema/shape.ts'
 import { parseXml } from '../../lib/protocol/xml/parse.ts'
-import { random, seedOf } from './random.ts'
+import { random, seedOf } from '../support/protocol/random.ts'
 
 const parse = (xml: string | Uint8Array) => parseXml(typeof xml === 'string' ? Buffer.from(xml) : xml)
 

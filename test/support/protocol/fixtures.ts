@@ -3,12 +3,12 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Test } from 'tap'
-import { silentLog } from '../../lib/log.ts'
-import { type Connect, createClient, type ProtocolClient } from '../../lib/protocol/client.ts'
-import type { Receiver } from '../../lib/protocol/define.ts'
-import { createServer, type Handlers, type ProtocolServer, type ServerLimits } from '../../lib/protocol/server.ts'
-import type { PeerCredentials } from '../../lib/protocol/transport/caller.ts'
-import type { TestMunged } from '../support/munged.ts'
+import { silentLog } from '../../../lib/log.ts'
+import { type Connect, createClient, type ProtocolClient } from '../../../lib/protocol/client.ts'
+import type { Receiver } from '../../../lib/protocol/define.ts'
+import { createServer, type Handlers, type ProtocolServer, type ServerLimits } from '../../../lib/protocol/server.ts'
+import type { PeerCredentials } from '../../../lib/protocol/transport/caller.ts'
+import type { TestMunged } from '../munged.ts'
 
 export const ownUid = process.getuid?.() ?? 0
 export const ownGid = process.getgid?.() ?? 0

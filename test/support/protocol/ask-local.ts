@@ -1,5 +1,5 @@
 // Run by under-bun.ts as another user: one call over the local socket.
-import { createClient } from '../../lib/protocol/client.ts'
+import { createClient } from '../../../lib/protocol/client.ts'
 
 const client = createClient({
   connect: { kind: 'local', path: process.argv[2] ?? '' },

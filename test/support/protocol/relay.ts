@@ -1,7 +1,7 @@
 // Someone on the network between client and server: sees every frame, and may hold, change, repeat or add some.
 import { connect, createServer, type Socket } from 'node:net'
 import type { Test } from 'tap'
-import { FrameReader, toFrame } from '../../lib/protocol/transport/framing.ts'
+import { FrameReader, toFrame } from '../../../lib/protocol/transport/framing.ts'
 
 export type Direction = 'to-server' | 'to-client'
 

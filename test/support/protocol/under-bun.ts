@@ -1,11 +1,11 @@
 // Run by bun (see bun.test.ts), not by tap: the server with the kernel's peer credentials, and both transports, in the
 // runtime that the shipped binary has. Prints one JSON line with what it saw.
 import { execFile } from 'node:child_process'
-import { silentLog } from '../../lib/log.ts'
-import { createClient } from '../../lib/protocol/client.ts'
-import { peerCredentials } from '../../lib/protocol/peer-credentials.ts'
-import { createServer } from '../../lib/protocol/server.ts'
-import type { Caller } from '../../lib/protocol/transport/caller.ts'
+import { silentLog } from '../../../lib/log.ts'
+import { createClient } from '../../../lib/protocol/client.ts'
+import { peerCredentials } from '../../../lib/protocol/peer-credentials.ts'
+import { createServer } from '../../../lib/protocol/server.ts'
+import type { Caller } from '../../../lib/protocol/transport/caller.ts'
 
 const [path = '', socketPath = '', asker = ''] = process.argv.slice(2)
 const ownUid = process.getuid?.() ?? 0

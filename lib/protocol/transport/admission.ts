@@ -1,0 +1,90 @@
+// Which connections are let in: how many in all, how many of one user. It owns the set of open connections.
+import type { Socket } from 'node:net'
+import { VmrmError } from '../../errors/vmrm-error.ts'
+import type { Log } from '../../log.ts'
+import type { Caller } from './caller.ts'
+import type { ServerChannel } from './channel.ts'
+import { type ConnectionLimits, type ServedRequest, ServerConnection } from './server-connection.ts'
+
+export interface ServerLimits extends ConnectionLimits {
+  readonly connections: number
+  /** Of one user other than root and SlurmUser. */
+  readonly connectionsPerUser: number
+}
+
+export interface AdmissionOptions {
+  readonly trustedUids: readonly number[]
+  readonly limits: ServerLimits
+  readonly log: Log
+  /** Resolves to the XML of the reply. */
+  readonly serve: (request: ServedRequest) => Promise<string>
+}
+
+export class Admission {
+  readonly #options: AdmissionOptions
+  readonly #limits: ServerLimits
+  readonly #log: Log
+  readonly #connections = new Set<ServerConnection>()
+  readonly #perUser = new Map<number, number>()
+
+  constructor(options: AdmissionOptions) {
+    this.#options = options
+    this.#limits = options.limits
+    this.#log = options.log
+  }
+
+  /** Serves a connection, or refuses it by closing it. */
+  admit(socket: Socket, channel: ServerChannel, known: Caller | undefined): void {
+    // It may have gone while the kernel was asked who it is.
+    if (socket.destroyed) return
+    const isTrusted = known !== undefined && this.#isTrusted(known.uid)
+    if (!isTrusted && this.#connections.size >= this.#limits.connections) {
+      this.#log.warn('protocol.too-many-connections', { limit: this.#limits.connections })
+      socket.destroy()
+      return
+    }
+    let counted: number | undefined
+    const count = (caller: Caller) => {
+      counted = caller.uid
+      const users = (this.#perUser.get(caller.uid) ?? 0) + 1
+      this.#perUser.set(caller.uid, users)
+      if (users > this.#limits.connectionsPerUser && !this.#isTrusted(caller.uid)) {
+        throw new VmrmError(
+          'not-permitted',
+          `uid ${caller.uid} has more than ${this.#limits.connectionsPerUser} connections`,
+        )
+      }
+    }
+    const connection: ServerConnection = new ServerConnection({
+      socket,
+      channel,
+      limits: this.#limits,
+      log: this.#log,
+      serve: this.#options.serve,
+      onCaller: count,
+      onClose: () => {
+        this.#connections.delete(connection)
+        if (counted !== undefined) this.#release(counted)
+      },
+    })
+    this.#connections.add(connection)
+  }
+
+  async drain(graceMs: number): Promise<void> {
+    const timer = setTimeout(() => {
+      for (const connection of this.#connections) connection.destroy()
+    }, graceMs)
+    await Promise.all([...this.#connections].map((connection) => connection.drain()))
+    clearTimeout(timer)
+  }
+
+  #isTrusted(uid: number): boolean {
+    return this.#options.trustedUids.includes(uid)
+  }
+
+  #release(uid: number): void {
+    const left = (this.#perUser.get(uid) ?? 1) - 1
+    if (left > 0) this.#perUser.set(uid, left)
+    else this.#perUser.delete(uid)
+  }
+}

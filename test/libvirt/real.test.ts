@@ -8,8 +8,8 @@ import t, { type Test } from 'tap'
 import { connectLibvirt, type LibvirtConnection, LibvirtError } from '../../lib/libvirt/index.ts'
 import { silentLog } from '../../lib/log.ts'
 import { type PrivateLibvirtd, startLibvirtd } from '../support/libvirtd.ts'
+import { startPacketTap } from '../support/packet-tap.ts'
 import { until } from '../support/until.ts'
-import { startPacketTap } from './packet-tap.ts'
 
 const run = promisify(execFile)
 const qemuName = 'qemu-system-x86' // the first 15 characters, as the kernel keeps them
@@ -214,7 +214,7 @@ t.test('the same exercise has the same outcome under Node and under bun', async 
   for (const uri of ['test:///default', 'qemu:///system']) {
     const outputs: string[] = []
     for (const runtime of runtimes) {
-      const argv = [join(root, 'test/libvirt/exercise.ts'), libvirtd.socketPath, uri]
+      const argv = [join(root, 'test/support/libvirt-exercise.ts'), libvirtd.socketPath, uri]
       const { stdout } = await run(join(root, runtime), argv, { cwd: '/', env: {}, timeout: 60_000 })
       outputs.push(stdout)
     }

@@ -2,7 +2,7 @@
 // Arguments: socket path, URI. It never leaves a domain behind.
 import { connectLibvirt, type LifecycleEvent } from '../../lib/libvirt/index.ts'
 import { createLog } from '../../lib/log.ts'
-import { until } from '../support/until.ts'
+import { until } from './until.ts'
 
 const [socketPath = '', uri = ''] = process.argv.slice(2)
 const type = uri.startsWith('test:') ? 'test' : 'qemu'

@@ -1,0 +1,51 @@
+// Fuzzes the guest's C parts under AddressSanitizer and UBSan, for a few seconds; VMRM_TEST_FUZZ_MS makes it longer.
+import { execFile } from 'node:child_process'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import t from 'tap'
+import { createRandom } from '../support/random.ts'
+
+const run = promisify(execFile)
+const guest = join(import.meta.dirname, '../../lib/guest')
+const durationMs = Number(process.env.VMRM_TEST_FUZZ_MS ?? 3000)
+
+t.setTimeout(durationMs * 2 + 120_000)
+
+const frame = ['frame', 'parser', 'tlv', 'ring', 'sender', 'receiver'].map((f) => join(guest, 'frame', `${f}.c`))
+const agentParts = ['agent', 'session', 'session_frames', 'task_io', 'signals', 'spec', 'identity_parse', 'complain']
+const agent = agentParts.map((f) => join(guest, 'agent', `${f}.c`))
+
+const drivers = [
+  ['a stream over a bad link delivers every byte once and in order', 'guest-stream-model.c', frame, [], 20],
+  [
+    'hostile bytes neither crash the agent nor break its bounds',
+    'guest-agent-fuzz.c',
+    [...frame, ...agent],
+    ['-Wl,--wrap=kill'],
+    20,
+  ],
+] as const
+
+for (const [name, driver, sources, more, leastRounds] of drivers) {
+  t.test(name, async (t) => {
+    const folder = await mkdtemp(join(tmpdir(), 'vmrm-test-fuzz-'))
+    t.teardown(() => rm(folder, { recursive: true, force: true }))
+    const program = join(folder, 'driver')
+    const flags =
+      '-std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all'
+    const includes = [`-I${join(guest, 'frame')}`, `-I${join(guest, 'agent')}`, `-I${import.meta.dirname}`]
+    await run(
+      'gcc',
+      [...flags.split(' '), ...more, ...includes, '-o', program, join(import.meta.dirname, driver), ...sources],
+      {
+        timeout: 100_000,
+      },
+    )
+    const { seed } = createRandom()
+    t.comment(`VMRM_TEST_SEED=${seed}`)
+    const { stdout } = await run(program, [String(seed), String(durationMs)], { timeout: durationMs + 60_000 })
+    t.ok(Number(stdout) >= leastRounds, `${stdout.trim()} rounds`)
+  })
+}

@@ -5,7 +5,7 @@ import { writeMessage } from '../../lib/protocol/envelope.ts'
 import { frameLimitBytes } from '../../lib/protocol/limits.ts'
 import { FrameReader, toFrame } from '../../lib/protocol/transport/framing.ts'
 import { serve } from '../support/protocol/fixtures.ts'
-import { random, seedOf } from '../support/protocol/random.ts'
+import { createRandom } from '../support/random.ts'
 
 const handlers = { 'list-images': () => ({ images: [] }), 'show-image': () => ({ xml: 'x'.repeat(300_000) }) }
 const ask = (id: number) => toFrame(Buffer.from(writeMessage({ id, kind: 'request', type: 'list-images' }, {})))
@@ -130,36 +130,36 @@ t.test('what is wrong with one request is answered to that request, and the conn
 })
 
 t.test('random bytes and broken frames never stop the server', async (t) => {
-  const { seed, next } = random(seedOf('frames'))
+  const { seed, int } = createRandom()
   t.comment(`seed ${seed}`)
   const { path, client } = await serve(t, {
     handlers,
     limits: { readTimeoutMs: 100, connections: 5_000, connectionsPerUser: 5_000 },
   })
-  const noise = (length: number) => Buffer.from(Array.from({ length }, () => next(256)))
+  const noise = (length: number) => Buffer.from(Array.from({ length }, () => int(256)))
   const length = (value: number) => {
     const prefix = Buffer.alloc(4)
     prefix.writeUInt32BE(value >>> 0)
     return prefix
   }
   const make = [
-    () => noise(next(200)),
-    () => Buffer.concat([length(next(300)), noise(next(200))]),
-    () => Buffer.concat([length(frameLimitBytes + next(3) - 1), noise(next(200))]),
+    () => noise(int(200)),
+    () => Buffer.concat([length(int(300)), noise(int(200))]),
+    () => Buffer.concat([length(frameLimitBytes + int(3) - 1), noise(int(200))]),
     () => Buffer.concat([ask(1), length(0)]),
-    () => Buffer.concat([ask(1), ask(2).subarray(0, next(20))]),
+    () => Buffer.concat([ask(1), ask(2).subarray(0, int(20))]),
     () =>
       toFrame(
-        Buffer.concat([noise(next(9)), Buffer.from(writeMessage({ id: 1, kind: 'request', type: 'list-images' }, {}))]),
+        Buffer.concat([noise(int(9)), Buffer.from(writeMessage({ id: 1, kind: 'request', type: 'list-images' }, {}))]),
       ),
   ]
   const ends = Array.from({ length: 300 }, async () => {
     const socket = open(t, path)
-    const bytes = make[next(make.length)]?.() ?? Buffer.alloc(0)
-    const cut = next(bytes.length)
+    const bytes = make[int(make.length)]?.() ?? Buffer.alloc(0)
+    const cut = int(bytes.length)
     socket.write(bytes.subarray(0, cut))
     socket.write(bytes.subarray(cut))
-    if (next(2) === 0) socket.end()
+    if (int(2) === 0) socket.end()
     else setTimeout(() => socket.end(), 150).unref()
     await readToEnd(socket)
   })
@@ -168,14 +168,14 @@ t.test('random bytes and broken frames never stop the server', async (t) => {
 })
 
 t.test('frames come out whole, however the stream is cut', async (t) => {
-  const { seed, next } = random(seedOf('cut'))
+  const { seed, int } = createRandom()
   t.comment(`seed ${seed}`)
-  const payloads = Array.from({ length: 200 }, (_, index) => Buffer.alloc(1 + next(5_000), index))
+  const payloads = Array.from({ length: 200 }, (_, index) => Buffer.alloc(1 + int(5_000), index))
   const stream = Buffer.concat(payloads.map(toFrame))
   const reader = new FrameReader()
   const found: Buffer[] = []
   for (let at = 0; at < stream.length; ) {
-    const end = at + 1 + next(3_000)
+    const end = at + 1 + int(3_000)
     found.push(...reader.push(stream.subarray(at, end)))
     at = end
   }

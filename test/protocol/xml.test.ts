@@ -9,7 +9,7 @@ import { bytes, list, text } from '../../lib/protocol/schema/fields.ts'
 import { readElement, writeElement } from '../../lib/protocol/schema/map.ts'
 import { elementShape } from '../../lib/protocol/schema/shape.ts'
 import { parseXml } from '../../lib/protocol/xml/parse.ts'
-import { random, seedOf } from '../support/protocol/random.ts'
+import { createRandom } from '../support/random.ts'
 
 const parse = (xml: string | Uint8Array) => parseXml(typeof xml === 'string' ? Buffer.from(xml) : xml)
 
@@ -140,12 +140,12 @@ t.test('a schema that has no layout stops the program where it is defined', asyn
 })
 
 t.test('random texts survive the way through XML', async (t) => {
-  const { seed, next, pick } = random(seedOf('text'))
+  const { seed, int, pick } = createRandom()
   t.comment(`seed ${seed}`)
   const changed: string[] = []
   const alphabet = [...'ab \t\n\r<>&"\'];[!-', 'ü', '𝔘', '\uFFFD', '\u0085', '\u2028']
   for (let round = 0; round < 500; round += 1) {
-    const reason = Array.from({ length: next(40) }, () => pick(alphabet)).join('')
+    const reason = Array.from({ length: int(40) }, () => pick(alphabet)).join('')
     const xml = writeMessage({ id: 1, kind: 'reply', type: 'node-end' }, { outcome: 'left', reason })
     const root = parse(xml)
     const body = readBody(root, knownEnvelope(readEnvelope(root))) as { reason: string }
@@ -158,7 +158,7 @@ t.test('random texts survive the way through XML', async (t) => {
 })
 
 t.test('mutated documents are read or refused with message-invalid, never anything else', async (t) => {
-  const { seed, next, pick } = random(seedOf('mutation'))
+  const { seed, int, pick } = createRandom()
   t.comment(`seed ${seed}`)
   const pieces = [
     '<',
@@ -189,12 +189,12 @@ t.test('mutated documents are read or refused with message-invalid, never anythi
   let accepted = 0
   for (let round = 0; round < 20_000; round += 1) {
     let xml = start
-    for (let change = 0; change <= next(3); change += 1) {
-      const at = next(xml.length)
-      xml = xml.slice(0, at) + (next(2) === 0 ? pick(pieces) : '') + xml.slice(at + next(4))
+    for (let change = 0; change <= int(3); change += 1) {
+      const at = int(xml.length)
+      xml = xml.slice(0, at) + (int(2) === 0 ? pick(pieces) : '') + xml.slice(at + int(4))
     }
     try {
-      const root = parse(Buffer.from(xml, next(2) === 0 ? 'utf8' : 'latin1'))
+      const root = parse(Buffer.from(xml, int(2) === 0 ? 'utf8' : 'latin1'))
       readBody(root, knownEnvelope(readEnvelope(root)))
       accepted += 1
     } catch (error) {

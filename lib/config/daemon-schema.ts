@@ -16,6 +16,8 @@ const controller = z.strictObject({
 })
 
 const node = z.strictObject({
+  /** Slurm's name of this node, where it is not the host's. */
+  name: z.string().min(1).max(253).optional(),
   port: port.default(6830),
   /** Network device whose address other nodes reach this node by (VXLAN); without it the address of the node's name. */
   underlayDevice: device.optional(),

@@ -27,6 +27,13 @@ export async function lookUpAccount(user: string | number): Promise<Account> {
   return { name, uid: Number(uid), gid: Number(gid), gecos, home, shell: shell.trim(), groups }
 }
 
+/** The gid of a group. Throws `command-failed` if the name service does not know it. */
+export async function lookUpGroup(name: string): Promise<number> {
+  const gid = Number((await run('/usr/bin/getent', ['group', name])).split(':')[2])
+  if (!Number.isInteger(gid)) throw new VmrmError('command-failed', `getent group ${name} gives no group`)
+  return gid
+}
+
 async function run(command: string, args: readonly string[]): Promise<string> {
   const { execa } = await import('execa')
   const result = await execa(command, args, {

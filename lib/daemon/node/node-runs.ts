@@ -7,7 +7,7 @@ import type { Log } from '../../log.ts'
 import type { Share } from '../../protocol/messages/share.ts'
 import type { Journal, JournalEntry } from './journal.ts'
 import { LiveRun } from './live-run.ts'
-import type { ControllerLink, Verdict, VmMaker } from './ports.ts'
+import type { ControllerLink, KnownRuns, Verdict, VmMaker } from './ports.ts'
 
 export type PrepareOutcome =
   | { readonly outcome: 'prepared' }
@@ -46,6 +46,10 @@ const askAgainMs = 1000
 export class NodeRuns {
   readonly #options: NodeRunsOptions
   readonly #runs = new Map<string, LiveRun>()
+  readonly #known: KnownRuns = {
+    hasRun: (name) => this.#runs.has(name),
+    hasNetwork: (vni) => this.all().some((run) => run.entry.share?.vni === vni),
+  }
 
   constructor(options: NodeRunsOptions) {
     this.#options = options
@@ -67,8 +71,7 @@ export class NodeRuns {
     const { journal, maker, log } = this.#options
     const { entries, unreadable } = await journal.load()
     for (const entry of entries) this.#runs.set(runId(entry), new LiveRun(entry, journal))
-    const known = new Set([...this.#runs.keys(), ...unreadable.map((run) => runId(run))])
-    await maker.removeStrays(known).catch((error: unknown) => log.error('strays.failed', { text: String(error) }))
+    await maker.removeStrays(this.#known).catch((error: unknown) => log.error('strays.failed', { text: String(error) }))
     await Promise.all(this.all().map((run) => this.#recoverRun(run)))
     await Promise.all(unreadable.map((run) => this.#forgetUnreadable(run)))
   }
@@ -145,7 +148,7 @@ export class NodeRuns {
       if (answer.verdict === 'ended') await this.remove(answer)
       else await this.applyVerdict(answer, answer.verdict, '')
     }
-    await maker.removeStrays(new Set(this.all().map((run) => run.name)))
+    await maker.removeStrays(this.#known)
   }
 
   async #begin(request: PrepareRequest): Promise<LiveRun> {

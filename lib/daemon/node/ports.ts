@@ -29,6 +29,12 @@ export interface ControllerLink {
   hello(runs: readonly JournalEntry[]): Promise<readonly (Run & { verdict: Verdict })[]>
 }
 
+/** Asked at the last moment, so that a run that begins meanwhile is no stray. */
+export interface KnownRuns {
+  hasRun(name: string): boolean
+  hasNetwork(vni: number): boolean
+}
+
 /** Makes, finds again and removes all that a run has on this node. */
 export interface VmMaker {
   /** Network, exports, cgroup and VMs of the share, each VM with its identity. All of it, or it throws and the caller removes. */
@@ -38,7 +44,7 @@ export interface VmMaker {
   /** Removes all of the run but its journal and checks that it is gone; safe to repeat. Throws what could not be removed. */
   remove(entry: JournalEntry): Promise<Usage>
   /** Removes what has our names and belongs to none of these runs. */
-  removeStrays(known: ReadonlySet<string>): Promise<void>
+  removeStrays(known: KnownRuns): Promise<void>
   /** The last lines of a VM's console, empty where there are none. */
   consoleTail(entry: JournalEntry, vm: string): Promise<string>
 }

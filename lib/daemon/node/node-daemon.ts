@@ -1,0 +1,172 @@
+// The node's daemon, put together: journal, hypervisor, network, exports, guest channels, and the sockets it answers on.
+import { chmod, mkdir } from 'node:fs/promises'
+import { hostname } from 'node:os'
+import { join } from 'node:path'
+import type { DaemonConfig } from '../../config/daemon-schema.ts'
+import { openCatalogue } from '../../config/load.ts'
+import { TaskServer } from '../../guest/relay.ts'
+import type { Log } from '../../log.ts'
+import { createGanesha } from '../../network/nfs-export.ts'
+import { setUpNodeNetwork } from '../../network/node-network.ts'
+import { listRunNetworks, setUpRunNetwork, tearDownRunNetwork } from '../../network/run-network.ts'
+import { loadPeerCredentials } from '../../protocol/peer-credentials.ts'
+import { createServer } from '../../protocol/server.ts'
+import { chooseAccelerator } from '../../vm/accelerator.ts'
+import { capConsole } from '../../vm/console.ts'
+import type { Hypervisor } from '../../vm/hypervisor.ts'
+import { createLibvirtHypervisor } from '../../vm/libvirt-hypervisor.ts'
+import { lookUpAccount, lookUpGroup } from '../account.ts'
+import { type ClusterIdentity, controllerClient } from '../cluster-peers.ts'
+import { repeatEvery } from '../repeat-every.ts'
+import { createSemaphore } from '../semaphore.ts'
+import { createAdmit } from './admit.ts'
+import { createControllerLink } from './controller-link.ts'
+import { vmFiles } from './domain-of.ts'
+import { openJournal } from './journal.ts'
+import { networkOf } from './network-of.ts'
+import { createNodeHandlers } from './node-handlers.ts'
+import { NodeRuns } from './node-runs.ts'
+import type { VmMaker } from './ports.ts'
+import { createRunCgroups } from './run-cgroups.ts'
+import { underlayAddress } from './underlay.ts'
+import { createVmMaker, type RunNetworks } from './vm-maker.ts'
+import { createVmStarter } from './vm-starter.ts'
+
+const askVerdictMs = 1000
+const adoptMs = 30_000
+const consoleCheckMs = 10_000
+
+export interface DaemonOptions {
+  readonly config: DaemonConfig
+  readonly log: Log
+  /** Ends the daemon; jobs go on. */
+  readonly signal: AbortSignal
+}
+
+/** Runs until `signal` aborts. Throws `config-invalid` and the like when it cannot start. */
+export async function runNode(options: DaemonOptions): Promise<void> {
+  const { config, log, signal } = options
+  const node = config.node.name ?? hostname().split('.')[0] ?? ''
+  await makeFolders(config)
+  const slurmUid = (await lookUpAccount(config.controller.user)).uid
+  const self: ClusterIdentity = { name: node, ownUid: process.getuid?.() ?? 0, slurmUid }
+  const address = await underlayAddress(node, config.node.underlayDevice)
+  const hypervisor = createLibvirtHypervisor({
+    socketPath: config.hypervisor.socket,
+    uri: config.hypervisor.uri,
+    pidFolder: config.hypervisor.pidFolder,
+    cluster: config.cluster.name,
+    log,
+  })
+  const { vxlanPort, underlay, servicesNamespace } = config.network
+  await setUpNodeNetwork({ servicesNamespace, vxlanPort, peers: [underlay] }, { log, signal })
+  const health = () => (hypervisor.reachability === 'reachable' ? ('ready' as const) : ('fault' as const))
+  const client = controllerClient(config, self)
+  const controller = createControllerLink({ client, node, address, health })
+  const journal = openJournal({ runsFolder: config.paths.runs, log })
+  const maker = await createMaker({ config, log, node, address, hypervisor, journal })
+  const peerCredentials = await loadPeerCredentials()
+  const { prepareSeconds, controllerSeconds, verdictSeconds, reconcileSeconds } = config.timeouts
+  const { firstUid, uidCount } = config.hypervisor
+  const runs: NodeRuns = new NodeRuns({
+    ...{ journal, controller, maker, log, node, firstUid, uidCount, adoptMs },
+    prepareMs: prepareSeconds * 1000,
+    shareMs: controllerSeconds * 1000,
+    onLost: (run, text) => {
+      for (const vm of run.vms.values()) tasks.vmLost(vm.name, text)
+    },
+    now: () => Date.now(),
+  })
+  const tasks = new TaskServer({
+    path: join(config.paths.runtime, 'task.sock'),
+    log,
+    peerCredentials,
+    admit: createAdmit({
+      findRun: (job) => runs.ofJob(job),
+      askVerdict: (run) => void runs.askVerdict(run),
+      verdictMs: verdictSeconds * 1000,
+      askEveryMs: askVerdictMs,
+      node,
+      log,
+    }),
+  })
+  hypervisor.onStopped(({ name, reason }) => void runs.vmStopped(name, reason))
+  await runs.recover()
+  for (const run of runs.all()) for (const vm of run.vms.values()) tasks.attachChannel(vm.channel)
+  await tasks.listen()
+  const server = await createServer({
+    role: 'node',
+    handlers: createNodeHandlers({ runs, node, health }),
+    trustedUids: [0, slurmUid],
+    log,
+    listen: [
+      { kind: 'local', path: join(config.paths.runtime, 'node.sock'), peerCredentials },
+      {
+        ...{ kind: 'munge', host: address, port: config.node.port, name: node, ownUid: self.ownUid },
+        munge: { socketPath: config.munge.socket },
+      },
+    ],
+  })
+  const reconcile = { intervalMs: reconcileSeconds * 1000, event: 'reconcile.failed', log, work: () => runs.reconcile() }
+  const caps = { intervalMs: consoleCheckMs, event: 'console.failed', log, work: () => capConsoles(config, journal, runs) }
+  const stops = [repeatEvery(reconcile), repeatEvery(caps)]
+  hypervisor.onReachability((state) => {
+    log[state === 'reachable' ? 'info' : 'error']('hypervisor', { state })
+    if (state === 'reachable') void runs.reconcile().catch(() => {}) // tells the controller at once; the next round repeats it
+  })
+  log.info('daemon.ready', { role: 'node', node, address, runs: runs.all().length })
+  await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
+  for (const stop of stops) stop()
+  await server.close()
+  await tasks.close()
+  client.close()
+  await hypervisor.close()
+}
+
+async function makeFolders(config: DaemonConfig): Promise<void> {
+  const { runtime, runs } = config.paths
+  await mkdir(runtime, { recursive: true, mode: 0o755 })
+  await mkdir(join(runtime, 'jobs'), { recursive: true, mode: 0o755 })
+  await mkdir(runs, { recursive: true, mode: 0o711 })
+  // QEMU's own users must get through to their files, and see no others.
+  await chmod(runs, 0o711)
+  if (config.nfs.server !== 'none') await mkdir(config.nfs.exportsFolder, { recursive: true, mode: 0o700 })
+}
+
+async function createMaker(options: {
+  config: DaemonConfig
+  log: Log
+  node: string
+  address: string
+  hypervisor: Hypervisor
+  journal: ReturnType<typeof openJournal>
+}): Promise<VmMaker> {
+  const { config, log, node, address, hypervisor, journal } = options
+  const { vxlanPort: _port, servicesNamespace } = config.network
+  const cgroups = await createRunCgroups({ config, log })
+  const networks: RunNetworks = {
+    plan: (entry, share, image) => networkOf({ entry, share, image, config, underlay: address }),
+    setUp: (plan, signal) => setUpRunNetwork(plan, { log, signal }),
+    tearDown: (vni) => tearDownRunNetwork({ vni, servicesNamespace }, { log }),
+    list: () => listRunNetworks({ log }),
+  }
+  const accelerator = await chooseAccelerator({ wanted: config.hypervisor.accelerator, log })
+  const admission = createSemaphore(config.hypervisor.startsAtOnce)
+  const qemuGid = await lookUpGroup(config.hypervisor.group)
+  const starter = createVmStarter({
+    ...{ config, journal, hypervisor, cgroups, admission, node, accelerator, qemuGid, log },
+  })
+  const { server, exportsFolder, pidFile } = config.nfs
+  const exports = server === 'ganesha' ? createGanesha({ exportsFolder, pidFile }) : undefined
+  const catalogue = openCatalogue(config.paths.images)
+  return createVmMaker({ catalogue, hypervisor, cgroups, exports, networks, starter, lookUpAccount, log })
+}
+
+async function capConsoles(config: DaemonConfig, journal: ReturnType<typeof openJournal>, runs: NodeRuns): Promise<void> {
+  for (const run of runs.all()) {
+    for (const vm of run.vms.values()) {
+      const { console } = vmFiles(journal.folder(run.entry), vm.index)
+      await capConsole(console, config.hypervisor.consoleMaxKib * 1024)
+    }
+  }
+}

@@ -1,0 +1,197 @@
+// Makes all that a run has on this node, finds it again after a restart, and removes it. Each part has an inverse that works
+// from the run's names alone, so a half-made run is removed like a whole one.
+import { access } from 'node:fs/promises'
+import type { Image } from '../../config/image-schema.ts'
+import type { Catalogue } from '../../config/load.ts'
+import { toVmrmError, VmrmError } from '../../errors/vmrm-error.ts'
+import { parseRunId, parseVmName, runId } from '../../job/run.ts'
+import type { Log } from '../../log.ts'
+import type { ExportServer } from '../../network/nfs-export.ts'
+import type { RunNetworkPlan } from '../../network/run-plan.ts'
+import type { Share } from '../../protocol/messages/share.ts'
+import type { Hypervisor } from '../../vm/hypervisor.ts'
+import type { Account } from '../account.ts'
+import { exportedFolders } from './identity-of.ts'
+import type { JournalEntry } from './journal.ts'
+import type { LiveRun, LiveVm } from './live-run.ts'
+import type { KnownRuns, Usage, VmMaker } from './ports.ts'
+import type { RunCgroups } from './run-cgroups.ts'
+import type { VmStarter } from './vm-starter.ts'
+
+export interface VmMakerOptions {
+  readonly catalogue: Catalogue
+  readonly hypervisor: Hypervisor
+  readonly cgroups: RunCgroups
+  readonly exports: ExportServer | undefined
+  readonly networks: RunNetworks
+  readonly starter: VmStarter
+  readonly lookUpAccount: (user: string | number) => Promise<Account>
+  readonly log: Log
+}
+
+/** The run's network, by plan and by number. */
+export interface RunNetworks {
+  plan(entry: JournalEntry, share: Share, image: Image): RunNetworkPlan
+  setUp(plan: RunNetworkPlan, signal: AbortSignal): Promise<void>
+  tearDown(vni: number): Promise<void>
+  /** VNIs of which something is there. */
+  list(): Promise<readonly number[]>
+}
+
+const noUsage: Usage = { peakMemoryBytes: 0, cpuTimeNs: 0 }
+
+export function createVmMaker(options: VmMakerOptions): VmMaker {
+  const { hypervisor, cgroups, exports, networks, starter, log } = options
+
+  const make = async (run: LiveRun, share: Share, signal: AbortSignal): Promise<readonly LiveVm[]> => {
+    const { entry } = run
+    const image = imageOf(options.catalogue, share)
+    await requireHypervisor(hypervisor, signal)
+    const account = await options.lookUpAccount(entry.uid)
+    await allOrFirstError([
+      timed(log, run.name, 'network', () => networks.setUp(networks.plan(entry, share, image), signal)),
+      addExports(exports, entry, share, image, account),
+      cgroups.create(entry, share),
+    ])
+    // Its own signal, so that the first VM that fails stops the others.
+    const failed = new AbortController()
+    const both = AbortSignal.any([signal, failed.signal])
+    const starts = share.vms.map((_, position) =>
+      starter.start({ entry, share, position, image, account }, both).catch((error: unknown) => {
+        failed.abort(error)
+        throw error
+      }),
+    )
+    return allOrFirstError(starts)
+  }
+
+  const adopt = async (run: LiveRun, share: Share, signal: AbortSignal): Promise<readonly LiveVm[]> => {
+    await requireHypervisor(hypervisor, signal)
+    const there = new Set((await hypervisor.list({ signal })).map((vm) => vm.name))
+    return allOrFirstError(
+      share.vms.map((vm) => {
+        if (!there.has(vm.name)) throw new VmrmError('vm-lost', `VM ${vm.name} ended while vmrmd was down`)
+        return starter.reconnect(run.entry, vm, signal)
+      }),
+    )
+  }
+
+  const destroyAll = async (run: string): Promise<'destroyed' | 'unreachable'> => {
+    try {
+      const mine = (await hypervisor.list()).filter((vm) => ofRun(vm.name) === run)
+      await Promise.all(mine.map((vm) => hypervisor.destroy(vm.name)))
+      return 'destroyed'
+    } catch (error) {
+      // The end of the cgroup is the end of its QEMUs, so a job's end need not wait for libvirtd.
+      if (cgroups.kind === 'own' && toVmrmError(error).code === 'libvirt-unreachable') return 'unreachable'
+      throw error
+    }
+  }
+
+  const remove = async (entry: JournalEntry): Promise<Usage> => {
+    const run = runId(entry)
+    const outcome = await destroyAll(run)
+    const usage = (await cgroups.usage(entry)) ?? noUsage
+    await cgroups.remove(entry)
+    await allOrFirstError([
+      exports?.remove(run) ?? Promise.resolve(),
+      entry.share === undefined ? Promise.resolve() : networks.tearDown(entry.share.vni),
+      starter.removeFiles(entry),
+    ])
+    const left = outcome === 'unreachable' ? [] : (await hypervisor.list()).filter((vm) => ofRun(vm.name) === run)
+    if (left.length === 0) return usage
+    throw new VmrmError('node-fault', `VMs ${left.map((vm) => vm.name).join(', ')} cannot be destroyed`)
+  }
+
+  const removeStrays = async (known: KnownRuns): Promise<void> => {
+    const isStray = (run: string | undefined): run is string => run !== undefined && !known.hasRun(run)
+    for (const vm of await hypervisor.list()) {
+      if (!isStray(ofRun(vm.name))) continue
+      log.warn('stray.vm', { vm: vm.name })
+      await hypervisor.destroy(vm.name)
+    }
+    for (const run of (await cgroups.list()).filter(isStray)) {
+      const parsed = parseRunId(run)
+      if (parsed === undefined) continue
+      log.warn('stray.cgroup', { run })
+      await cgroups.remove(parsed)
+    }
+    for (const run of ((await exports?.list()) ?? []).filter(isStray)) {
+      log.warn('stray.export', { run })
+      await exports?.remove(run)
+    }
+    for (const vni of await networks.list()) {
+      if (known.hasNetwork(vni)) continue
+      log.warn('stray.network', { vni })
+      await networks.tearDown(vni)
+    }
+  }
+
+  return { make, adopt, remove, removeStrays, consoleTail: (entry, vm) => starter.consoleTail(entry, vm) }
+}
+
+function ofRun(vm: string): string | undefined {
+  const parsed = parseVmName(vm)
+  return parsed === undefined ? undefined : runId(parsed.run)
+}
+
+function imageOf(catalogue: Catalogue, share: Share): Image {
+  const image = catalogue.images().get(share.image.name)
+  if (image === undefined || image.revision !== share.image.revision) {
+    const here = image === undefined ? 'is not in its catalogue' : `has revision ${image.revision} in its catalogue`
+    throw new VmrmError('image-unknown', `this node cannot make image ${share.image.name}@${share.image.revision}: it ${here}`)
+  }
+  return image
+}
+
+async function requireHypervisor(hypervisor: Hypervisor, signal: AbortSignal): Promise<void> {
+  try {
+    await hypervisor.list({ signal })
+  } catch (error) {
+    if (toVmrmError(error).code !== 'libvirt-unreachable') throw error
+    throw new VmrmError('libvirt-unreachable', 'libvirtd does not answer on this node', { cause: error })
+  }
+}
+
+async function addExports(
+  exports: ExportServer | undefined,
+  entry: JournalEntry,
+  share: Share,
+  image: Image,
+  account: Account,
+): Promise<void> {
+  const folders = exportedFolders(image)
+  if (folders.length === 0) return
+  if (exports === undefined) {
+    throw new VmrmError('config-invalid', `image ${image.name} wants exports, but vmrmd.xml names no NFS server`)
+  }
+  for (const { path } of folders) {
+    await access(path).catch((cause: unknown) => {
+      throw new VmrmError('config-invalid', `image ${image.name} wants ${path} exported, which this node has not`, { cause })
+    })
+  }
+  const addresses = share.vms.map((vm) => vm.address)
+  await exports.add({ run: runId(entry), uid: account.uid, gid: account.gid, addresses, folders })
+}
+
+async function timed<T>(log: Log, run: string, phase: string, work: () => Promise<T>): Promise<T> {
+  const beganMs = performance.now()
+  const result = await work()
+  log.debug('phase.done', { run, phase, ms: Math.round(performance.now() - beganMs) })
+  return result
+}
+
+/** Waits for all, even when one fails, so that a roll-back meets nothing under way; then throws the first failure in time. */
+async function allOrFirstError<T>(parts: readonly Promise<T>[]): Promise<T[]> {
+  let first: { error: unknown } | undefined
+  const results = await Promise.allSettled(
+    parts.map((part) =>
+      part.catch((error: unknown) => {
+        first ??= { error }
+        throw error
+      }),
+    ),
+  )
+  if (first !== undefined) throw first.error
+  return results.map((result) => (result as PromiseFulfilledResult<T>).value)
+}

@@ -1,0 +1,161 @@
+// One VM: its files, its start, its agent's answer and its identity; and the same VM again after a restart of the daemon.
+import { chown, mkdir, open, readdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { DaemonConfig } from '../../config/daemon-schema.ts'
+import type { Image } from '../../config/image-schema.ts'
+import { VmrmError } from '../../errors/vmrm-error.ts'
+import { GuestChannel } from '../../guest/channel.ts'
+import { readImageSize } from '../../image/master.ts'
+import { createOverlay } from '../../image/overlay.ts'
+import { parseVmName } from '../../job/run.ts'
+import type { Log } from '../../log.ts'
+import type { Share } from '../../protocol/messages/share.ts'
+import { consoleTail as readTail } from '../../vm/console.ts'
+import type { Hypervisor } from '../../vm/hypervisor.ts'
+import type { Account } from '../account.ts'
+import type { Semaphore } from '../semaphore.ts'
+import { domainOf, type VmFiles, vmFiles } from './domain-of.ts'
+import { identityOf } from './identity-of.ts'
+import type { Journal, JournalEntry } from './journal.ts'
+import type { LiveVm } from './live-run.ts'
+import type { RunCgroups } from './run-cgroups.ts'
+
+type PlannedVm = Share['vms'][number]
+
+export interface StartRequest {
+  readonly entry: JournalEntry
+  readonly share: Share
+  /** Counts the run's VMs on this node from 0. */
+  readonly position: number
+  readonly image: Image
+  readonly account: Account
+}
+
+export interface VmStarter {
+  /** Returns when the guest has its identity. Rejects with `vm-boot-timeout`, `vm-start-failed`, `identity-failed` and the console's last lines. */
+  start(request: StartRequest, signal: AbortSignal): Promise<LiveVm>
+  reconnect(entry: JournalEntry, vm: PlannedVm, signal: AbortSignal): Promise<LiveVm>
+  removeFiles(entry: JournalEntry): Promise<void>
+  consoleTail(entry: JournalEntry, vm: string): Promise<string>
+}
+
+export function createVmStarter(options: {
+  config: DaemonConfig
+  journal: Journal
+  hypervisor: Hypervisor
+  cgroups: RunCgroups
+  admission: Semaphore
+  node: string
+  accelerator: 'kvm' | 'qemu'
+  qemuGid: number
+  log: Log
+}): VmStarter {
+  const { config, journal, hypervisor, cgroups, admission, node, log } = options
+  const filesOf = (entry: JournalEntry, index: number) => vmFiles(journal.folder(entry), index)
+  const channelOf = (entry: JournalEntry, vm: PlannedVm) =>
+    new GuestChannel({ path: filesOf(entry, vm.index).agentSocket, vm: vm.name, log })
+
+  const consoleTail = async (entry: JournalEntry, vm: string) => {
+    const index = parseVmName(vm)?.index
+    return index === undefined ? '' : readTail(filesOf(entry, index).console)
+  }
+
+  const create = async (request: StartRequest, vm: PlannedVm, signal: AbortSignal) => {
+    const { entry, share, position, image } = request
+    const { accelerator, qemuGid } = options
+    const runFolder = journal.folder(entry)
+    await makeFiles(filesOf(entry, vm.index), { image, owner: { uid: entry.qemuUid, gid: qemuGid } })
+    const domain = domainOf({ entry, share, position, image, config, accelerator, qemuGid, runFolder })
+    await hypervisor.startPaused(domain, { signal })
+    if (config.hypervisor.cgroups === 'own') {
+      const pid = await hypervisor.pidOf(vm.name)
+      if (pid === undefined) throw new VmrmError('vm-start-failed', `QEMU of VM ${vm.name} ended at once`)
+      // Before the guest runs: its memory must be counted from its first page.
+      await cgroups.add(entry, pid)
+    }
+    await hypervisor.resume(vm.name, { signal })
+  }
+
+  const boot = async (request: StartRequest, vm: PlannedVm, signal: AbortSignal): Promise<LiveVm> => {
+    const { image } = request
+    const seconds = image.boot.timeoutSeconds
+    const late = new VmrmError('vm-boot-timeout', `VM ${vm.name} on node ${node} did not answer within ${seconds} s of its start`)
+    const bound = new AbortController()
+    const timer = setTimeout(() => bound.abort(late), seconds * 1000)
+    const stopped = hypervisor.onStopped(({ name, reason }) => {
+      if (name !== vm.name) return
+      bound.abort(new VmrmError('vm-start-failed', `VM ${vm.name} on node ${node} ended while it booted (${reason})`))
+    })
+    const channel = channelOf(request.entry, vm)
+    try {
+      const beganMs = performance.now()
+      const both = AbortSignal.any([signal, bound.signal])
+      await admission.run(() => create(request, vm, both), both)
+      const createdMs = performance.now()
+      await channel.open(both)
+      const answeredMs = performance.now()
+      await channel.identify(identityOf({ ...request, run: request.entry, node, vm }), both)
+      log.info('vm.ready', {
+        vm: vm.name,
+        createMs: Math.round(createdMs - beganMs),
+        bootMs: Math.round(answeredMs - createdMs),
+        identityMs: Math.round(performance.now() - answeredMs),
+      })
+      return { index: vm.index, name: vm.name, hostname: vm.hostname, channel }
+    } catch (error) {
+      channel.close('not started')
+      throw error
+    } finally {
+      clearTimeout(timer)
+      stopped()
+    }
+  }
+
+  return {
+    consoleTail,
+    async start(request, signal) {
+      const vm = request.share.vms[request.position]
+      if (vm === undefined) throw new RangeError(`no VM ${request.position}`)
+      try {
+        return await boot(request, vm, signal)
+      } catch (error) {
+        throw await withConsole(error, () => consoleTail(request.entry, vm.name))
+      }
+    },
+    async reconnect(entry, vm, signal) {
+      const channel = channelOf(entry, vm)
+      await channel.open(signal)
+      return { index: vm.index, name: vm.name, hostname: vm.hostname, channel }
+    },
+    async removeFiles(entry) {
+      const folder = journal.folder(entry)
+      const names = await readdir(folder).catch(() => [])
+      const vms = names.filter((name) => /^v\d+$/.test(name))
+      await Promise.all(vms.map((name) => rm(join(folder, name), { recursive: true, force: true })))
+    },
+  }
+}
+
+async function makeFiles(files: VmFiles, options: { image: Image; owner: { uid: number; gid: number } }): Promise<void> {
+  const { image, owner } = options
+  const { path, format } = image.master
+  await mkdir(files.folder, { mode: 0o711, recursive: true })
+  await chown(files.folder, owner.uid, owner.gid)
+  const virtualSizeBytes = await readImageSize(path, format)
+  await createOverlay({ path: files.overlay, backingPath: path, backingFormat: format, virtualSizeBytes, owner })
+  const console = await open(files.console, 'wx', 0o600)
+  try {
+    await console.chown(owner.uid, owner.gid)
+  } finally {
+    await console.close()
+  }
+}
+
+const withConsoleCodes: readonly string[] = ['vm-boot-timeout', 'vm-start-failed', 'identity-failed', 'vm-lost']
+
+async function withConsole(error: unknown, tail: () => Promise<string>): Promise<unknown> {
+  if (!(error instanceof VmrmError) || !withConsoleCodes.includes(error.code)) return error
+  const lines = [error.quoted, await tail()].filter((text) => text !== undefined && text !== '')
+  if (lines.length === 0) return error
+  return new VmrmError(error.code, error.message, { cause: error, quoted: lines.join('\n') })
+}

@@ -1,0 +1,123 @@
+import { join } from 'node:path'
+import t from 'tap'
+import { openLedger } from '../../../lib/daemon/controller/ledger.ts'
+import type { RunPlan } from '../../../lib/job/plan.ts'
+
+const newRun = (job: number, restart = 0) => ({
+  job,
+  restart,
+  uid: 2001,
+  gid: 2001,
+  user: 'alice',
+  account: '',
+  image: 'tiny',
+  script: 'guest' as const,
+  deadlineMs: 1000,
+  beganMs: job,
+})
+const pool = { name: 'hostnames', size: 4, title: 'hostnames tiny-[1-4]' }
+const plan = (numbers: readonly number[]): RunPlan => ({
+  image: 'tiny',
+  revision: '1',
+  vni: 1,
+  prefixLength: 24,
+  gateway: '10.0.0.1',
+  nodes: numbers.map((number) => ({
+    node: `n${number}`,
+    underlay: '10.99.0.11',
+    cpuIds: [0],
+    memoryMib: 500,
+    vms: [
+      {
+        index: number,
+        hostname: `h${number}`,
+        mac: '52:54:76:00:00:01',
+        address: '10.0.0.2',
+        vcpus: 1,
+        memoryMib: 400,
+      },
+    ],
+  })),
+})
+
+t.test('a plan and its leases are there together, also after a restart', async (t) => {
+  const path = join(t.testdir(), 'ledger.sqlite')
+  const first = openLedger(path)
+  first.add(newRun(1))
+  first.setPlan({ job: 1, restart: 0 }, (leases) => plan(leases.take(pool, 2, { job: 1, restart: 0 })))
+  first.close()
+  const second = openLedger(path)
+  t.equal(second.find({ job: 1, restart: 0 })?.plan?.nodes.length, 2)
+  t.equal(second.leaseCount(), 2)
+  t.same(
+    second.shares({ job: 1, restart: 0 }).map((share) => [share.node, share.state]),
+    [
+      ['n0', 'planned'],
+      ['n1', 'planned'],
+    ],
+  )
+  second.close()
+})
+
+t.test('no number is leased twice, a full pool says so, and nothing stays of a plan that failed', async (t) => {
+  const ledger = openLedger(':memory:')
+  for (const job of [1, 2]) {
+    ledger.add(newRun(job))
+    ledger.setPlan({ job, restart: 0 }, (leases) => plan(leases.take(pool, 2, { job, restart: 0 })))
+  }
+  const names = [1, 2].flatMap((job) => ledger.find({ job, restart: 0 })?.plan?.nodes.map((node) => node.node))
+  t.equal(new Set(names).size, 4)
+  ledger.add(newRun(3))
+  const third = { job: 3, restart: 0 }
+  t.throws(() => ledger.setPlan(third, (leases) => plan(leases.take(pool, 1, third))), {
+    code: 'range-full',
+    message: /hostnames tiny-\[1-4\]: 1 wanted, 0 of 4 free/,
+  })
+  ledger.finish({ job: 1, restart: 0 }, 5)
+  t.throws(
+    () =>
+      ledger.setPlan(third, (leases) => {
+        leases.take(pool, 2, third)
+        throw new Error('something else failed')
+      }),
+    /something else failed/,
+  )
+  t.equal(ledger.leaseCount(), 2)
+  ledger.setPlan(third, (leases) => plan(leases.take(pool, 2, third)))
+  t.equal(ledger.leaseCount(), 4)
+})
+
+t.test('a number rests before it is leased again', async (t) => {
+  const ledger = openLedger(':memory:')
+  const leased: (readonly number[])[] = []
+  for (const job of [1, 2, 3]) {
+    ledger.add(newRun(job))
+    ledger.setPlan({ job, restart: 0 }, (leases) => {
+      leased.push(leases.take(pool, 1, { job, restart: 0 }))
+      return plan([job])
+    })
+    ledger.finish({ job, restart: 0 }, 5)
+  }
+  t.same(leased, [[0], [1], [2]])
+})
+
+t.test('a decision is made once', async (t) => {
+  const ledger = openLedger(':memory:')
+  ledger.add(newRun(1))
+  const run = { job: 1, restart: 0 }
+  t.equal(ledger.move(run, ['preparing'], 'aborted', { code: 'vm-lost', reason: 'because' }), true)
+  t.equal(ledger.move(run, ['preparing'], 'committed'), false)
+  t.match(ledger.find(run), { state: 'aborted', reason: 'because', code: 'vm-lost' })
+  ledger.move(run, ['aborted'], 'ending')
+  t.match(ledger.find(run), { state: 'ending', reason: 'because' }, 'the reason outlives the verdict')
+})
+
+t.test('vmrm remembers which nodes it drained itself', async (t) => {
+  const ledger = openLedger(':memory:')
+  ledger.rememberNode('n1', '10.99.0.11', 1)
+  t.equal(ledger.isDrained('n1'), false)
+  ledger.setDrained('n1', 'drained')
+  ledger.rememberNode('n1', '10.99.0.12', 2)
+  t.equal(ledger.isDrained('n1'), true)
+  t.equal(ledger.nodeAddress('n1'), '10.99.0.12')
+})

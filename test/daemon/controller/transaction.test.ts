@@ -1,0 +1,192 @@
+import t from 'tap'
+import { openLedger } from '../../../lib/daemon/controller/ledger.ts'
+import type { BeginRequest } from '../../../lib/daemon/controller/planner.ts'
+import { createTransactions, type Messenger } from '../../../lib/daemon/controller/transaction.ts'
+import { VmrmError } from '../../../lib/errors/vmrm-error.ts'
+import type { RunPlan } from '../../../lib/job/plan.ts'
+import type { Run } from '../../../lib/job/run.ts'
+import { silentLog } from '../../../lib/log.ts'
+
+const run = { job: 7, restart: 0 }
+const pool = { name: 'vni', size: 100, title: 'VNIs' }
+
+function request(of: Run = run): BeginRequest {
+  const vm = { image: 'tiny', perNode: 1, script: 'guest' as const }
+  return {
+    ...of,
+    uid: 2001,
+    gid: 2001,
+    user: 'alice',
+    account: '',
+    nodes: 'n[1-2]',
+    selector: String(of.job),
+    request: vm,
+  }
+}
+
+function planFor(nodes: readonly string[]): RunPlan {
+  const vm = (index: number) => ({
+    index,
+    hostname: `h${index}`,
+    mac: '52:54:76:00:00:01',
+    address: '10.0.0.2',
+    vcpus: 1,
+    memoryMib: 400,
+  })
+  const planned = nodes.map((node, index) => ({
+    node,
+    underlay: '10.99.0.11',
+    cpuIds: [],
+    memoryMib: 500,
+    vms: [vm(index)],
+  }))
+  return { image: 'tiny', revision: '1', vni: 1, prefixLength: 24, gateway: '10.0.0.1', nodes: planned }
+}
+
+function setUp(options: { planned?: () => Promise<void> } = {}) {
+  const ledger = openLedger(':memory:')
+  const told: string[] = []
+  const messenger: Messenger = {
+    // What is told must be in the ledger already.
+    pushVerdict: (record) => told.push(`${ledger.find(record)?.state} ${record.job}r${record.restart}`),
+    comment: (of, text) => told.push(`comment ${of.job}: ${text}`),
+    handleNodeFault: (_of, node) => told.push(`fault ${node}`),
+  }
+  const clock = { ms: 0 }
+  const transactions = createTransactions({
+    ledger,
+    messenger,
+    log: silentLog,
+    prepareMs: 1000,
+    now: () => clock.ms,
+    planner: {
+      async plan(of) {
+        await options.planned?.()
+        if (of.user === 'mallory') throw new VmrmError('image-not-allowed', 'user mallory may not use image tiny')
+        return (leases) => {
+          leases.take(pool, 1, of)
+          return planFor(['n1', 'n2'])
+        }
+      },
+    },
+  })
+  return { ledger, transactions, told, clock }
+}
+
+t.test('all nodes prepared means commit, and not one moment before', async (t) => {
+  const { transactions, told } = setUp()
+  await transactions.begin(request())
+  transactions.prepared(run, 'n1')
+  transactions.prepared(run, 'n1')
+  t.equal(transactions.verdict(run).verdict, 'pending')
+  transactions.prepared(run, 'n2')
+  t.equal(transactions.verdict(run).verdict, 'commit')
+  t.same(told, ['committed 7r0'])
+})
+
+t.test('one failure means abort for good, with its reason', async (t) => {
+  const { transactions, told } = setUp()
+  await transactions.begin(request())
+  transactions.prepared(run, 'n1')
+  transactions.failed(run, 'n2', { code: 'vm-boot-timeout', reason: 'VM j7r0v1 did not answer' })
+  transactions.prepared(run, 'n2')
+  t.same(transactions.verdict(run), { verdict: 'abort', reason: 'VM j7r0v1 did not answer' })
+  t.same(told, ['aborted 7r0', 'comment 7: vmrm: VM j7r0v1 did not answer'])
+})
+
+t.test("only a node's own fault is handled as one", async (t) => {
+  for (const [code, expected] of [
+    ['libvirt-unreachable', 1],
+    ['node-fault', 1],
+    ['vm-boot-timeout', 0],
+    ['node-disk-full', 0],
+    ['no-such-code', 0],
+  ] as const) {
+    const { transactions, told } = setUp()
+    await transactions.begin(request())
+    transactions.failed(run, 'n2', { code, reason: 'x' })
+    t.equal(told.filter((line) => line === 'fault n2').length, expected, code)
+  }
+})
+
+t.test("a user's mistake is a verdict, not an error of the hook", async (t) => {
+  const { transactions, ledger } = setUp()
+  await transactions.begin({ ...request(), user: 'mallory' })
+  t.match(transactions.verdict(run), { verdict: 'abort', reason: /mallory may not use image tiny/ })
+  t.equal(ledger.leaseCount(), 0)
+})
+
+t.test('a deadline aborts and names the nodes that were late', async (t) => {
+  const { transactions, clock } = setUp()
+  await transactions.begin(request())
+  transactions.prepared(run, 'n1')
+  clock.ms = 999
+  transactions.expire()
+  t.equal(transactions.verdict(run).verdict, 'pending')
+  clock.ms = 1000
+  transactions.expire()
+  t.match(transactions.verdict(run), { verdict: 'abort', reason: /node n2 were not ready/ })
+})
+
+t.test('after a restart what was undecided is aborted and what was decided stays', async (t) => {
+  const { transactions } = setUp()
+  await transactions.begin(request())
+  await transactions.begin(request({ job: 8, restart: 0 }))
+  for (const node of ['n1', 'n2']) transactions.prepared({ job: 8, restart: 0 }, node)
+  transactions.recover()
+  t.equal(transactions.verdict(run).verdict, 'abort')
+  t.equal(transactions.verdict({ job: 8, restart: 0 }).verdict, 'commit')
+})
+
+t.test('leases are held until every node has confirmed that nothing is left', async (t) => {
+  const { transactions, ledger, told } = setUp()
+  await transactions.begin(request())
+  for (const node of ['n1', 'n2']) transactions.prepared(run, node)
+  transactions.end(run)
+  transactions.end(run)
+  t.equal(transactions.verdict(run).verdict, 'ended')
+  transactions.nodeEnded(run, 'n1', { peakMemoryBytes: 300 * 1_048_576, cpuTimeNs: 2e9 })
+  t.equal(ledger.leaseCount(), 1)
+  transactions.nodeEnded(run, 'n2', { peakMemoryBytes: 100 * 1_048_576, cpuTimeNs: 1e9 })
+  t.equal(ledger.leaseCount(), 0)
+  t.match(told.at(-1), /^comment 7: vmrm: image tiny, 2 VMs, peak memory of a node 300 MiB, CPU time 3\.0 s$/)
+})
+
+t.test('a job that is cancelled while it is planned leases nothing', async (t) => {
+  let release = () => {}
+  const gate = new Promise<void>((resolve) => {
+    release = resolve
+  })
+  const { transactions, ledger } = setUp({ planned: () => gate })
+  const beginning = transactions.begin(request())
+  transactions.end(run)
+  release()
+  await beginning
+  t.equal(ledger.leaseCount(), 0)
+  t.equal(transactions.verdict(run).verdict, 'ended')
+})
+
+t.test('a lost VM ends a committed run once', async (t) => {
+  const { transactions, told } = setUp()
+  await transactions.begin(request())
+  for (const node of ['n1', 'n2']) transactions.prepared(run, node)
+  const cause = { node: 'n2', vm: 'j7r0v1', reason: 'crashed' }
+  transactions.lost(run, cause)
+  transactions.lost(run, { ...cause, reason: 'again' })
+  t.same(transactions.verdict(run), { verdict: 'lost', reason: 'VM j7r0v1 on node n2 is gone: crashed' })
+  t.equal(told.filter((line) => line.startsWith('lost')).length, 1)
+})
+
+t.test('hooks that come twice, late or for an older run change nothing', async (t) => {
+  const { transactions, ledger } = setUp()
+  await transactions.begin(request())
+  await transactions.begin(request())
+  t.equal(ledger.leaseCount(), 1)
+  const next = { job: 7, restart: 1 }
+  await transactions.begin(request(next))
+  t.equal(transactions.verdict(run).verdict, 'ended', 'a newer run ends the older one')
+  transactions.prepared(run, 'n1')
+  transactions.end(run)
+  t.equal(transactions.verdict(next).verdict, 'pending', 'the end of an older run does not end the newer one')
+  t.equal(transactions.verdict({ job: 99, restart: 0 }).verdict, 'ended', 'a run nobody knows is over')
+})

@@ -222,29 +222,32 @@ t.test('credentials that are not made as they must be are refused', async (t) =>
     const options = { input: payload, uid: 65534, gid: 65534, timeout: 10_000 }
     return toFrame(Buffer.from(execFileSync('/usr/bin/munge', argv, options).toString().trim()))
   }
-  const cases: [string, Uint8Array][] = [
-    ['not restricted to a uid', await encode(sealed(greeting), {})],
-    ['a call before the greeting', await encode(sealed(call))],
-    ['a sequence that does not start at 0', await encode(sealed(greeting, { sequence: 1 }))],
-    ['a reply as the first message', await encode(sealed(greeting, { direction: 'reply' }))],
-    ['for another destination', await encode(sealed(greeting, { to: 'n1' }))],
-    ['an attribute too many', await encode(sealed(greeting, { more: 1 }))],
-    ['two messages', await encode(sealed(greeting + call))],
-    ['no message', await encode(sealed(''))],
-    ['no XML', await encode(Buffer.from('hello'))],
-    ['nothing', await encode(Buffer.alloc(0))],
-    ['a plain message', toFrame(Buffer.from(call))],
-    ['a user who claims to be a node', byNobody(sealed(greeting, { from: 'n1' }))],
-    ['a frame over 512 KiB', Buffer.concat([Buffer.from([0, 8, 0, 1]), Buffer.alloc(100)])],
-    ['a frame of 4 GiB', Buffer.from([255, 255, 255, 255, 0])],
-    ['an empty frame', Buffer.alloc(4)],
+  const cases: [string, Uint8Array, RegExp][] = [
+    ['not restricted to a uid', await encode(sealed(greeting), {}), /not restricted/],
+    ['a call before the greeting', await encode(sealed(call)), /greeting must come first/],
+    ['a sequence that does not start at 0', await encode(sealed(greeting, { sequence: 1 })), /@sequence/],
+    ['a reply as the first message', await encode(sealed(greeting, { direction: 'reply' })), /@direction/],
+    ['for another destination', await encode(sealed(greeting, { to: 'n1' })), /@to/],
+    ['an attribute too many', await encode(sealed(greeting, { more: 1 })), /unknown attribute more/],
+    ['two messages', await encode(sealed(greeting + call)), /does not hold one message/],
+    ['no message', await encode(sealed('')), /does not hold one message/],
+    ['no XML', await encode(Buffer.from('hello')), /outside the root/],
+    ['nothing', await encode(Buffer.alloc(0)), /no element/],
+    ['a plain message', toFrame(Buffer.from(call)), /not a credential/],
+    ['a user who claims to be a node', byNobody(sealed(greeting, { from: 'n1' })), /may not speak for n1/],
+    ['a frame over 512 KiB', Buffer.concat([Buffer.from([0, 8, 0, 1]), Buffer.alloc(100)]), /length is 524289/],
+    ['a frame of 4 GiB', Buffer.from([255, 255, 255, 255, 0]), /length is 4294967295/],
+    ['an empty frame', Buffer.alloc(4), /length is 0/],
   ]
-  for (const [name, frame] of cases) t.same(await sendRaw(t, port, [frame]), [], `${name}: closed without an answer`)
+  for (const [name, frame, reason] of cases) {
+    t.same(await sendRaw(t, port, [frame]), [], `${name}: closed without an answer`)
+    t.match(fixture.logged.at(-1), reason, `${name}: for that reason`)
+  }
   t.same(ended, [])
 })
 
 t.test('another user cannot go on where root has begun', async (t) => {
-  const { fixture, ended, relay } = await victim(t)
+  const { fixture, ended } = await victim(t)
   const port = fixture.server.port ?? 0
   const { name: _, ...rest } = fixture.connectOf('munge') as MungeClientEnd & { kind: string }
   const channel = mungeClientChannel({ ...rest, name: 'n1', ...onHostB })
@@ -271,6 +274,6 @@ t.test('another user cannot go on where root has begun', async (t) => {
   const closed = new Promise((resolve) => socket.once('close', resolve))
   socket.write(toFrame(Buffer.from(theirs.toString().trim())))
   await closed
+  t.match(fixture.logged.at(-1), /of another user than the connection/)
   t.same(ended, [])
-  t.same(relay.seen, [])
 })

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Test } from 'tap'
-import { silentLog } from '../../../lib/log.ts'
+import { createLog } from '../../../lib/log.ts'
 import { type Connect, createClient, type ProtocolClient } from '../../../lib/protocol/client.ts'
 import type { Receiver } from '../../../lib/protocol/define.ts'
 import { createServer, type Handlers, type ProtocolServer, type ServerLimits } from '../../../lib/protocol/server.ts'
@@ -16,6 +16,8 @@ export const ownGid = process.getgid?.() ?? 0
 export interface ServerFixture {
   readonly server: ProtocolServer
   readonly path: string
+  /** What the server logged so far. */
+  readonly logged: readonly string[]
   /** A client of the given transport, closed when the test ends. */
   client(kind: 'local' | 'munge', change?: object): ProtocolClient
   connectOf(kind: 'local' | 'munge'): Connect
@@ -43,11 +45,12 @@ export async function serve(t: Test, options: ServerFixtureOptions): Promise<Ser
   const role = options.role ?? 'controller'
   const name = role === 'controller' ? 'controller' : 'n1'
   const munge = munged === undefined ? undefined : { socketPath: munged.socketPath }
+  const logged: string[] = []
   const server = await createServer({
     role,
     handlers: options.handlers,
     trustedUids,
-    log: silentLog,
+    log: createLog({ level: 'info', write: (line) => logged.push(line) }),
     ...(options.limits === undefined ? {} : { limits: options.limits }),
     listen: [
       { kind: 'local', path, peerCredentials: () => peer },
@@ -67,6 +70,7 @@ export async function serve(t: Test, options: ServerFixtureOptions): Promise<Ser
   return {
     server,
     path,
+    logged,
     connectOf,
     client(kind, change = {}) {
       const connect = { ...connectOf(kind), ...change } as Connect

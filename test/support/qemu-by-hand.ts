@@ -1,17 +1,14 @@
 // Boots an image with QEMU alone, as an experienced user would by hand: the baseline for vmrm's own times, and the
 // way to test an image without vmrm. It owns one QEMU and its scratch files; it never writes to the master.
 import { type ChildProcess, spawn } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
 import { mkdir, mkdtemp, rm } from 'node:fs/promises'
-import { connect, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
 import { execa } from 'execa'
 import type { Image } from '../../lib/config/image-schema.ts'
-import { decodeFields, encodeFields, type Field, u32Field } from '../../lib/guest/fields.ts'
-import { encodeFrame, frameType, protocolVersion } from '../../lib/guest/frame.ts'
-import { FrameReader } from '../../lib/guest/frame-reader.ts'
+import type { Field } from '../../lib/guest/fields.ts'
+import { askHello } from './ask-hello.ts'
 
 const qemu = '/usr/bin/qemu-system-x86_64'
 const qemuImg = '/usr/bin/qemu-img'
@@ -134,52 +131,6 @@ class ConsoleLog {
       clearTimeout(timer)
       this.#waiters.delete(check)
     }
-  }
-}
-
-async function connectTo(path: string, deadlineMs: number): Promise<Socket> {
-  for (;;) {
-    const socket = connect(path)
-    const { promise, resolve } = Promise.withResolvers<unknown>()
-    socket.once('connect', () => resolve(undefined))
-    socket.once('error', resolve)
-    const error = await promise
-    if (error === undefined) return socket
-    if (performance.now() > deadlineMs) throw new Error(`cannot connect to ${path}`, { cause: error })
-    await delay(5)
-  }
-}
-
-/** HELLO goes out every 250 ms, since what is written before the guest opens its port may be lost. */
-async function askHello(path: string, timeoutMs: number): Promise<Omit<AgentAnswer, 'afterMs'>> {
-  const socket = await connectTo(path, performance.now() + timeoutMs)
-  const nonce = randomBytes(16)
-  const payload = encodeFields([
-    [1, nonce],
-    [2, u32Field(protocolVersion)],
-  ])
-  const hello = encodeFrame({ type: frameType.hello, payload })
-  const { promise, resolve, reject } = Promise.withResolvers<readonly Field[]>()
-  const reader = new FrameReader({
-    frame: (frame) => resolve(decodeFields(frame.payload) ?? []),
-    fault: (fault) => reject(new Error(`the agent's answer is no frame: ${fault}`)),
-  })
-  reader.hunt(nonce)
-  const listen = (chunk: Buffer): void => reader.push(chunk)
-  const end = (): void => reject(new Error("the agent's port was closed"))
-  socket.on('data', listen).once('close', end).once('error', end)
-  const again = setInterval(() => socket.write(hello), 250)
-  const timer = setTimeout(() => reject(new Error(`the agent did not answer within ${timeoutMs} ms`)), timeoutMs)
-  socket.write(hello)
-  try {
-    return { fields: await promise, socket }
-  } catch (error) {
-    socket.destroy()
-    throw error
-  } finally {
-    clearInterval(again)
-    clearTimeout(timer)
-    socket.off('data', listen).off('close', end)
   }
 }
 

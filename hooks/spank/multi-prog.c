@@ -1,4 +1,4 @@
-// srun --multi-prog: told from srun to the task, since slurmstepd (22.05) gives a plug-in no way to know.
+// srun --multi-prog: told from srun to vmrm-run, since slurmstepd (22.05) gives a plug-in no way to know.
 // It reads srun's own command line up to where getopt stopped, and must never look at the command's arguments.
 #define _GNU_SOURCE
 #include "multi-prog.h"

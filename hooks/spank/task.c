@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #include "../paths.h"
-#include "multi-prog.h"
 #include "syntax.h"
 
 // SLURM_BATCH_SCRIPT of slurm.h, which a plug-in need not have installed.
@@ -61,14 +60,11 @@ static const char *find_variable(char **environment, const char *name) {
 static bool names_image(const char *image) { return image != NULL && image[0] != '\0' && !is_opt_out(image); }
 
 static _Noreturn void run_in_vm(char **command, int count, char **environment) {
-  bool is_multi_prog = count == 2 && find_variable(environment, MULTI_PROG_VARIABLE) != NULL;
-  char **argv = calloc((size_t)count + 4, sizeof *argv);
+  char **argv = calloc((size_t)count + 3, sizeof *argv);
   if (argv == NULL) fail("out of memory");
-  int next = 0;
-  argv[next++] = VMRM_TASK_RUNNER;
-  if (is_multi_prog) argv[next++] = "--multi-prog";
-  argv[next++] = "--";
-  memcpy(argv + next, command, (size_t)count * sizeof *argv);
+  argv[0] = VMRM_TASK_RUNNER;
+  argv[1] = "--";
+  memcpy(argv + 2, command, (size_t)count * sizeof *argv);
   execve(VMRM_TASK_RUNNER, argv, environment);
   fail("cannot start %s: %s; vmrm is not completely installed on this node", VMRM_TASK_RUNNER, strerror(errno));
 }

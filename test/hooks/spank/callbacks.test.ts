@@ -276,13 +276,3 @@ t.test('slurmstepd that does not answer fails the task', async (t) => {
     t.match(task({ ...step, MOCK_FAIL: item }), { status: 1, stderr: 'vmrm: slurmstepd does not say' })
   t.match(task(step, []), { status: 1, stderr: 'vmrm: slurmstepd does not say what this task runs' })
 })
-
-t.test('--multi-prog is told where srun told it, and only with its two words', async (t) => {
-  mark('script=guest\n')
-  const env = { ...step, SLURM_SPANK_VMRM_MULTI_PROG: '1' }
-  t.match(
-    task(env, ['file', '0 a\n']).stdout,
-    'argument <--multi-prog>\nargument <-->\nargument <file>\nargument <0 a\n>',
-  )
-  t.notMatch(task(env, ['a', 'b', 'c']).stdout, 'argument <--multi-prog>')
-})

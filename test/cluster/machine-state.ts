@@ -33,6 +33,8 @@ export async function machineState(layout: Layout, spaces: readonly string[] = [
     networkDevices: links.map((line) => line.split(/[\s@]/)[0] ?? '').sort(),
     mounts: mounts.filter((line) => line.includes(layout.folder)),
     cgroups: existingGroups(layout),
-    files: readdirSync(layout.folder).filter((name) => !['lock', 'log', 'compile-cache'].includes(name)),
+    files: readdirSync(layout.folder).filter(
+      (name) => !['lock', 'lock-of-tests', 'log', 'compile-cache'].includes(name),
+    ),
   }
 }

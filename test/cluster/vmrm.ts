@@ -6,6 +6,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
@@ -24,8 +25,10 @@ const binaryPath = (layout: Layout): string => join(layout.repository, 'build/vm
 /** Whether `npm run build` has been run. */
 export const isBuilt = (layout: Layout): boolean => existsSync(binaryPath(layout))
 
-/** A new inode each time, so that a daemon that runs the old binary goes on undisturbed. */
+/** A new inode for a new build, so that a daemon that runs the old binary goes on undisturbed. */
 function install(from: string, to: string): void {
+  const [source, there] = [statSync(from), statSync(to, { throwIfNoEntry: false })]
+  if (there !== undefined && there.size === source.size && there.mtimeMs >= source.mtimeMs) return
   rmSync(to, { force: true })
   copyFileSync(from, to)
 }

@@ -10,6 +10,7 @@ import { type RunningHost, runningHosts } from '../cluster/namespaces.ts'
 import { runArgv } from '../cluster/run.ts'
 import { currentLayout, readSettings } from '../cluster/state.ts'
 import { waitFor } from '../cluster/wait.ts'
+import { lockExclusively } from './exclusive.ts'
 import { compareLedgers, type Ledger, takeLedger } from './leaks.ts'
 
 const script = join(import.meta.dirname, '../cluster/cluster')
@@ -138,18 +139,23 @@ export function openCluster(): Cluster {
 }
 
 /**
- * Runs `work` on the cluster, up and idle. Afterwards everything must be as it was before, within 20 s: the test fails
+ * Runs `work` on the cluster, up and idle, with no other test at the same time. Afterwards everything must be as it was before, within 20 s: the test fails
  * with what is left, whether `work` failed or not.
  */
 export async function withCluster(t: Test, work: (cluster: Cluster) => Promise<void>): Promise<void> {
   await clusterCommand(['up'])
   const cluster = openCluster()
-  await cluster.waitUntilIdle()
-  const before = await takeLedger(cluster.layout)
+  const release = await lockExclusively(join(cluster.layout.folder, 'lock-of-tests'), 600_000)
   try {
-    await work(cluster)
+    await cluster.waitUntilIdle()
+    const before = await takeLedger(cluster.layout)
+    try {
+      await work(cluster)
+    } finally {
+      t.same(await leftovers(cluster.layout, before), [], 'nothing is left')
+    }
   } finally {
-    t.same(await leftovers(cluster.layout, before), [], 'nothing is left')
+    await release()
   }
 }
 

@@ -68,9 +68,12 @@ function processes(running: RunningHost): string[] {
 function cgroups(layout: Layout, host: Host): string[] {
   return hierarchies().flatMap(({ mountPoint }) => {
     const group = join(mountPoint, layout.cgroup, host.name)
-    return foldersOf(group)
-      .filter((name) => name.split('/').some((part) => part === 'vmrm' || part.startsWith('machine')))
-      .map((name) => join(mountPoint, name))
+    return (
+      foldersOf(group)
+        // What is below vmrm's own group; that itself stays once it was needed.
+        .filter((name) => /(^|\/)vmrm\/./.test(name))
+        .map((name) => join(mountPoint, name))
+    )
   })
 }
 

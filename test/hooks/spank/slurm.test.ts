@@ -177,20 +177,18 @@ t.test('running', async (t) => {
     t.match((await srun(['--vm-image=tiny', '--export=NONE', 'true'])).stdout, 'vmrm-run as alice')
   })
 
-  await t.test(
-    'vmrm-run is told of --multi-prog, by any of its spellings, and of nothing that looks like it',
-    async (t) => {
-      await slurm.put({ path: join(slurm.shared, 'programs'), content: '0 echo %t\n1 echo "a b"\n', mode: '0644' })
-      for (const option of ['--multi-prog', '--mul'])
-        t.match(
-          (await srun(['-n2', '--vm-image=tiny', '--export=NONE', option, 'programs'])).stdout,
-          'argument <--multi-prog>\nargument <-->\nargument <programs>\nargument <0 echo %t\n1 echo "a b"\n>',
-        )
-      const alike = await srun(['--vm-image=tiny', 'echo', '--multi-prog'])
-      t.match(alike.stdout, 'argument <-->\nargument <echo>\nargument <--multi-prog>')
-      t.notMatch(alike.stdout, 'argument <--multi-prog>\nargument <-->')
-    },
-  )
+  await t.test('vmrm-run is told of --multi-prog by any of its spellings, and of nothing alike', async (t) => {
+    const told = 'SLURM_SPANK_VMRM_MULTI_PROG=1'
+    await slurm.put({ path: join(slurm.shared, 'programs'), content: '0 echo %t\n1 echo "a b"\n', mode: '0644' })
+    for (const option of ['--multi-prog', '--mul']) {
+      const { stdout } = await srun(['-n2', '--vm-image=tiny', '--export=NONE', option, 'programs'])
+      t.match(stdout, 'argument <-->\nargument <programs>\nargument <0 echo %t\n1 echo "a b"\n>')
+      t.match(stdout, told)
+    }
+    const alike = await srun(['--vm-image=tiny', 'echo', '--multi-prog'], { env: { SLURM_SPANK_VMRM_MULTI_PROG: '1' } })
+    t.match(alike.stdout, 'argument <-->\nargument <echo>\nargument <--multi-prog>')
+    t.notMatch(alike.stdout, told)
+  })
 
   await t.test('a step must want what its job has', async (t) => {
     const different = ['--vm-image=other', '--vm-image=none', '--vm-per-node=2', '--vm-script=host']

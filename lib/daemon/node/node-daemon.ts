@@ -107,8 +107,18 @@ export async function runNode(options: DaemonOptions): Promise<void> {
       },
     ],
   })
-  const reconcile = { intervalMs: reconcileSeconds * 1000, event: 'reconcile.failed', log, work: () => runs.reconcile() }
-  const caps = { intervalMs: consoleCheckMs, event: 'console.failed', log, work: () => capConsoles(config, journal, runs) }
+  const reconcile = {
+    intervalMs: reconcileSeconds * 1000,
+    event: 'reconcile.failed',
+    log,
+    work: () => runs.reconcile(),
+  }
+  const caps = {
+    intervalMs: consoleCheckMs,
+    event: 'console.failed',
+    log,
+    work: () => capConsoles(config, journal, runs),
+  }
   const stops = [repeatEvery(reconcile), repeatEvery(caps)]
   hypervisor.onReachability((state) => {
     log[state === 'reachable' ? 'info' : 'error']('hypervisor', { state })
@@ -162,7 +172,11 @@ async function createMaker(options: {
   return createVmMaker({ catalogue, hypervisor, cgroups, exports, networks, starter, lookUpAccount, log })
 }
 
-async function capConsoles(config: DaemonConfig, journal: ReturnType<typeof openJournal>, runs: NodeRuns): Promise<void> {
+async function capConsoles(
+  config: DaemonConfig,
+  journal: ReturnType<typeof openJournal>,
+  runs: NodeRuns,
+): Promise<void> {
   for (const run of runs.all()) {
     for (const vm of run.vms.values()) {
       const { console } = vmFiles(journal.folder(run.entry), vm.index)

@@ -139,7 +139,10 @@ function imageOf(catalogue: Catalogue, share: Share): Image {
   const image = catalogue.images().get(share.image.name)
   if (image === undefined || image.revision !== share.image.revision) {
     const here = image === undefined ? 'is not in its catalogue' : `has revision ${image.revision} in its catalogue`
-    throw new VmrmError('image-unknown', `this node cannot make image ${share.image.name}@${share.image.revision}: it ${here}`)
+    throw new VmrmError(
+      'image-unknown',
+      `this node cannot make image ${share.image.name}@${share.image.revision}: it ${here}`,
+    )
   }
   return image
 }
@@ -167,7 +170,9 @@ async function addExports(
   }
   for (const { path } of folders) {
     await access(path).catch((cause: unknown) => {
-      throw new VmrmError('config-invalid', `image ${image.name} wants ${path} exported, which this node has not`, { cause })
+      throw new VmrmError('config-invalid', `image ${image.name} wants ${path} exported, which this node has not`, {
+        cause,
+      })
     })
   }
   const addresses = share.vms.map((vm) => vm.address)

@@ -79,7 +79,10 @@ export function createVmStarter(options: {
   const boot = async (request: StartRequest, vm: PlannedVm, signal: AbortSignal): Promise<LiveVm> => {
     const { image } = request
     const seconds = image.boot.timeoutSeconds
-    const late = new VmrmError('vm-boot-timeout', `VM ${vm.name} on node ${node} did not answer within ${seconds} s of its start`)
+    const late = new VmrmError(
+      'vm-boot-timeout',
+      `VM ${vm.name} on node ${node} did not answer within ${seconds} s of its start`,
+    )
     const bound = new AbortController()
     const timer = setTimeout(() => bound.abort(late), seconds * 1000)
     const stopped = hypervisor.onStopped(({ name, reason }) => {
@@ -136,7 +139,10 @@ export function createVmStarter(options: {
   }
 }
 
-async function makeFiles(files: VmFiles, options: { image: Image; owner: { uid: number; gid: number } }): Promise<void> {
+async function makeFiles(
+  files: VmFiles,
+  options: { image: Image; owner: { uid: number; gid: number } },
+): Promise<void> {
   const { image, owner } = options
   const { path, format } = image.master
   await mkdir(files.folder, { mode: 0o711, recursive: true })

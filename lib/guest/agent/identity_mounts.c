@@ -179,9 +179,11 @@ static bool add_nfs_options(const struct identity *identity, const struct identi
 	return add_data(options, option, strlen(option));
 }
 
-/* Errors of a server or network that is still coming up. */
-static bool may_pass(int error)
+/* Errors of a server or network that is still coming up, or of NFS modules that are still being loaded. */
+static bool may_pass(int error, bool is_nfs)
 {
+	if (is_nfs && (error == ENODEV || error == EPROTONOSUPPORT))
+		return true;
 	return error == ECONNREFUSED || error == ETIMEDOUT || error == EHOSTUNREACH || error == ENETUNREACH || error == EHOSTDOWN ||
 		error == ECONNRESET || error == EAGAIN || error == EINTR || error == EIO || error == ENOTCONN;
 }
@@ -204,7 +206,7 @@ static bool mount_one(const struct identity *identity, const struct identity_mou
 		if (mount(wanted->source, wanted->target, type, options.flags, options.data) == 0)
 			return true;
 		int error = errno;
-		if (!may_pass(error) || now_ms() >= deadline)
+		if (!may_pass(error, is_nfs) || now_ms() >= deadline)
 			return complain(complaint, error, "cannot mount %s on %s (type %s, options %s)", wanted->source, wanted->target, wanted->type, options.data);
 		pause_ms(RETRY_MS);
 	}

@@ -1,7 +1,7 @@
 // The host's end of the agent's port: greeting, sessions, and losing bytes the way a virtio-serial port does. It trusts nothing but nonces.
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { createServer, type Server, type Socket } from 'node:net'
+import { connect, createServer, type Server, type Socket } from 'node:net'
 import { decodeFields, encodeFields, type Field, type FieldValue, u32Field } from '../../../lib/guest/fields.ts'
 import { encodeFrame, type Frame, type FrameFields, frameType } from '../../../lib/guest/frame.ts'
 import { FrameReader } from '../../../lib/guest/frame-reader.ts'
@@ -28,26 +28,44 @@ export class Host {
   /** Bytes that may still pass before the connection is cut; undefined: no cut is planned. */
   cutAfterBytesIn: number | undefined
   onCut: (() => void) | undefined
-  readonly #server: Server
+  #server: Server | undefined
+  /** The path of a socket on which somebody else listens (QEMU); connected again after a cut. */
+  #peerPath: string | undefined
   readonly #reader: FrameReader
   #socket: Socket | undefined
   #nonce: Buffer = Buffer.alloc(16)
   readonly #waiters = new Set<() => void>()
 
-  private constructor(server: Server) {
-    this.#server = server
+  private constructor() {
     this.#reader = new FrameReader({
       frame: (frame) => this.#onFrame(frame),
       fault: (fault) => this.faults.push(fault),
     })
-    server.on('connection', (socket) => this.#onConnection(socket))
   }
 
   static async listen(path: string): Promise<Host> {
     const server = createServer()
     server.listen(path)
     await once(server, 'listening')
-    return new Host(server)
+    const host = new Host()
+    host.#server = server
+    server.on('connection', (socket) => host.#onConnection(socket))
+    return host
+  }
+
+  /** The host's end of a VM's port: QEMU listens. */
+  static connect(path: string): Host {
+    const host = new Host()
+    host.#peerPath = path
+    host.#dial()
+    return host
+  }
+
+  #dial(): void {
+    if (this.#peerPath === undefined) return
+    const socket = connect(this.#peerPath)
+    socket.once('connect', () => this.#onConnection(socket))
+    socket.once('error', () => setTimeout(() => this.#dial(), 20))
   }
 
   get isConnected(): boolean {
@@ -63,12 +81,21 @@ export class Host {
       this.#wake()
     })
     this.sendHello()
+    // What is written before a guest has its port open may be lost.
+    const again = setInterval(() => {
+      if (this.#socket === socket && this.hello === undefined) this.#sayHello()
+      else clearInterval(again)
+    }, 250)
   }
 
   sendHello(): void {
     this.hello = undefined
     this.#nonce = randomBytes(16)
     this.#reader.hunt(this.#nonce)
+    this.#sayHello()
+  }
+
+  #sayHello(): void {
     this.send({
       type: frameType.hello,
       payload: encodeFields([
@@ -98,6 +125,7 @@ export class Host {
     this.#socket = undefined
     this.hello = undefined
     socket?.destroy()
+    if (this.#peerPath !== undefined) setImmediate(() => this.#dial())
     this.onCut?.()
   }
 
@@ -170,8 +198,10 @@ export class Host {
   }
 
   async close(): Promise<void> {
+    const server = this.#server
+    this.#peerPath = undefined
     this.cut()
-    await new Promise<void>((resolve) => this.#server.close(() => resolve()))
+    if (server !== undefined) await new Promise<void>((resolve) => server.close(() => resolve()))
   }
 }
 

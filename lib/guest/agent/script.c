@@ -13,8 +13,10 @@
 #include <unistd.h>
 
 /* A file there could be read or run by root. */
-static const char *const system_folders[] = {"/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/root", "/run", "/sbin", "/sys", "/usr", NULL};
-static const char *const system_subfolders[] = {"/var/spool/cron", "/var/spool/at", "/var/lib", NULL};
+static const char *const system_folders[] = {"/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/root", "/run", "/sbin", "/sys", "/usr",
+	"/var/lib", "/var/spool/at", "/var/spool/cron", NULL};
+/* Where slurmd's own spool often lies (SlurmdSpoolDir) although its parent is in the list above. */
+static const char *const spool_folders[] = {"/var/lib/slurm", "/var/lib/slurmd", "/var/lib/slurm-llnl", NULL};
 
 static bool is_below(const char *path, const char *const *folders)
 {
@@ -26,15 +28,31 @@ static bool is_below(const char *path, const char *const *folders)
 	return false;
 }
 
-static bool is_allowed(int folder)
+/* Whether the user may have something of this name there; what counts is where the folder really is, links resolved. */
+static bool is_allowed(int folder, const char *name, size_t name_length)
 {
-	char link[64], path[4096];
+	char link[64], path[4096 + 256];
 	snprintf(link, sizeof link, "/proc/self/fd/%d", folder);
-	ssize_t length = readlink(link, path, sizeof path - 1);
-	if (length <= 1)
-		return false; /* `/` itself as well */
-	path[length] = '\0';
-	return !is_below(path, system_folders) && !is_below(path, system_subfolders);
+	ssize_t length = readlink(link, path, 4096);
+	if (length <= 0 || length >= 4096 || name_length >= 255)
+		return false;
+	if (length == 1)
+		length = 0;
+	path[length] = '/';
+	memcpy(path + length + 1, name, name_length);
+	path[(size_t)length + 1 + name_length] = '\0';
+	return is_below(path, spool_folders) || !is_below(path, system_folders);
+}
+
+static int make_folder(int folder, const char *name)
+{
+	if (!is_allowed(folder, name, strlen(name))) {
+		errno = EPERM;
+		return -1;
+	}
+	if (mkdirat(folder, name, 0755) != 0 && errno != EEXIST)
+		return -1;
+	return openat(folder, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
 /* Opens the folder of the path, making what is missing; each step is relative to an open folder, so nobody can swap one. */
@@ -53,8 +71,8 @@ static int open_folder(const char *path, const char **name)
 			memcpy(part, at, length);
 			part[length] = '\0';
 			next = openat(folder, part, O_PATH | O_DIRECTORY | O_CLOEXEC);
-			if (next < 0 && errno == ENOENT && is_allowed(folder) && (mkdirat(folder, part, 0755) == 0 || errno == EEXIST))
-				next = openat(folder, part, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+			if (next < 0 && errno == ENOENT)
+				next = make_folder(folder, part);
 		}
 		close(folder);
 		folder = next;
@@ -98,7 +116,7 @@ int script_write(const struct spec *spec, uid_t uid, gid_t gid)
 	umask(022);
 	int folder = open_folder(spec->script_path, &name);
 	int error = folder < 0 ? errno : 0;
-	if (error == 0 && !is_allowed(folder))
+	if (error == 0 && !is_allowed(folder, name, strlen(name)))
 		error = EPERM;
 	if (error == 0)
 		error = clear_place(folder, name, uid);

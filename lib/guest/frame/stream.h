@@ -6,7 +6,7 @@
  * Receiving:  DATA -> [vmrm_receiver_fresh, write it, vmrm_receiver_handed] -> vmrm_receiver_accept ; vmrm_receiver_peek, write, vmrm_receiver_handed ;
  *             vmrm_receiver_is_ack_due -> vmrm_receiver_ack gives the ACK frame
  * Renewal:    vmrm_sender_pause when the channel is known to be new, vmrm_sender_resume with what the peer's RESUME says.
- * Zeroed memory is a halves' start but for the limit: use the init functions. One frame's `session` and `stream` are the caller's to set.
+ * A frame's `session` and `stream` are the caller's to set.
  */
 #ifndef VMRM_STREAM_H
 #define VMRM_STREAM_H

@@ -62,6 +62,19 @@ t.test('what cannot be run is refused with the errno', async (t) => {
       'cannot write the script /etc/profile.d/x.sh: Operation not permitted',
     ],
     [
+      'a script in a folder of the system that is not there',
+      {
+        argv: ['/var/lib/dpkg/info/x'],
+        fields: [
+          [5, '/var/lib/dpkg/info/x'],
+          [6, 'x'],
+        ],
+      },
+      'script-failed',
+      1,
+      'cannot write the script /var/lib/dpkg/info/x: Operation not permitted',
+    ],
+    [
       'a script over a link to such a folder',
       {
         argv: ['/bin/x'],
@@ -193,10 +206,15 @@ t.test('a folder that cannot be entered is told, and /tmp serves', async (t) => 
 
 t.test('a batch script is written for the user and run by its first line', async (t) => {
   const guest = await startGuest(t)
-  const path = `${guest.agent.folder}/spool/job1/slurm_script`
   guest.agent.inside(['chmod', '755', guest.agent.folder])
-  const script = '#!/bin/sh\necho "$0"; stat -c "%a %u" "$0" "${0%/*}"; echo "$1"\n'
-  for (const round of ['first', 'again']) {
+  const firstPath = `${guest.agent.folder}/spool/job1/slurm_script`
+  const debianPath = '/var/lib/slurm/slurmd/job1/slurm_script'
+  const script = '#!/bin/sh\necho "$0"; stat -c "%a %u" "$0" "$(dirname "$0")"; echo "$1"\n'
+  for (const [round, path] of [
+    ['first', firstPath],
+    ['again', firstPath],
+    ["in Debian's folder", debianPath],
+  ] as const) {
     const task = new Task(guest.host, {
       argv: [path, 'a b'],
       fields: [
@@ -208,11 +226,11 @@ t.test('a batch script is written for the user and run by its first line', async
     t.equal(task.outText, `${path}\n700 ${user.uid}\n755 0\na b\n`, round)
     task.close()
   }
-  guest.agent.inside(['sh', '-c', `ln -sfn /etc/hosts ${path}`])
+  guest.agent.inside(['sh', '-c', `ln -sfn /etc/hosts ${firstPath}`])
   const task = new Task(guest.host, {
-    argv: [path],
+    argv: [firstPath],
     fields: [
-      [5, path],
+      [5, firstPath],
       [6, script],
     ],
   })

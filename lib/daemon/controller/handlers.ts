@@ -77,10 +77,8 @@ function nodeHandlers({ ledger, transactions, slurm, log, now }: ControllerHandl
     },
     'report-ended': async (request: RequestOf<'report-ended'>): Promise<ReplyOf<'report-ended'>> => {
       const { peakMemoryBytes, cpuTimeNs } = request
-      transactions.nodeEnded(request, request.node, {
-        peakMemoryBytes: Number(peakMemoryBytes),
-        cpuTimeNs: Number(cpuTimeNs),
-      })
+      const usage = { peakMemoryBytes: Number(peakMemoryBytes), cpuTimeNs: Number(cpuTimeNs) }
+      await transactions.nodeEnded(request, request.node, usage)
       return {}
     },
     'report-lost': async (request: RequestOf<'report-lost'>): Promise<ReplyOf<'report-lost'>> => {
@@ -97,7 +95,7 @@ function nodeHandlers({ ledger, transactions, slurm, log, now }: ControllerHandl
         request.runs.some((held) => held.job === run.job && held.restart === run.restart)
       for (const run of ledger.inState('ending')) {
         const has = ledger.shares(run).some((share) => share.node === request.node && share.state !== 'ended')
-        if (has && !isHeld(run)) transactions.nodeEnded(run, request.node)
+        if (has && !isHeld(run)) void transactions.nodeEnded(run, request.node)
       }
       return {
         runs: request.runs.map(({ job, restart }) => {

@@ -26,32 +26,34 @@ export function createMessenger(options: {
   log: Log
 }): Messenger {
   const { ledger, nodes, slurm, log } = options
-  const inBackground = (event: string, run: Run, work: () => Promise<void>) => {
-    repeat(work).catch((error: unknown) => {
+  const inBackground = async (event: string, run: Run, work: () => Promise<void>): Promise<void> => {
+    try {
+      await repeat(work)
+    } catch (error) {
       const { message, quoted } = toVmrmError(error)
       log.warn(event, { run: runId(run), text: [message, quoted].filter(Boolean).join(': ') })
-    })
+    }
   }
   return {
     pushVerdict(record: RunRecord) {
       const { state, reason } = record
       if (state !== 'committed' && state !== 'aborted' && state !== 'lost') return
       for (const { node } of record.plan?.nodes ?? []) {
-        inBackground('verdict.not-pushed', record, async () => {
+        void inBackground('verdict.not-pushed', record, async () => {
           if (ledger.find(record)?.state === state) await nodes.verdict(node, record, verdictOfState[state], reason)
         })
       }
     },
     comment(run, text) {
-      inBackground('comment.not-set', run, () => slurm.comment(run.job, text))
+      return inBackground('comment.not-set', run, () => slurm.comment(run.job, text))
     },
     handleNodeFault(run, node, reason) {
-      inBackground('node.not-drained', run, async () => {
+      void inBackground('node.not-drained', run, async () => {
         log.error('node.drained', { node, reason })
         ledger.setDrained(node, 'drained')
         await slurm.drain(node, reason)
       })
-      inBackground('job.not-requeued', run, () => slurm.requeue(run.job))
+      void inBackground('job.not-requeued', run, () => slurm.requeue(run.job))
     },
   }
 }
@@ -61,7 +63,8 @@ async function repeat(work: () => Promise<void>): Promise<void> {
     try {
       return await work()
     } catch (error) {
-      if (attempt === tries) throw error
+      // Slurm's no is final; a peer that does not answer may be back in a moment.
+      if (attempt === tries || toVmrmError(error).code === 'command-failed') throw error
       await delay(firstPauseMs * 2 ** attempt)
     }
   }

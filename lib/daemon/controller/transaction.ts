@@ -9,12 +9,12 @@ import type { BeginRequest, Planner } from './planner.ts'
 
 export type Verdict = 'pending' | 'commit' | 'abort' | 'lost' | 'ended'
 
-/** What the transaction tells others. Every method may fail or be lost: nodes ask again and the reconciler repeats it. */
+/** What the transaction tells others. Every message may fail or be lost: nodes ask again and the reconciler repeats it. */
 export interface Messenger {
   /** Tells the run's nodes the verdict; returns at once. */
   pushVerdict(run: RunRecord): void
-  /** Sets the job's AdminComment; returns at once. */
-  comment(run: Run, text: string): void
+  /** Sets the job's AdminComment. Resolves when that is done or given up; never rejects. */
+  comment(run: Run, text: string): Promise<void>
   /** Drains a node that cannot start VMs and sends the job back to the queue; returns at once. */
   handleNodeFault(run: Run, node: string, reason: string): void
 }
@@ -26,8 +26,11 @@ export interface Transactions {
   prepared(run: Run, node: string): void
   failed(run: Run, node: string, cause: { code: string; reason: string }): void
   lost(run: Run, cause: { node: string; vm: string; reason: string }): void
-  /** A node has confirmed that nothing of the run is left on it. */
-  nodeEnded(run: Run, node: string, usage?: { peakMemoryBytes: number; cpuTimeNs: number }): void
+  /**
+   * A node has confirmed that nothing of the run is left on it. Resolves when the run's usage is told, which Slurm takes
+   * only while the job is completing: the last node's Epilog waits for it.
+   */
+  nodeEnded(run: Run, node: string, usage?: { peakMemoryBytes: number; cpuTimeNs: number }): Promise<void>
   /** The job, up to this restart count, is over (EpilogSlurmctld or the reconciler). Safe to repeat. */
   end(run: Run): void
   /** Aborts what is past its deadline. */
@@ -52,7 +55,7 @@ export function createTransactions(options: {
     const record = ledger.find(run)
     if (record === undefined) return
     messenger.pushVerdict(record)
-    if (cause !== undefined) messenger.comment(run, `vmrm: ${cause.reason}`)
+    if (cause !== undefined) void messenger.comment(run, `vmrm: ${cause.reason}`)
   }
 
   const begin = async (request: BeginRequest) => {
@@ -99,19 +102,19 @@ export function createTransactions(options: {
     if (familyOf(cause.code) === 'node') messenger.handleNodeFault(run, node, cause.reason)
   }
 
-  const nodeEnded = (run: Run, node: string, usage?: { peakMemoryBytes: number; cpuTimeNs: number }) => {
+  const nodeEnded = async (run: Run, node: string, usage?: { peakMemoryBytes: number; cpuTimeNs: number }) => {
     ledger.setShare(run, node, { state: 'ended', ...usage })
-    finishIfDone(run)
+    await finishIfDone(run)
   }
 
-  const finishIfDone = (run: Run) => {
+  const finishIfDone = async (run: Run) => {
     const record = ledger.find(run)
     if (record?.state !== 'ending') return
     const shares = ledger.shares(run)
     if (!shares.every((share) => share.state === 'ended')) return
     ledger.finish(run, now())
     log.info('run.ended', { run: runId(run), user: record.user, ms: now() - record.beganMs })
-    if (record.reason === '' && shares.length > 0) messenger.comment(run, usageComment(record, shares))
+    if (record.reason === '' && shares.length > 0) await messenger.comment(run, usageComment(record, shares))
   }
 
   const end = (run: Run) => {
@@ -119,7 +122,7 @@ export function createTransactions(options: {
       if (record.restart > run.restart) continue
       if (ledger.move(record, ['preparing', 'committed', 'aborted', 'lost'], 'ending'))
         log.info('run.ending', { run: runId(record) })
-      finishIfDone(record)
+      void finishIfDone(record)
     }
   }
 

@@ -49,7 +49,9 @@ function setUp(options: { planned?: () => Promise<void> } = {}) {
   const messenger: Messenger = {
     // What is told must be in the ledger already.
     pushVerdict: (record) => told.push(`${ledger.find(record)?.state} ${record.job}r${record.restart}`),
-    comment: (of, text) => told.push(`comment ${of.job}: ${text}`),
+    comment: async (of, text) => {
+      told.push(`comment ${of.job}: ${text}`)
+    },
     handleNodeFault: (_of, node) => told.push(`fault ${node}`),
   }
   const clock = { ms: 0 }
@@ -145,9 +147,9 @@ t.test('leases are held until every node has confirmed that nothing is left', as
   transactions.end(run)
   transactions.end(run)
   t.equal(transactions.verdict(run).verdict, 'ended')
-  transactions.nodeEnded(run, 'n1', { peakMemoryBytes: 300 * 1_048_576, cpuTimeNs: 2e9 })
+  await transactions.nodeEnded(run, 'n1', { peakMemoryBytes: 300 * 1_048_576, cpuTimeNs: 2e9 })
   t.equal(ledger.leaseCount(), 1)
-  transactions.nodeEnded(run, 'n2', { peakMemoryBytes: 100 * 1_048_576, cpuTimeNs: 1e9 })
+  await transactions.nodeEnded(run, 'n2', { peakMemoryBytes: 100 * 1_048_576, cpuTimeNs: 1e9 })
   t.equal(ledger.leaseCount(), 0)
   t.match(told.at(-1), /^comment 7: vmrm: image tiny, 2 VMs, peak memory of a node 300 MiB, CPU time 3\.0 s$/)
 })

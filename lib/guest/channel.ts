@@ -105,7 +105,8 @@ export class GuestChannel extends EventEmitter<ChannelEvents> {
       this.#adopt(await this.#connect(signal))
       return await this.#settle<AgentInfo>(signal, (resolve) => {
         this.once('ready', resolve)
-        this.#greet()
+        this.#expectAnswer()
+        this.#sayHello()
         return () => this.off('ready', resolve)
       })
     } catch (error) {
@@ -120,12 +121,11 @@ export class GuestChannel extends EventEmitter<ChannelEvents> {
     this.#breaches += 1
     this.#options.log.warn('channel.renewed', { vm: this.vm, reason })
     this.emit('reset', reason)
-    this.#state = 'greeting'
-    this.#reader.hunt(randomBytes(nonceBytes))
+    this.#expectAnswer()
     // Not now: a guest that breaks every frame costs one hello an interval, not a busy loop.
     clearTimeout(this.#helloTimer)
     const waitMs = Math.max(0, this.#lastHelloMs + this.#options.helloIntervalMs - performance.now())
-    this.#helloTimer = setTimeout(() => this.#greet(), waitMs)
+    this.#helloTimer = setTimeout(() => this.#sayHello(), waitMs)
   }
 
   /** Hands a whole frame to the guest. 'full': wait for `drain` before the next one that can wait. Dropped unless ready. */
@@ -214,11 +214,11 @@ export class GuestChannel extends EventEmitter<ChannelEvents> {
     this.onBatchEnd()
   }
 
-  #greet(): void {
+  /** From here on only the answer to a hello with a new nonce counts. */
+  #expectAnswer(): void {
     this.#state = 'greeting'
     this.#nonce = randomBytes(nonceBytes)
     this.#reader.hunt(this.#nonce)
-    this.#sayHello()
   }
 
   #sayHello(): void {

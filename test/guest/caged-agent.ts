@@ -18,16 +18,31 @@ export class CagedAgent {
 
   constructor(binary: string) {
     chmodSync(this.folder, 0o755)
-    const namespaces = ['-m', '-u', '-n', '-i', '-p', '--fork', '--kill-child=KILL', '--mount-proc', '--propagation', 'private']
-    this.#child = spawn('/usr/bin/unshare', [...namespaces, '/bin/sh', '-ec', enter], {
-      env: {
-        PATH: '/usr/sbin:/usr/bin:/sbin:/bin',
-        VMRM_TEST_FOLDER: this.folder,
-        VMRM_TEST_AGENT: binary,
-        ASAN_OPTIONS: 'detect_leaks=0:abort_on_error=1',
+    const namespaces = [
+      '-m',
+      '-u',
+      '-n',
+      '-i',
+      '-p',
+      '--fork',
+      '--kill-child=KILL',
+      '--mount-proc',
+      '--propagation',
+      'private',
+    ]
+    this.#child = spawn(
+      '/usr/bin/setpriv',
+      ['--pdeathsig', 'KILL', '/usr/bin/unshare', ...namespaces, '/bin/sh', '-ec', enter],
+      {
+        env: {
+          PATH: '/usr/sbin:/usr/bin:/sbin:/bin',
+          VMRM_TEST_FOLDER: this.folder,
+          VMRM_TEST_AGENT: binary,
+          ASAN_OPTIONS: 'detect_leaks=0:abort_on_error=1',
+        },
+        stdio: ['ignore', 'inherit', 'pipe'],
       },
-      stdio: ['ignore', 'inherit', 'pipe'],
-    })
+    )
     this.#child.stderr?.on('data', (chunk: Buffer) => {
       this.#stderr += chunk.toString()
     })

@@ -15,7 +15,10 @@ export class PortBridge {
   }
 
   async listen(guestPath: string): Promise<void> {
-    this.#servers.push(createServer((socket) => this.#onGuest(socket)), createServer((socket) => this.#onHost(socket)))
+    this.#servers.push(
+      createServer((socket) => this.#onGuest(socket)),
+      createServer((socket) => this.#onHost(socket)),
+    )
     for (const [at, path] of [guestPath, this.hostPath].entries()) {
       this.#servers[at]?.listen(path)
       await once(this.#servers[at] as Server, 'listening')
@@ -24,7 +27,10 @@ export class PortBridge {
 
   /** Cuts vmrmd's end, as a vmrmd that is killed does: what is under way either way is lost. */
   cutHost(): void {
+    this.lostBytes += this.#host?.writableLength ?? 0
     this.#host?.destroy()
+    this.#host = undefined
+    this.#guest?.resume()
   }
 
   /** Bytes of a guest that has gone wild. */
@@ -50,6 +56,7 @@ export class PortBridge {
   #onHost(socket: Socket): void {
     this.#host?.destroy()
     this.#host = socket
+    this.#guest?.resume()
     socket.on('error', () => {})
     socket.on('drain', () => this.#guest?.resume())
     socket.on('data', (chunk: Buffer) => {

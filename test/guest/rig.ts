@@ -142,8 +142,8 @@ export class Rig {
   }
 
   async stopDaemon(): Promise<void> {
-    this.channel.close()
     this.bridge.cutHost()
+    this.channel.close()
     await this.server.close()
   }
 

@@ -62,7 +62,11 @@ t.test('a task ends as it would have on the host', async (t) => {
 
 t.test('arguments, environment and folder are data', async (t) => {
   const nasty = 'a b\'"$(id);\n\\`x` é'
-  const r = rig.run({ argv: sh('printf "%s|%s|%s" "$1" "$NASTY" "$PWD"', '-', nasty), env: { NASTY: nasty }, cwd: '/usr' })
+  const r = rig.run({
+    argv: sh('printf "%s|%s|%s" "$1" "$NASTY" "$PWD"', '-', nasty),
+    env: { NASTY: nasty },
+    cwd: '/usr',
+  })
   await r.ended
   t.equal(Buffer.from(r.stdout, 'latin1').toString(), `${nasty}|${nasty}|/usr`)
 })
@@ -148,7 +152,9 @@ t.test('a slow reader slows the writer and loses nothing', async (t) => {
 t.test('every signal Slurm sends reaches the task', async (t) => {
   const names = ['HUP', 'INT', 'QUIT', 'TERM', 'USR1', 'USR2', 'ALRM', 'URG', 'WINCH', 'XCPU', 'PWR', 'CONT'] as const
   for (const name of names) {
-    const r = rig.run({ argv: ['bash', '-c', `trap "echo got ${name}; exit 3" ${name}; echo ready; while :; do sleep 0.02; done`] })
+    const r = rig.run({
+      argv: ['bash', '-c', `trap "echo got ${name}; exit 3" ${name}; echo ready; while :; do sleep 0.02; done`],
+    })
     await hasPrinted(r, 'ready')
     process.kill(pidOf(r), `SIG${name}`)
     t.match(await r.ended, { code: 3 }, name)
@@ -264,7 +270,11 @@ t.test('bad command lines and a vmrmd that is not there are named', async (t) =>
   const cases = [
     { options: ['--nonsense', 'x'], code: 64, says: 'cannot use the option --nonsense' },
     { options: ['--job', '$(id)'], code: 64, says: 'knows no job' },
-    { options: ['--socket', '/nowhere/task.sock', '--give-up', '1'], code: 69, says: 'does not answer on /nowhere/task.sock' },
+    {
+      options: ['--socket', '/nowhere/task.sock', '--give-up', '1'],
+      code: 69,
+      says: 'does not answer on /nowhere/task.sock',
+    },
   ]
   for (const { options, code, says } of cases) {
     const r = rig.run({ argv: ['true'], options })

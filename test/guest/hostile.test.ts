@@ -1,0 +1,143 @@
+// A guest and clients that lie, flood and stand still: others go on as if nothing were.
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
+import t from 'tap'
+import { encodeFields, u32Field } from '../../lib/guest/fields.ts'
+import { decodeFrame, encodeFrame, type Frame, frameType, streamNumber } from '../../lib/guest/frame.ts'
+import { FrameReader } from '../../lib/guest/frame-reader.ts'
+import { until } from '../support/until.ts'
+import { buildC, Rig } from './rig.ts'
+
+const rig = await Rig.start({ agent: buildC('vmrm-agent', 'plain'), run: buildC('vmrm-run', 'sanitized') })
+t.teardown(() => rig.stop())
+
+const attach = (session: bigint): Buffer =>
+  encodeFrame({
+    type: frameType.attach,
+    session,
+    payload: encodeFields([
+      [1, '7'],
+      [2, u32Field(0)],
+      [3, u32Field(1)],
+    ]),
+  })
+
+/** A client that speaks the protocol as it likes. */
+async function connectClient(): Promise<{ socket: Socket; frames: Frame[]; closed: Promise<unknown> }> {
+  const socket = connect(rig.taskSocket)
+  const frames: Frame[] = []
+  const reader = new FrameReader({ frame: (f) => frames.push(decodeFrame(Buffer.from(f.raw))), fault: () => {} })
+  socket.on('data', (chunk: Buffer) => reader.push(chunk))
+  socket.on('error', () => {})
+  await once(socket, 'connect')
+  return { socket, frames, closed: once(socket, 'close') }
+}
+
+/** A neighbour's task must work all the while. */
+async function isFineFor(seconds: number): Promise<boolean> {
+  const end = performance.now() + seconds * 1000
+  do {
+    const r = rig.run({ argv: ['echo', 'fine'] })
+    await r.ended
+    if (r.stdout !== 'fine\n') return false
+  } while (performance.now() < end)
+  return true
+}
+
+t.test('frames a client may not send end its connection and nothing else', async (t) => {
+  const session = 77n
+  const cases: [string, Buffer[]][] = [
+    ['no ATTACH', [encodeFrame({ type: frameType.open, session })]],
+    ['session 0', [attach(0n)]],
+    ['a job that is none', [encodeFrame({ type: frameType.attach, session, payload: encodeFields([[1, '../7']]) })]],
+    ['garbage', [randomBytes(100)]],
+    ['a frame before ATTACHED', [Buffer.concat([attach(session), encodeFrame({ type: frameType.open, session })])]],
+    ['another session', [attach(session), encodeFrame({ type: frameType.open, session: 78n })]],
+    ['the daemon’s identity', [attach(session), encodeFrame({ type: frameType.identity, session: 0n })]],
+    ['KILL', [attach(session), encodeFrame({ type: frameType.kill, session })]],
+    ['DATA on stdout', [attach(session), encodeFrame({ type: frameType.data, session, stream: streamNumber.stdout })]],
+    ['a long OPEN', [attach(session), encodeFrame({ type: frameType.open, session, payload: randomBytes(9) })]],
+  ]
+  for (const [what, [first, second]] of cases) {
+    const client = await connectClient()
+    client.socket.write(first as Buffer)
+    if (second !== undefined) {
+      await until('ATTACHED', () => client.frames.some((f) => f.type === frameType.attached))
+      client.socket.write(second)
+    }
+    await client.closed
+    t.pass(what)
+  }
+  t.ok(await isFineFor(0))
+})
+
+t.test('a guest that breaks the protocol is greeted anew, and its tasks go on', async (t) => {
+  const session = 99n
+  const cases: [string, Buffer][] = [
+    ['garbage', randomBytes(5000)],
+    ['a type of ours', encodeFrame({ type: frameType.lost, session })],
+    ['a long EXIT', encodeFrame({ type: frameType.exit, session, payload: randomBytes(5000) })],
+    ['DATA for stdin', encodeFrame({ type: frameType.data, session, stream: streamNumber.stdin })],
+    ['an EXIT for session 0', encodeFrame({ type: frameType.exit })],
+  ]
+  for (const [what, bytes] of cases) {
+    const r = rig.run({ argv: ['sh', '-c', 'echo ready; read line; echo $line'], stdin: 'pipe' })
+    await until('ready', () => r.stdout.includes('ready'))
+    const before = rig.channel.breaches
+    rig.bridge.writeAsGuest(bytes)
+    await until('the renewal', () => rig.channel.breaches > before && rig.channel.state === 'ready')
+    r.child.stdin?.end('still here\n')
+    t.match(await r.ended, { code: 0 }, what)
+    t.equal(r.stdout, 'ready\nstill here\n')
+  }
+})
+
+t.test('sessions a guest makes up are dropped and counted', async (t) => {
+  const before = rig.server.droppedFrames('j7r0v0')
+  for (let i = 0; i < 1000; i++) {
+    const session = 1000n + BigInt(i % 3)
+    rig.bridge.writeAsGuest(encodeFrame({ type: frameType.data, session, stream: 1, payload: randomBytes(10) }))
+  }
+  await until('the count', () => rig.server.droppedFrames('j7r0v0') === before + 1000)
+  t.ok(await isFineFor(0))
+})
+
+t.test('a flood of tiny frames is slowed and holds up nobody else', async (t) => {
+  const tiny = encodeFrame({ type: frameType.ack, session: 4242n, stream: streamNumber.stdin })
+  const flood = Buffer.concat(Array.from({ length: 10_000 }, () => tiny))
+  const before = rig.server.droppedFrames('j7r0v0')
+  const started = performance.now()
+  for (let i = 0; i < 60; i++) rig.bridge.writeAsGuest(flood)
+  let worstMs = 0
+  let last = performance.now()
+  const timer = setInterval(() => {
+    worstMs = Math.max(worstMs, performance.now() - last)
+    last = performance.now()
+  }, 5)
+  await until('all of it', () => rig.server.droppedFrames('j7r0v0') >= before + 600_000, 20_000)
+  clearInterval(timer)
+  t.ok(performance.now() - started > 2000, '600,000 frames took more than two seconds')
+  t.ok(worstMs < 500, `nothing else waited longer than ${worstMs.toFixed(0)} ms`)
+})
+
+t.test('a client that reads nothing is cut off from what it does not read, and then asked to resume', async (t) => {
+  const session = 31_337n
+  const client = await connectClient()
+  client.socket.write(attach(session))
+  await until('ATTACHED', () => client.frames.some((f) => f.type === frameType.attached))
+  client.socket.pause()
+  // A hostile guest ignores the window: only the relay's own bound holds.
+  const raw = encodeFrame({ type: frameType.data, session, stream: 1, payload: randomBytes(65_536) })
+  const before = process.memoryUsage().arrayBuffers
+  for (let i = 0; i < 2000; i++) {
+    rig.bridge.writeAsGuest(raw)
+    if (i % 50 === 49) await new Promise((resolve) => setImmediate(resolve))
+  }
+  t.ok(await isFineFor(0), 'a neighbour is served behind the flood')
+  const grownMib = (process.memoryUsage().arrayBuffers - before) / (1 << 20)
+  t.ok(grownMib < 60, `${grownMib.toFixed(0)} MiB of 125 MiB are kept at most`)
+  client.socket.resume()
+  await until('RESET', () => client.frames.some((f) => f.type === frameType.reset))
+  client.socket.destroy()
+})

@@ -1,7 +1,7 @@
 // Exports of a node's folders to one run, through nfs-ganesha: one configuration file a run, squashed to the run's user and
 // bound to its VMs' addresses. It never mounts anything and never touches an export that is not a run's.
 import { readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { VmrmError } from '../errors/vmrm-error.ts'
 
 export interface ExportedFolder {
@@ -11,7 +11,7 @@ export interface ExportedFolder {
 }
 
 export interface RunExports {
-  /** A run's name; the exports are /RUN/0, /RUN/1, … */
+  /** A run's name; the exports are /RUN-0, /RUN-1, … */
   readonly run: string
   readonly uid: number
   readonly gid: number
@@ -28,9 +28,9 @@ export interface ExportServer {
   list(): Promise<readonly string[]>
 }
 
-/** What a guest mounts: the pseudo path of a run's export. */
+/** What a guest mounts: the pseudo path of a run's export. One level only: ganesha shows folders above an export to everyone. */
 export function exportPath(run: string, index: number): string {
-  return `/${run}/${index}`
+  return `/${run}-${index}`
 }
 
 const firstId = 100
@@ -74,6 +74,7 @@ function quoted(path: string): string {
 /** nfs-ganesha reads its exports folder again on SIGHUP (`%dir` in its configuration). */
 export function createGanesha(options: { exportsFolder: string; pidFile: string }): ExportServer {
   const { exportsFolder, pidFile } = options
+  const nextId = createIdSource()
   let queue: Promise<unknown> = Promise.resolve()
   // One change at a time, so that two runs never choose the same export number.
   const inOrder = <T>(work: () => Promise<T>): Promise<T> => {
@@ -91,8 +92,10 @@ export function createGanesha(options: { exportsFolder: string; pidFile: string 
     add: (exports) =>
       inOrder(async () => {
         await rm(fileOf(exports.run), { force: true })
-        const ids = await freeIds(exportsFolder, exports.folders.length)
-        const temporary = join(exportsFolder, `.${exports.run}.new`)
+        const used = await usedIds(exportsFolder)
+        const ids = exports.folders.map(() => nextId(used))
+        // Beside the folder, not in it: ganesha reads every file there, half-written ones too.
+        const temporary = join(dirname(exportsFolder), `exports.${exports.run}.new`)
         await writeFile(temporary, renderExports(exports, ids), { mode: 0o600 })
         await rename(temporary, fileOf(exports.run))
         await reload(pidFile)
@@ -106,25 +109,39 @@ export function createGanesha(options: { exportsFolder: string; pidFile: string 
   }
 }
 
-async function freeIds(folder: string, count: number): Promise<readonly number[]> {
+async function usedIds(folder: string): Promise<Set<number>> {
   const used = new Set<number>()
   for (const name of await readdir(folder)) {
     if (!name.endsWith('.conf')) continue
     const text = await readFile(join(folder, name), 'utf8')
     for (const match of text.matchAll(/Export_Id = (\d+);/g)) used.add(Number(match[1]))
   }
-  const ids: number[] = []
-  for (let id = firstId; ids.length < count; id += 1) {
-    if (id > lastId) throw new VmrmError('range-full', 'the NFS server of this node has no export number left')
-    if (!used.has(id)) ids.push(id)
+  return used
+}
+
+/**
+ * Numbers go round, from a place that differs at each start: ganesha 4.3 hangs or ends when one reload finds an old number
+ * at a new path.
+ */
+function createIdSource(): (used: Set<number>) => number {
+  const count = lastId - firstId + 1
+  let next = Math.floor(Date.now() / 1000) % count
+  return (used) => {
+    for (let tried = 0; tried < count; tried += 1) {
+      const id = firstId + next
+      next = (next + 1) % count
+      if (!used.has(id)) return id
+    }
+    throw new VmrmError('range-full', 'the NFS server of this node has no export number left')
   }
-  return ids
 }
 
 async function reload(pidFile: string): Promise<void> {
   try {
     const pid = Number((await readFile(pidFile, 'utf8')).trim())
     if (!Number.isInteger(pid) || pid <= 1) throw new Error(`${pidFile} holds no process id`)
+    const name = (await readFile(`/proc/${pid}/comm`, 'utf8')).trim()
+    if (!name.startsWith('ganesha')) throw new Error(`process ${pid} of ${pidFile} is ${name}`)
     process.kill(pid, 'SIGHUP')
   } catch (cause) {
     throw new VmrmError('node-fault', `the NFS server of this node cannot be told: ${(cause as Error).message}`, {

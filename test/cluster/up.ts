@@ -1,6 +1,7 @@
 // `cluster up`: makes what is missing, from nothing or after something died, and waits until Slurm takes jobs.
 import { existsSync, mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { installPackages } from '../support/packages.ts'
 import { daemonNamesOf, daemonsOf } from './daemon-table.ts'
 import { findDaemon, type LiveHost, startDaemon } from './daemons.ts'
 import { makeHostFolders } from './host-root.ts'
@@ -10,7 +11,6 @@ import { writeMungeKey } from './munge.ts'
 import { hostsWithProcesses, killHost, type RunningHost, runningHosts, startHost } from './namespaces.ts'
 import { connectHosts } from './network.ts'
 import { writeGaneshaConfiguration } from './nfs.ts'
-import { installPackages } from './packages.ts'
 import { writeSlurmConfiguration } from './slurm.ts'
 import { writeSettings } from './state.ts'
 import { makeHomes, writeHostIdentity } from './users.ts'
@@ -98,7 +98,7 @@ export async function up(options: {
   const { layout, settings, earlier, say } = options
   const start = performance.now()
   if (settings.vmrm === 'with-vmrm' && !isBuilt(layout)) throw new Error('build/vmrm is missing: npm run build')
-  await installPackages(say)
+  await installPackages(['cluster'], say)
   const fresh = earlier === undefined || hostsWithProcesses(layout).length === 0
   if (fresh) wipe(layout)
   mkdirSync(layout.folder, { recursive: true })

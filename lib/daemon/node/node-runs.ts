@@ -82,8 +82,18 @@ export class NodeRuns {
     for (const older of this.all()) {
       if (older.entry.job === request.job && older.entry.restart < request.restart) await this.remove(older.entry)
     }
-    const run = await this.#begin(request)
-    return run.exclusively(() => this.#prepareOnce(run, request.refusal))
+    const known = this.#runs.get(runId(request))
+    if (known !== undefined) return known.exclusively(() => this.#prepareOnce(known))
+    const { firstUid, uidCount, node } = this.#options
+    const qemuUid = this.#freeUid()
+    const run = await this.#begin(request, qemuUid ?? firstUid)
+    const problem =
+      request.refusal !== undefined
+        ? new VmrmError('request-invalid', request.refusal)
+        : qemuUid === undefined
+          ? new VmrmError('range-full', `node ${node}: all ${uidCount} uids for QEMU are in use`)
+          : undefined
+    return run.exclusively(() => this.#prepareOnce(run, problem))
   }
 
   /** What the controller decided; durable when it returns, VMs that must go are removed afterwards. Repeated, late and unknown verdicts change nothing. */
@@ -152,14 +162,12 @@ export class NodeRuns {
     await maker.removeStrays(this.#known)
   }
 
-  async #begin(request: PrepareRequest): Promise<LiveRun> {
-    const known = this.#runs.get(runId(request))
-    if (known !== undefined) return known
+  async #begin(request: PrepareRequest, qemuUid: number): Promise<LiveRun> {
     const { job, restart, uid, gid, user, script } = request
     const entry: JournalEntry = {
       version: 1,
       ...{ job, restart, uid, gid, user, script },
-      qemuUid: this.#freeUid(),
+      qemuUid,
       state: 'preparing',
       reason: '',
       beganMs: this.#options.now(),
@@ -170,23 +178,20 @@ export class NodeRuns {
     return run
   }
 
-  #freeUid(): number {
+  /** A uid that no run of this node has, for this run's QEMUs alone. */
+  #freeUid(): number | undefined {
     const used = new Set(this.all().map((run) => run.entry.qemuUid))
-    for (let uid = this.#options.firstUid; uid < this.#options.firstUid + this.#options.uidCount; uid += 1) {
-      if (!used.has(uid)) return uid
-    }
-    throw new VmrmError(
-      'range-full',
-      `node ${this.#options.node}: all ${this.#options.uidCount} uids for QEMU are in use`,
-    )
+    const { firstUid, uidCount } = this.#options
+    for (let uid = firstUid; uid < firstUid + uidCount; uid += 1) if (!used.has(uid)) return uid
+    return undefined
   }
 
-  async #prepareOnce(run: LiveRun, refusal: string | undefined): Promise<PrepareOutcome> {
+  async #prepareOnce(run: LiveRun, problem?: VmrmError): Promise<PrepareOutcome> {
     if (run.entry.state === 'prepared' || run.entry.state === 'committed') return { outcome: 'prepared' }
     if (run.entry.state !== 'preparing') return { outcome: 'refused', reason: run.entry.reason }
     const { controller, log, now } = this.#options
     try {
-      if (refusal !== undefined) throw new VmrmError('request-invalid', refusal)
+      if (problem !== undefined) throw problem
       await this.#make(run)
       log.info('run.prepared', { run: run.name, vms: run.vms.size, ms: now() - run.entry.beganMs })
       await controller.reportPrepared(run.entry)

@@ -1,0 +1,209 @@
+import { readdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { openJournal } from '../../../lib/daemon/node/journal.ts'
+import { NodeRuns } from '../../../lib/daemon/node/node-runs.ts'
+import { VmrmError } from '../../../lib/errors/vmrm-error.ts'
+import { silentLog } from '../../../lib/log.ts'
+import { createFakeController } from '../../fakes/controller-link.ts'
+import { createFakeVmMaker } from '../../fakes/vm-maker.ts'
+
+const run = { job: 7, restart: 0 }
+const request = { ...run, uid: 2001, gid: 2001, user: 'alice', script: 'guest' as const }
+
+function setUp(t: Test, limits: { prepareMs?: number; shareMs?: number } = {}) {
+  const folder = join(t.testdir({ runs: {} }), 'runs')
+  const maker = createFakeVmMaker()
+  const controller = createFakeController()
+  const lost: string[] = []
+  /** A daemon; a second one on the same folder is the first one's restart. */
+  const start = () =>
+    new NodeRuns({
+      journal: openJournal({ runsFolder: folder, log: silentLog }),
+      controller,
+      maker,
+      log: silentLog,
+      node: 'n1',
+      prepareMs: limits.prepareMs ?? 5000,
+      shareMs: limits.shareMs ?? 5000,
+      adoptMs: 1000,
+      firstUid: 600_000,
+      uidCount: 2,
+      onLost: (_run, text) => lost.push(text),
+      now: () => Date.now(),
+    })
+  return { folder, maker, controller, lost, start, runs: start() }
+}
+
+t.test('prepare, commit, remove: nothing is left', async (t) => {
+  const { runs, maker, controller, folder } = setUp(t)
+  t.same(await runs.prepare(request), { outcome: 'prepared' })
+  t.same(await runs.prepare(request), { outcome: 'prepared' }, 'asked again it answers the same')
+  await runs.applyVerdict(run, 'commit', '')
+  t.equal(runs.ofJob(7)?.entry.state, 'committed')
+  await runs.applyVerdict(run, 'abort', 'too late')
+  t.equal(runs.ofJob(7)?.entry.state, 'committed', 'a decision is final')
+  await runs.remove(run)
+  t.same([...maker.existing], [])
+  t.same(readdirSync(folder), [])
+  t.same(controller.reports, ['prepared j7r0', 'ended j7r0'])
+  await runs.remove(run)
+})
+
+t.test('a failure is told, what was made is removed, and the reason stays for the tasks', async (t) => {
+  const { runs, maker, controller } = setUp(t)
+  maker.onMake = async () => {
+    throw new VmrmError('vm-boot-timeout', 'VM j7r0v0 on node n1 did not answer', { quoted: 'Kernel panic' })
+  }
+  const answer = await runs.prepare(request)
+  t.match(answer, {
+    outcome: 'refused',
+    reason: /^vmrm: VM j7r0v0 on node n1 did not answer\n(.*\n)*vmrm: {3}\| Kernel panic\n$/,
+  })
+  t.same([...maker.existing], [])
+  t.same(controller.reports, ['failed vm-boot-timeout j7r0'])
+  t.equal(runs.ofJob(7)?.entry.state, 'refused')
+  t.same(await runs.prepare(request), answer)
+})
+
+t.test("a node's own fault is Slurm's matter only when the controller cannot be told", async (t) => {
+  for (const [state, outcome] of [
+    ['up', 'refused'],
+    ['down', 'node-fault'],
+  ] as const) {
+    const { runs, maker, controller } = setUp(t)
+    maker.onMake = async () => {
+      controller.state = state
+      throw new VmrmError('libvirt-unreachable', 'libvirtd does not answer on this node')
+    }
+    t.match(await runs.prepare(request), { outcome })
+  }
+})
+
+t.test('a controller that is down is waited for, but not for ever', async (t) => {
+  const { runs, controller } = setUp(t, { shareMs: 300 })
+  controller.state = 'down'
+  t.match(await runs.prepare(request), { outcome: 'refused', reason: /the controller is down/ })
+  const other = setUp(t)
+  other.controller.state = 'down'
+  const preparing = other.runs.prepare(request)
+  await delay(50)
+  other.controller.state = 'up'
+  t.same(await preparing, { outcome: 'prepared' })
+})
+
+t.test('a user mistake that the hook saw is the answer, and nothing is made', async (t) => {
+  const { runs, maker } = setUp(t)
+  const answer = await runs.prepare({ ...request, refusal: 'VMRM_IMAGE has a value that cannot be used' })
+  t.match(answer, { outcome: 'refused', reason: /VMRM_IMAGE/ })
+  t.same([...maker.existing], [])
+})
+
+t.test('an abort or the end of the job stops a creation at once', async (t) => {
+  for (const how of ['abort', 'end'] as const) {
+    const { runs, maker, folder } = setUp(t)
+    maker.onMake = (signal) => new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
+    const preparing = runs.prepare(request)
+    while (maker.existing.size === 0) await delay(5)
+    if (how === 'abort') await runs.applyVerdict(run, 'abort', 'node n2 failed')
+    else await runs.remove(run)
+    t.match(await preparing, { outcome: 'refused' })
+    if (how === 'abort') t.match(runs.ofJob(7)?.entry, { state: 'refused', reason: /node n2 failed/ })
+    else t.same(readdirSync(folder), [])
+    await runs.remove(run)
+    t.same([...maker.existing], [])
+  }
+})
+
+t.test('a creation that is too slow ends at its deadline', async (t) => {
+  const { runs, maker } = setUp(t, { prepareMs: 100 })
+  maker.onMake = (signal) => new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
+  t.match(await runs.prepare(request), { outcome: 'refused', reason: /not ready after 0\.1 s/ })
+})
+
+t.test('a VM that ends by itself ends the run, once, with its console', async (t) => {
+  const { runs, lost, controller } = setUp(t)
+  await runs.prepare(request)
+  await runs.applyVerdict(run, 'commit', '')
+  await Promise.all([runs.vmStopped('j7r0v0', 'crashed'), runs.vmStopped('j9r0v0', 'crashed')])
+  t.equal(lost.length, 1)
+  t.match(lost[0], /VM j7r0v0 on node n1 ended while the job ran: crashed[\s\S]*\| Kernel panic/)
+  t.ok(controller.reports.includes('lost j7r0'))
+})
+
+t.test('a restart adopts what runs, finishes what was ending, and drops half a creation', async (t) => {
+  const { runs, start, maker, lost } = setUp(t)
+  await runs.prepare(request)
+  await runs.applyVerdict(run, 'commit', '')
+  const next = start()
+  await next.recover()
+  t.match(next.ofJob(7), { entry: { state: 'committed' } })
+  t.equal(next.ofJob(7)?.vms.size, 1)
+  maker.onRemove = async () => {
+    throw new VmrmError('node-fault', 'VM j7r0v0 cannot be destroyed')
+  }
+  await t.rejects(next.remove(run), { code: 'node-fault' })
+  maker.onRemove = async () => {}
+  const third = start()
+  await third.recover()
+  t.equal(third.ofJob(7), undefined)
+  t.same([...maker.existing], [])
+  t.same(lost, [])
+})
+
+t.test('a restart notices VMs that ended meanwhile', async (t) => {
+  const { runs, start, maker, lost } = setUp(t)
+  await runs.prepare(request)
+  await runs.applyVerdict(run, 'commit', '')
+  maker.existing.clear()
+  const next = start()
+  await next.recover()
+  t.match(next.ofJob(7)?.entry, { state: 'lost', reason: /ended while vmrmd was down/ })
+  t.equal(lost.length, 1)
+})
+
+t.test('a journal that cannot be read is removed with what belongs to it', async (t) => {
+  const { runs, start, maker, folder } = setUp(t)
+  await runs.prepare(request)
+  writeFileSync(join(folder, 'j7r0', 'journal.json'), '{"version":1,')
+  const next = start()
+  await next.recover()
+  t.same([...maker.existing], [])
+  t.same(readdirSync(folder), [])
+})
+
+t.test('reconciling removes what the controller says is over, and strays', async (t) => {
+  const { runs, maker, controller } = setUp(t)
+  await runs.prepare(request)
+  maker.existing.add('j99r0')
+  await runs.reconcile()
+  t.equal(runs.ofJob(7)?.entry.state, 'committed', 'a verdict whose push was lost is caught up with')
+  t.same([...maker.existing], ['j7r0'])
+  controller.verdict = 'ended'
+  await runs.reconcile()
+  t.same([...maker.existing], [])
+  controller.state = 'down'
+  await t.rejects(runs.reconcile(), { code: 'controller-unreachable' })
+})
+
+t.test('a newer run of the job removes the older one first', async (t) => {
+  const { runs, maker } = setUp(t)
+  await runs.prepare(request)
+  t.same(await runs.prepare({ ...request, restart: 1 }), { outcome: 'prepared' })
+  t.same([...maker.existing], ['j7r1'])
+  await runs.remove(run)
+  t.same([...maker.existing], ['j7r1'], 'a late Epilog of the older run touches nothing')
+  await runs.remove({ job: 7, restart: 1 })
+})
+
+t.test('each run has a uid of its own, and a node that has none left says so', async (t) => {
+  const { runs } = setUp(t)
+  await runs.prepare(request)
+  await runs.prepare({ ...request, job: 8 })
+  t.same(
+    runs.all().map((each) => each.entry.qemuUid),
+    [600_000, 600_001],
+  )
+  t.match(await runs.prepare({ ...request, job: 9 }), { outcome: 'refused', reason: /all 2 uids for QEMU are in use/ })
+})

@@ -1,0 +1,60 @@
+// A stand-in for the controller as a node sees it: hands out a share, takes reports, and can be down.
+
+import type { ControllerLink, ShareAnswer, Verdict } from '../../lib/daemon/node/ports.ts'
+import { VmrmError } from '../../lib/errors/vmrm-error.ts'
+import { type Run, runId, vmName } from '../../lib/job/run.ts'
+import type { Share } from '../../lib/protocol/messages/share.ts'
+
+export interface FakeController extends ControllerLink {
+  state: 'up' | 'down'
+  readonly reports: string[]
+  answer: (run: Run) => ShareAnswer
+  verdict: Verdict
+}
+
+export function shareFor(run: Run): Share {
+  const vm = { mac: '52:54:76:00:00:01', address: '10.77.0.2' }
+  return {
+    deadline: '2030-01-01T00:00:00.000Z',
+    image: { name: 'tiny', revision: '1' },
+    ...{ uid: 2001, gid: 2001, user: 'alice', vni: 1, prefixLength: 16, gateway: '10.77.0.1', peers: [], cpus: '0' },
+    memoryMib: 500,
+    vms: [{ index: 0, name: vmName(run, 0), hostname: 'tiny-0001', ...vm, vcpus: 1, memoryMib: 400 }],
+    hosts: [{ address: '10.77.0.2', name: 'tiny-0001', aliases: ['n1'] }],
+  }
+}
+
+export function createFakeController(): FakeController {
+  const up = () => {
+    if (controller.state === 'down') throw new VmrmError('controller-unreachable', 'the controller is down')
+  }
+  const report = (what: string) => async (run: Run) => {
+    up()
+    controller.reports.push(`${what} ${runId(run)}`)
+  }
+  const controller: FakeController = {
+    state: 'up',
+    reports: [],
+    answer: (run) => ({ state: 'share', share: shareFor(run) }),
+    verdict: 'commit',
+    async getShare(run) {
+      up()
+      return controller.answer(run)
+    },
+    reportPrepared: report('prepared'),
+    async reportFailed(run, { code }) {
+      await report(`failed ${code}`)(run)
+    },
+    reportEnded: report('ended'),
+    reportLost: report('lost'),
+    async getVerdict() {
+      up()
+      return { verdict: controller.verdict, reason: '' }
+    },
+    async hello(runs) {
+      up()
+      return runs.map(({ job, restart }) => ({ job, restart, verdict: controller.verdict }))
+    },
+  }
+  return controller
+}

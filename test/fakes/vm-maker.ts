@@ -1,0 +1,48 @@
+// A stand-in for what makes VMs: it keeps what exists, and can be told to fail, to wait, and to lose VMs.
+import { EventEmitter } from 'node:events'
+import type { LiveVm } from '../../lib/daemon/node/live-run.ts'
+import type { KnownRuns, VmMaker } from '../../lib/daemon/node/ports.ts'
+import { VmrmError } from '../../lib/errors/vmrm-error.ts'
+import type { GuestChannel } from '../../lib/guest/channel.ts'
+import { runId } from '../../lib/job/run.ts'
+
+export interface FakeVmMaker extends VmMaker {
+  /** Runs that have VMs. */
+  readonly existing: Set<string>
+  readonly removals: string[]
+  /** What `make` does before it succeeds. */
+  onMake: (signal: AbortSignal) => Promise<void>
+  /** What `remove` does before it succeeds. */
+  onRemove: () => Promise<void>
+}
+
+export function createFakeVmMaker(): FakeVmMaker {
+  const channel = Object.assign(new EventEmitter(), { close: () => {} }) as unknown as GuestChannel
+  const maker: FakeVmMaker = {
+    existing: new Set(),
+    removals: [],
+    onMake: async () => {},
+    onRemove: async () => {},
+    async make(run, share, signal) {
+      maker.existing.add(run.name)
+      await maker.onMake(signal)
+      return share.vms.map((vm): LiveVm => ({ index: vm.index, name: vm.name, hostname: vm.hostname, channel }))
+    },
+    async adopt(run, share) {
+      if (!maker.existing.has(run.name))
+        throw new VmrmError('vm-lost', `VM ${share.vms[0]?.name} ended while vmrmd was down`)
+      return share.vms.map((vm): LiveVm => ({ index: vm.index, name: vm.name, hostname: vm.hostname, channel }))
+    },
+    async remove(entry) {
+      await maker.onRemove()
+      maker.existing.delete(runId(entry))
+      maker.removals.push(runId(entry))
+      return { peakMemoryBytes: 1, cpuTimeNs: 2 }
+    },
+    async removeStrays(known: KnownRuns) {
+      for (const run of maker.existing) if (!known.hasRun(run)) maker.existing.delete(run)
+    },
+    consoleTail: async () => 'Kernel panic - not syncing',
+  }
+  return maker
+}

@@ -1,27 +1,53 @@
-// `vmrm ps`: runs and their VMs, as the controller's ledger has them.
+// `vmrm ps`: runs and their VMs, as the controller's ledger has them. Whose runs one sees is the controller's decision.
+import { exitCodeOfFamily } from '../errors/catalogue.ts'
 import type { ReplyOf } from '../protocol/messages.ts'
 import { type Command, readOptions, withController } from './command.ts'
-import { renderTable } from './table.ts'
+import { parseJobId } from './job-id.ts'
+import { cleanLine, renderTable } from './table.ts'
+
+type Run = ReplyOf<'list-runs'>['runs'][number]
 
 const usage = 'vmrm ps [--all] [--json] [JOB …]'
+const head = ['JOB', 'RUN', 'USER', 'IMAGE', 'STATE', 'BEGAN', 'NODE', 'VM', 'HOSTNAME', 'ADDRESS', 'VM-STATE']
 
 export const ps: Command = {
   summary: 'your runs and their VMs (--all: ended ones too)',
+  usage,
+  help: `Lists the runs of your jobs in VMs, one line a VM; root and SlurmUser see everybody's.
+  --all    also runs that have ended
+  --json   as JSON
+  JOB      these jobs only, ended or not
+RUN counts how often Slurm restarted the job. BEGAN is in UTC. A reason stands below the run it belongs to.`,
   async run(args) {
     const { values, positionals } = readOptions(usage, args, { all: { type: 'boolean' }, json: { type: 'boolean' } })
-    const { runs } = await withController((controller) => controller.call('list-runs', { all: values.all === true }))
-    const wanted = positionals.length === 0 ? runs : runs.filter((run) => positionals.includes(String(run.job)))
-    process.stdout.write(values.json === true ? `${JSON.stringify(wanted, null, 2)}\n` : render(wanted))
-    return 0
+    const wanted = new Set(positionals.map(parseJobId))
+    const all = values.all === true || wanted.size > 0
+    const { runs } = await withController((controller) => controller.call('list-runs', { all }))
+    const shown = wanted.size === 0 ? runs : runs.filter((run) => wanted.has(run.job))
+    process.stdout.write(values.json === true ? `${JSON.stringify(shown, null, 2)}\n` : renderRuns(shown))
+    const missing = [...wanted].filter((job) => !shown.some((run) => run.job === job))
+    for (const job of missing) process.stderr.write(`vmrm: job ${job} has no run in VMs that you may see\n`)
+    return missing.length === 0 ? 0 : exitCodeOfFamily.user
   },
 }
 
-function render(runs: ReplyOf<'list-runs'>['runs']): string {
+/** One line a VM (or a run that has none), and below each run its reason. */
+export function renderRuns(runs: readonly Run[]): string {
+  if (runs.length === 0) return 'no runs\n'
   const rows = runs.flatMap((run) => {
-    const common = [String(run.job), String(run.restart), run.user, run.image, run.state]
+    const began = run.began.slice(0, 19).replace('T', ' ')
+    const common = [String(run.job), String(run.restart), run.user, run.image, run.state, began]
     const vms = run.vms.map((vm) => [...common, vm.node, vm.name, vm.hostname, vm.address ?? '', vm.state])
-    const lines = vms.length > 0 ? vms : [[...common, '', '', '', '', '']]
-    return run.reason === undefined ? lines : [...lines, ['', '', '', '', `${run.reason.split('\n')[0]}`]]
+    return vms.length > 0 ? vms : [[...common, '', '', '', '', '']]
   })
-  return renderTable(['JOB', 'RUN', 'USER', 'IMAGE', 'STATE', 'NODE', 'VM', 'HOSTNAME', 'ADDRESS', 'VM-STATE'], rows)
+  const [title = '', ...lines] = renderTable(head, rows).trimEnd().split('\n')
+  let at = 0
+  const withReasons = runs.flatMap((run) => {
+    const count = Math.max(1, run.vms.length)
+    const own = lines.slice(at, at + count)
+    at += count
+    const reason = (run.reason ?? '').trim()
+    return reason === '' ? own : [...own, ...reason.split('\n').map((line) => `    ${cleanLine(line)}`)]
+  })
+  return `${[title, ...withReasons].join('\n')}\n`
 }

@@ -1,5 +1,7 @@
 // vmrmd.xml as a zod schema: every setting of the daemon, its hooks and the command line, with its default.
 import { z } from 'zod'
+import { list } from '../protocol/schema/fields.ts'
+import { imageName } from './image-schema.ts'
 
 const absolutePath = z.string().regex(/^\/[^\0\n]*$/, 'an absolute path')
 const port = z.int().min(1).max(65_535)
@@ -35,6 +37,17 @@ const slurm = z.strictObject({
   commands: absolutePath.default('/usr/bin'),
   config: absolutePath.default('/etc/slurm/slurm.conf'),
   plugin: absolutePath.default('/usr/lib/vmrm/vmrm.so'),
+  /** Largest ThreadsPerCore of the nodes: Slurm gives whole cores, so a job may get more CPUs than it asks for. */
+  threadsPerCore: z.int().min(1).max(64).default(1),
+})
+
+const partition = z.strictObject({
+  /** Slurm's name of the partition. */
+  name: z.string().regex(/^[A-Za-z0-9_.-]{1,255}$/, 'the name of a partition'),
+  /** A job without --vm-image is refused and told to add this one. */
+  image: imageName,
+  /** Whether --vm-image=none is allowed there. */
+  optOut: z.boolean().default(false),
 })
 
 const hypervisor = z.strictObject({
@@ -116,6 +129,8 @@ export const daemonConfigSchema = z.strictObject({
   network: network.prefault({}),
   nfs: nfs.prefault({}),
   timeouts: timeouts.prefault({}),
+  /** Partitions whose jobs run in VMs; for the rules at submission only (`vmrm job-submit-table`). */
+  partitions: z.strictObject({ entries: list('partition', partition).default([]) }).prefault({}),
   log: z.strictObject({ level: z.enum(['error', 'warn', 'info', 'debug']).default('info') }).prefault({}),
 })
 

@@ -1,0 +1,19 @@
+// `vmrm image show`: a catalogue entry as it stands.
+import { imageName } from '../../config/image-schema.ts'
+import { VmrmError } from '../../errors/vmrm-error.ts'
+import { readOptions, UsageError, withController } from '../command.ts'
+
+const usage = 'vmrm image show NAME'
+
+export async function showImage(args: readonly string[]): Promise<number> {
+  const { positionals } = readOptions(usage, args, {})
+  const [name] = positionals
+  if (name === undefined || positionals.length > 1) throw new UsageError('one name is needed', usage)
+  if (!imageName.safeParse(name).success)
+    throw new VmrmError('request-invalid', `${JSON.stringify(name.slice(0, 100))} is no image name`)
+  const { xml } = await withController((controller) => controller.call('show-image', { name }))
+  // What a terminal would obey has no place in it; tabs and line breaks have.
+  const shown = xml.replace(/[^\P{Cc}\t\n]/gu, '?')
+  process.stdout.write(shown.endsWith('\n') ? shown : `${shown}\n`)
+  return 0
+}

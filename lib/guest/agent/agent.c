@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 #define TICK_MS 20
+/* What all outputs together may hold: a guest can be as small as 128 MiB. Two outputs a session. */
+#define OUTPUTS_BYTES (16u << 20)
 
 void agent_init(struct agent *agent)
 {
@@ -225,6 +227,7 @@ void agent_on_child(struct agent *agent, pid_t pid, int wait_status)
 void agent_tick(struct agent *agent)
 {
 	identity_worker_tick(&agent->identity);
+	session_set_output_budget(OUTPUTS_BYTES / (agent->session_count * 2 + 1));
 	for (size_t i = 0; i < agent->session_count;) {
 		struct session *session = agent->sessions[i];
 		if (session_wants_tick(session))

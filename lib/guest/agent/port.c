@@ -6,6 +6,7 @@
 
 #include "clock.h"
 #include "messages.h"
+#include "port_find.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -54,6 +55,7 @@ static int connect_socket(const char *path)
 void port_retry(struct port *port)
 {
 	struct stat kind;
+	char device[256];
 	if (now_ms() < port->retry_at_ms)
 		return;
 	if (port->is_host_away) {
@@ -63,8 +65,8 @@ void port_retry(struct port *port)
 	}
 	if (port->fd >= 0)
 		return;
-	if (stat(port->path, &kind) == 0)
-		port->fd = S_ISSOCK(kind.st_mode) ? connect_socket(port->path) : open(port->path, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+	if (port_find(port->path, device, sizeof device) && stat(device, &kind) == 0)
+		port->fd = S_ISSOCK(kind.st_mode) ? connect_socket(device) : open(device, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
 	if (port->fd < 0)
 		back_off(port);
 }

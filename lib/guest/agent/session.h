@@ -89,6 +89,8 @@ void session_close_stdin(struct session *session);
 void session_close_fd(int *fd);
 /* Writes new stdin bytes at once where that is possible. */
 void session_pass_stdin(struct session *session, const struct vmrm_frame *frame);
+/* How much of one output may be kept, at most a window: many sessions share what the agent may use. */
+void session_set_output_budget(size_t bytes);
 /* Whether there is room to read more of this output. */
 bool session_can_read(int fd, const struct vmrm_sender *sender);
 

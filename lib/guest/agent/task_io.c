@@ -9,6 +9,14 @@
 #include <unistd.h>
 
 #define READ_MAX_BYTES 65536
+#define BUDGET_LEAST_BYTES 8192
+
+static size_t output_budget = VMRM_WINDOW_BYTES;
+
+void session_set_output_budget(size_t bytes)
+{
+	output_budget = bytes > VMRM_WINDOW_BYTES ? VMRM_WINDOW_BYTES : bytes < BUDGET_LEAST_BYTES ? BUDGET_LEAST_BYTES : bytes;
+}
 
 void session_close_fd(int *fd)
 {
@@ -65,7 +73,7 @@ void session_write_stdin(struct session *session)
 
 bool session_can_read(int fd, const struct vmrm_sender *sender)
 {
-	return fd >= 0 && !sender->ended && sender->ring.count < VMRM_WINDOW_BYTES;
+	return fd >= 0 && !sender->ended && sender->ring.count < output_budget;
 }
 
 void session_read_output(struct session *session, int *fd, struct vmrm_sender *sender)
@@ -77,7 +85,9 @@ void session_read_output(struct session *session, int *fd, struct vmrm_sender *s
 		int waiting = 0;
 		if (ioctl(*fd, FIONREAD, &waiting) != 0 || waiting <= 0)
 			waiting = 1;
-		size_t room = vmrm_sender_space(sender, waiting < READ_MAX_BYTES ? (size_t)waiting : READ_MAX_BYTES, &at);
+		size_t left = output_budget - sender->ring.count;
+		size_t most = left < READ_MAX_BYTES ? left : READ_MAX_BYTES;
+		size_t room = vmrm_sender_space(sender, (size_t)waiting < most ? (size_t)waiting : most, &at);
 		if (room == 0)
 			return;
 		ssize_t count = read(*fd, at, room);

@@ -33,6 +33,7 @@ export class Host {
   #peerPath: string | undefined
   readonly #reader: FrameReader
   #socket: Socket | undefined
+  #again: NodeJS.Timeout | undefined
   #nonce: Buffer = Buffer.alloc(16)
   readonly #waiters = new Set<() => void>()
 
@@ -81,11 +82,6 @@ export class Host {
       this.#wake()
     })
     this.sendHello()
-    // What is written before a guest has its port open may be lost.
-    const again = setInterval(() => {
-      if (this.#socket === socket && this.hello === undefined) this.#sayHello()
-      else clearInterval(again)
-    }, 250)
   }
 
   sendHello(): void {
@@ -93,6 +89,12 @@ export class Host {
     this.#nonce = randomBytes(16)
     this.#reader.hunt(this.#nonce)
     this.#sayHello()
+    clearInterval(this.#again)
+    // What is written before a guest has its port open may be lost.
+    this.#again = setInterval(() => {
+      if (this.isConnected && this.hello === undefined) this.#sayHello()
+      else clearInterval(this.#again)
+    }, 250)
   }
 
   #sayHello(): void {

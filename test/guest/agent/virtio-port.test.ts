@@ -98,3 +98,27 @@ t.test('in a VM: identity, streams over dropped connections, no process left', a
   t.comment(`OPEN to EXIT of /bin/true: ${times.sort((a, b) => a - b)[5]?.toFixed(1)} ms`)
   t.strictSame(host.faults, [])
 })
+
+t.test('in a VM: an agent that dies comes back, finds its port without udev, and kills what it left', async (t) => {
+  const vm = await bootByHand({ image: loadImage('/var/tmp/vmrm-images/tiny.xml') })
+  t.teardown(() => vm.stop())
+  const host = Host.connect(vm.portPath)
+  t.teardown(() => host.close())
+  await until('the first greeting', () => host.hello, 60_000)
+  const root = [[tag.user, joinTexts(['root', '0', '0', '/root', '/bin/sh', ''])]] as const
+  t.equal(await host.identify(root), '')
+  const script = 'setsid sleep 7654323 & rm -r /dev/virtio-ports; echo up; kill -KILL $PPID; sleep 7654323'
+  const task = new Task(host, { argv: ['sh', '-c', script], stdin: 'null' })
+  // Its "up" may be lost with the agent.
+  host.sessions.delete(task.id)
+  await until('another agent', async () => {
+    host.sendHello()
+    return (await host.greeted()).sessions.length === 0
+  })
+  t.match(host.hello, { state: 'fresh' })
+  t.equal(await host.identify(root), '')
+  const look = new Task(host, { argv: ['sh', '-c', 'cat /proc/[0-9]*/comm; [ ! -e /dev/virtio-ports ]'] })
+  t.strictSame(await look.ended(), { kind: 'exited', value: 0 }, 'the link is gone')
+  t.match(look.outText, /^vmrm-agent$/m)
+  t.notMatch(look.outText, /^sleep$/m, 'what the first agent ran is gone')
+})

@@ -5,6 +5,12 @@ import type { RunNetworkOptions, RunVm } from './run-plan.ts'
 
 const table = 'vmrm'
 
+/**
+ * In the bridge family before br_netfilter (0), which a host with Docker has on: it takes frames over and goes on with the
+ * hooks behind its own priority only, so a chain at 0 would be passed by.
+ */
+const priority = -200
+
 const pairs = (vms: readonly RunVm[]): string => vms.map(({ mac, address }) => `${mac} . ${address}`).join(', ')
 const quoted = (names: readonly string[]): string => names.map((name) => `"${name}"`).join(', ')
 
@@ -42,7 +48,7 @@ export function renderRunFilters(options: RunNetworkOptions): string {
       chains += portChain('from_peers', remote, [`ether daddr ${gatewayMac}`, `arp daddr ip ${gateway}`])
       // Each node answers for the gateway itself, so no frame from it, to it or in search of it may leave the node.
       chains += `  chain forwarded {
-    type filter hook forward priority 0; policy accept;
+    type filter hook forward priority ${priority}; policy accept;
     oifname "${devices.vxlan}" jump to_peers
   }
   chain to_peers {
@@ -56,11 +62,11 @@ export function renderRunFilters(options: RunNetworkOptions): string {
     // The node itself is no member of the network: not even a frame to the bridge's own address reaches its IP stack.
     const ports = quoted([...chainOfPort.keys()])
     chains += `  chain to_node {
-    type filter hook input priority 0; policy accept;
+    type filter hook input priority ${priority}; policy accept;
     iifname { ${ports} } drop
   }
   chain from_node {
-    type filter hook output priority 0; policy accept;
+    type filter hook output priority ${priority}; policy accept;
     oifname { ${ports} } drop
   }
 `
@@ -70,7 +76,7 @@ export function renderRunFilters(options: RunNetworkOptions): string {
 delete table bridge ${name}
 table bridge ${name} {
 ${chains}  chain ports {
-    type filter hook prerouting priority -200; policy accept;
+    type filter hook prerouting priority ${priority}; policy accept;
     iifname vmap { ${jumps} }
   }
 }

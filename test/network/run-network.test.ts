@@ -46,9 +46,11 @@ const places = {
   'b1, another run': [b1.namespace, 'eth0'],
   'b2, another run': [b2.namespace, 'eth0'],
   'the node itself': [one.name, 'vba00001'],
+  'the wire between the nodes': [two.name, 'vxa00001'],
 } as const
 type Place = keyof typeof places
-const ours = ['a2, same node', 'a3, other node', 'services of node 1', 'services of node 2'] as const
+const wire = 'the wire between the nodes'
+const ours = ['a2, same node', 'a3, other node', 'services of node 1', 'services of node 2', wire] as const
 
 /** Where texts are heard, of those that `send` puts on a wire; it must end with a broadcast of `the end` in each run. */
 async function whoHears(texts: readonly string[], send: () => void): Promise<Map<string, Place[]>> {
@@ -91,7 +93,7 @@ const cases: { what: string; text: string; frame: string; heardBy: readonly Plac
     what: 'A packet to a VM on another node',
     text: 'to-a3',
     frame: ipv4({ sender: a1, to: a3, text: 'to-a3' }),
-    heardBy: ['a3, other node'],
+    heardBy: ['a3, other node', wire],
   },
   {
     what: 'A packet to a VM on the same node',
@@ -222,6 +224,27 @@ t.test("The node's own IP stack hears its VMs only if the filters are gone, whic
   t.same((await send('renewed')).get('renewed'), [])
 })
 
+t.test("The gateway's frames stay on their node, whatever bridges know", async (t) => {
+  const texts = ['gw-says', 'to-gw', 'node']
+  const bridgeMac = '02:00:00:00:00:99'
+  const heard = await whoHears(texts, () => {
+    lab.act(one.services, ['send', 'vra00001', ipv4({ sender: gateway, to: everyone, text: 'gw-says' })])
+    // A bridge that does not know where a MAC address is sends to every port.
+    ip(one.name, 'link', 'set', 'vsa00001', 'type', 'bridge_slave', 'fdb_flush')
+    lab.act(a1.namespace, ['send', 'eth0', ipv4({ sender: a1, to: gateway, text: 'to-gw' })])
+    const forged = {
+      to: everyone.mac,
+      from: bridgeMac,
+      type: '0800',
+      payload: ipv4Payload(a3.address, a1.address, 'node'),
+    }
+    lab.act(one.name, ['send', 'vba00001', ethernet(forged)])
+  })
+  t.same(heard.get('gw-says'), ['a2, same node'], 'what it sends')
+  t.same(heard.get('to-gw'), ['a2, same node', 'services of node 1'], 'what is sent to it')
+  t.same(heard.get('node'), [], 'and the node itself sends nothing, not even as root')
+})
+
 t.test('VXLAN packets', async (t) => {
   const vxlan = (inner: string, vni = red) => `08000000${vni.toString(16).padStart(6, '0')}00${inner}`
   ip(two.name, 'address', 'add', '10.99.0.77/24', 'dev', 'under0')
@@ -273,15 +296,22 @@ t.test('The host namespace has no address, route or neighbour of a network of gu
 })
 
 t.test('TCP', async (t) => {
-  const tcp = async (options: { server: string; at: string; port: string; client: string; works: boolean }) => {
-    const { server, at, port, client, works } = options
+  const tcp = async (options: {
+    server: string
+    at: string
+    port: string
+    client: string
+    works: boolean
+    from?: string
+  }) => {
+    const { server, at, port, client, works, from = '0' } = options
     const { ended, end } = await lab.begin(server, ['serve', at, port, '8000'])
-    const result = lab.act(client, ['connect', at, port, works ? '5000' : '800'])
+    const result = lab.act(client, ['connect', at, port, works ? '5000' : '800', from])
     end()
     await ended.catch(() => {}) // nobody came
     return result
   }
-  for (const { what, server, at, port, client, works } of [
+  for (const { what, ...attempt } of [
     {
       what: 'a VM reaches the named port of the services',
       server: one.services,
@@ -331,6 +361,15 @@ t.test('TCP', async (t) => {
       works: false,
     },
     {
+      what: 'the services reach no VM from the port they serve either',
+      server: a1.namespace,
+      at: a1.address,
+      port: '2050',
+      client: one.services,
+      works: false,
+      from: '2049',
+    },
+    {
       what: 'a VM reaches its run on the same node',
       server: a1.namespace,
       at: a1.address,
@@ -363,8 +402,8 @@ t.test('TCP', async (t) => {
       works: false,
     },
   ]) {
-    const result = await tcp({ server, at, port, client, works })
-    t.equal(result === '300000', works, `${what}: ${result}`)
+    const result = await tcp(attempt)
+    t.equal(result === '300000', attempt.works, `${what}: ${result}`)
   }
 })
 

@@ -114,11 +114,16 @@ static int serve_once(const char *text, const char *port, long timeout_ms) {
   return 0;
 }
 
-static int connect_once(const char *text, const char *port, long timeout_ms) {
+// From a port of its own choice where one is given.
+static int connect_once(const char *text, const char *port, long timeout_ms, const char *own_port) {
   struct sockaddr_in address = to_address(text, port);
   char bytes[65536];
   size_t total = 0;
+  int one = 1;
+  struct sockaddr_in own = to_address("0.0.0.0", own_port);
   int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+  if (bind(fd, (struct sockaddr *)&own, sizeof own) != 0) return 1;
   connect(fd, (struct sockaddr *)&address, sizeof address);
   for (;;) {
     struct pollfd waiting = {.fd = fd, .events = POLLIN};
@@ -174,7 +179,7 @@ int main(int argc, char **argv) {
   if (argc >= 4 && strcmp(action, "send") == 0) return send_frames(argv[2], argv + 3);
   if (argc == 5 && strcmp(action, "listen") == 0) return listen_until(argv[2], argv[3], atol(argv[4]));
   if (argc == 5 && strcmp(action, "serve") == 0) return serve_once(argv[2], argv[3], atol(argv[4]));
-  if (argc == 5 && strcmp(action, "connect") == 0) return connect_once(argv[2], argv[3], atol(argv[4]));
+  if (argc == 6 && strcmp(action, "connect") == 0) return connect_once(argv[2], argv[3], atol(argv[4]), argv[5]);
   if (argc == 7 && strcmp(action, "udp") == 0) return send_datagram(argv + 2);
   if (argc >= 5 && strcmp(action, "tap") == 0) return write_tap(argv[2], argv[3], argv + 4);
   return 64;

@@ -40,7 +40,7 @@ export class FakeHypervisor implements Hypervisor {
     const refusal = this.#refusals.get(spec.name)
     if (refusal !== undefined) throw refusal
     if (this.#vms.has(spec.name)) {
-      throw new VmrmError('vm-start-failed', `The VM ${spec.name} could not be started: it exists already`)
+      throw new VmrmError('vm-start-failed', `VM ${spec.name} could not be started: it exists already`)
     }
     this.#vms.set(spec.name, { spec, pid: this.#nextPid++, state: 'paused' })
   }

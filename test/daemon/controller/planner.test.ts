@@ -1,0 +1,113 @@
+import t from 'tap'
+import { daemonConfigSchema } from '../../../lib/config/daemon-schema.ts'
+import { imageSchema } from '../../../lib/config/image-schema.ts'
+import { openLedger } from '../../../lib/daemon/controller/ledger.ts'
+import { type BeginRequest, createPlanner } from '../../../lib/daemon/controller/planner.ts'
+import { createFakeSlurm } from '../../fakes/slurm.ts'
+
+const config = daemonConfigSchema.parse({ version: '1', cluster: { name: 'c' }, controller: { host: 'ctl' } })
+const image = imageSchema.parse({
+  version: '1',
+  name: 'tiny',
+  revision: '7',
+  os: { family: 'linux', agent: 'builtin' },
+  master: { path: '/m', format: 'raw' },
+  boot: { kind: 'firmware' },
+  hostnames: { range: 'tiny-[1-4]' },
+  network: { kind: 'private', addresses: '10.77.0.0/24' },
+  access: { policy: 'listed', users: [{ name: 'alice' }], groups: [{ name: 'proj' }], accounts: [{ name: 'phys' }] },
+  limits: { maxMemoryMib: 2000, maxCpus: 8 },
+})
+const request: BeginRequest = {
+  ...{ job: 5, restart: 1, uid: 1, gid: 1, user: 'alice', account: '', nodes: 'n[1-2]', selector: '5' },
+  request: { image: 'tiny', perNode: 2, script: 'guest' },
+}
+
+function setUp() {
+  const ledger = openLedger(':memory:')
+  const slurm = createFakeSlurm()
+  slurm.allocations.set('n1', { node: 'n1', cpus: 3, cpuIds: [0, 1, 4], memoryMib: 1000 })
+  slurm.allocations.set('n2', { node: 'n2', cpus: 2, cpuIds: [0, 1], memoryMib: 600 })
+  const planner = createPlanner({
+    config,
+    slurm,
+    catalogue: async () => new Map([['tiny', image]]),
+    groupsOf: async (user) => (user === 'carol' ? ['carol', 'proj'] : [user]),
+    underlayOf: async (node) => (node === 'n1' ? '10.99.0.11' : '10.99.0.12'),
+  })
+  const plan = async (of: BeginRequest) => {
+    const { uid, gid, user, account, job, restart } = of
+    ledger.add({ job, restart, uid, gid, user, account, image: 'tiny', script: 'guest', deadlineMs: 0, beganMs: 0 })
+    const make = await planner.plan(of)
+    return ledger.setPlan(of, make)
+  }
+  return { plan, ledger }
+}
+
+t.test('every VM of the run is planned with its own names and numbers', async (t) => {
+  const { plan } = setUp()
+  const planned = await plan(request)
+  t.match(planned, {
+    image: 'tiny',
+    revision: '7',
+    prefixLength: 24,
+    gateway: '10.77.0.1',
+    vni: config.network.firstVni,
+  })
+  t.match(planned.nodes, [
+    { node: 'n1', underlay: '10.99.0.11', cpuIds: [0, 1, 4], memoryMib: 1000 },
+    { node: 'n2', underlay: '10.99.0.12', cpuIds: [0, 1], memoryMib: 600 },
+  ])
+  const vms = planned.nodes.flatMap((node) => node.vms)
+  t.same(
+    vms.map(({ index, hostname, address, vcpus, memoryMib }) => [index, hostname, address, vcpus, memoryMib]),
+    [
+      [0, 'tiny-1', '10.77.0.2', 2, 372],
+      [1, 'tiny-2', '10.77.0.3', 1, 372],
+      [2, 'tiny-3', '10.77.0.4', 1, 172],
+      [3, 'tiny-4', '10.77.0.5', 1, 172],
+    ],
+  )
+  t.equal(new Set(vms.map((vm) => vm.mac)).size, 4)
+})
+
+t.test('a range that is full is told by name, and takes nothing', async (t) => {
+  const { plan, ledger } = setUp()
+  await plan(request)
+  await t.rejects(plan({ ...request, job: 6 }), {
+    code: 'range-full',
+    message: /image tiny: hostnames tiny-\[1-4\]: 4 wanted, 0 of 4 free/,
+  })
+  t.equal(ledger.find({ job: 6, restart: 1 })?.plan, undefined)
+})
+
+t.test('users, groups and accounts that the entry lists may have the image, nobody else', async (t) => {
+  for (const [user, account, allowed] of [
+    ['alice', '', true],
+    ['carol', '', true],
+    ['bob', 'phys', true],
+    ['root', '', true],
+    ['bob', '', false],
+    ['bob', 'chem', false],
+  ] as const) {
+    const { plan } = setUp()
+    const planning = plan({ ...request, user, account })
+    if (allowed) await t.resolves(planning, `${user} ${account}`)
+    else await t.rejects(planning, { code: 'image-not-allowed', message: /user bob may not use image tiny/ })
+  }
+})
+
+t.test('what cannot be planned is refused with the sentence the user reads', async (t) => {
+  const vm = { image: 'tiny', perNode: 1, script: 'guest' as const }
+  const cases: [Partial<BeginRequest>, string, RegExp][] = [
+    [{ request: { ...vm, image: 'none-such' } }, 'image-unknown', /no image none-such/],
+    [{ request: { ...vm, revision: '8' } }, 'image-unknown', /revision 7, not 8/],
+    [{ request: { ...vm, perNode: 3 } }, 'size-too-small', /2 CPUs on node n2; 3 VMs/],
+    [{ request: undefined, refusal: 'VMRM_IMAGE cannot be used' }, 'request-invalid', /VMRM_IMAGE cannot be used/],
+    [{ nodes: 'n[1-3]' }, 'command-failed', /n3/],
+  ]
+  for (const [change, code, message] of cases) {
+    const { plan } = setUp()
+    await t.rejects(plan({ ...request, ...change }), { code, message })
+  }
+})

@@ -1,0 +1,106 @@
+import t from 'tap'
+import { openLedger, type RunState } from '../../../lib/daemon/controller/ledger.ts'
+import { createReconciler } from '../../../lib/daemon/controller/reconcile.ts'
+import type { Transactions } from '../../../lib/daemon/controller/transaction.ts'
+import { VmrmError } from '../../../lib/errors/vmrm-error.ts'
+import { silentLog } from '../../../lib/log.ts'
+import type { JobState } from '../../../lib/slurm/job-details.ts'
+import { createFakeSlurm } from '../../fakes/slurm.ts'
+
+const plan = {
+  image: 'tiny',
+  revision: '1',
+  vni: 1,
+  prefixLength: 24,
+  gateway: '10.0.0.1',
+  nodes: ['n1', 'n2'].map((node, index) => ({
+    node,
+    underlay: '10.99.0.11',
+    cpuIds: [],
+    memoryMib: 500,
+    vms: [{ index, hostname: `h${index}`, mac: '52:54:76:00:00:01', address: '10.0.0.2', vcpus: 1, memoryMib: 400 }],
+  })),
+}
+
+function setUp() {
+  const ledger = openLedger(':memory:')
+  const slurm = createFakeSlurm()
+  const clock = { ms: 100_000 }
+  const ended: number[] = []
+  const destroyed: string[] = []
+  const nodesDown = new Set<string>()
+  const transactions = {
+    end(run: { job: number; restart: number }) {
+      ended.push(run.job)
+      ledger.move(run, ['preparing', 'committed', 'aborted', 'lost'], 'ending')
+    },
+    async nodeEnded(run: { job: number; restart: number }, node: string) {
+      ledger.setShare(run, node, { state: 'ended' })
+    },
+  } as unknown as Transactions
+  const reconciler = createReconciler({
+    ...{ ledger, slurm, transactions, log: silentLog, minimumAgeMs: 20_000, epilogMs: 60_000, now: () => clock.ms },
+    nodes: {
+      verdict: async () => {},
+      async destroyRun(node, run) {
+        if (nodesDown.has(node)) throw new VmrmError('daemon-unreachable', 'no answer')
+        destroyed.push(`${node} ${run.job}`)
+      },
+    },
+  })
+  const add = (job: number, options: { state?: RunState; ageMs?: number; inSlurm?: JobState } = {}) => {
+    const { state = 'committed', ageMs = 60_000, inSlurm } = options
+    const owner = { uid: 2001, gid: 2001, user: 'alice', account: '', image: 'tiny', script: 'guest' as const }
+    ledger.add({ job, restart: 0, ...owner, deadlineMs: 0, beganMs: clock.ms - ageMs })
+    ledger.setPlan({ job, restart: 0 }, () => plan)
+    ledger.move({ job, restart: 0 }, ['preparing'], state)
+    if (inSlurm !== undefined) slurm.states.set(job, inSlurm)
+  }
+  return { ledger, slurm, clock, ended, destroyed, nodesDown, reconciler, add }
+}
+
+t.test('runs whose job is over, unknown or back in the queue are ended; others are left alone', async (t) => {
+  const { reconciler, add, ended } = setUp()
+  add(1, { inSlurm: 'active' })
+  add(2, { inSlurm: 'ended' })
+  add(3)
+  add(4, { inSlurm: 'pending' })
+  add(5, { inSlurm: 'completing' })
+  add(6, { ageMs: 5_000 })
+  await reconciler.round()
+  t.same(ended, [2, 3, 4])
+})
+
+t.test('when Slurm does not answer nothing is ended', async (t) => {
+  const { reconciler, add, ended, slurm } = setUp()
+  add(1)
+  slurm.state = 'down'
+  await t.rejects(reconciler.round(), { code: 'command-failed' })
+  t.same(ended, [])
+})
+
+t.test('nodes whose Epilog never came are told to remove the run, once it had its time', async (t) => {
+  const { reconciler, add, clock, destroyed, ledger } = setUp()
+  add(1, { state: 'ending' })
+  ledger.setShare({ job: 1, restart: 0 }, 'n1', { state: 'ended' })
+  await reconciler.round()
+  t.same(destroyed, [])
+  clock.ms += 61_000
+  await reconciler.round()
+  t.same(destroyed, ['n2 1'])
+})
+
+t.test('a run on a node that does not answer stays in quarantine', async (t) => {
+  const { reconciler, add, clock, destroyed, nodesDown, ledger } = setUp()
+  add(1, { state: 'ending' })
+  nodesDown.add('n2')
+  await reconciler.round()
+  clock.ms += 61_000
+  await reconciler.round()
+  t.same(destroyed, ['n1 1'])
+  const states = () => ledger.shares({ job: 1, restart: 0 }).map((share) => share.state)
+  t.same(states(), ['ended', 'planned'])
+  nodesDown.clear()
+  await reconciler.round()
+  t.same(states(), ['ended', 'ended'])
+})

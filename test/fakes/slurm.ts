@@ -1,0 +1,45 @@
+// A stand-in for Slurm's commands: jobs with states and allocations, drains, comments.
+import { VmrmError } from '../../lib/errors/vmrm-error.ts'
+import type { SlurmCommands } from '../../lib/slurm/commands.ts'
+import type { AllocationOnNode, JobState } from '../../lib/slurm/job-details.ts'
+
+export interface FakeSlurm extends SlurmCommands {
+  state: 'up' | 'down'
+  readonly states: Map<number, JobState>
+  readonly allocations: Map<string, AllocationOnNode>
+  readonly done: string[]
+}
+
+export function createFakeSlurm(): FakeSlurm {
+  const slurm: FakeSlurm = {
+    state: 'up',
+    states: new Map(),
+    allocations: new Map(),
+    done: [],
+    async allocation(_job, _selector, nodes) {
+      return nodes.map((node) => {
+        const found = slurm.allocations.get(node)
+        if (found === undefined) throw new VmrmError('command-failed', `squeue does not tell the CPUs on node ${node}`)
+        return found
+      })
+    },
+    async jobStates() {
+      if (slurm.state === 'down') throw new VmrmError('command-failed', 'squeue ended with 1')
+      return slurm.states
+    },
+    async comment(job, text) {
+      slurm.done.push(`comment ${job} ${text}`)
+    },
+    async requeue(job) {
+      slurm.done.push(`requeue ${job}`)
+    },
+    async drain(node, reason) {
+      slurm.done.push(`drain ${node} ${reason}`)
+    },
+    async resumeOwnDrain(node) {
+      slurm.done.push(`resume ${node}`)
+      return 'resumed'
+    },
+  }
+  return slurm
+}

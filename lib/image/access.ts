@@ -29,6 +29,18 @@ export function chooseImage(
   request: { image: string; revision?: string | undefined },
   requester: Requester,
 ): Image {
+  const image = findImage(catalogue, request)
+  if (!mayUse(image, requester)) {
+    throw new VmrmError('image-not-allowed', `user ${requester.user} may not use image ${request.image}`)
+  }
+  return image
+}
+
+/** The image a request names, whoever asks. Throws `image-unknown`. */
+export function findImage(
+  catalogue: ReadonlyMap<string, Image>,
+  request: { image: string; revision?: string | undefined },
+): Image {
   const image = catalogue.get(request.image)
   if (image === undefined) throw new VmrmError('image-unknown', `there is no image ${request.image} on this cluster`)
   if (request.revision !== undefined && request.revision !== image.revision) {
@@ -36,9 +48,6 @@ export function chooseImage(
       'image-unknown',
       `image ${request.image} has revision ${image.revision}, not ${request.revision}`,
     )
-  }
-  if (!mayUse(image, requester)) {
-    throw new VmrmError('image-not-allowed', `user ${requester.user} may not use image ${request.image}`)
   }
   return image
 }

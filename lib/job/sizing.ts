@@ -39,6 +39,7 @@ export function sizeVms(options: {
     throw new VmrmError(
       'size-over-limit',
       `image ${image} allows ${limits.maxPerNode} VMs a node; ${perNode} were asked for`,
+      { hint: 'Ask for fewer with --vm-per-node.' },
     )
   }
   if (allocation.cpus < perNode) {

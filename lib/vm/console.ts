@@ -13,9 +13,13 @@ export interface ConsoleTailOptions {
   readonly maxBytes?: number
 }
 
+/** What a kernel says first when it gives up; a trace of many lines comes after it. */
+const complaint = /\b(?:Kernel panic|Oops|BUG:|Out of memory|BUGCODE)/
+
 /**
  * The last lines that hold something, without terminal control sequences and characters that do not print (direction
- * marks included); each at most 200 characters. Empty when there is no file.
+ * marks included); each at most 200 characters. A kernel's complaint comes first where it lies above them. Empty when
+ * there is no file.
  */
 export async function consoleTail(path: string, options: ConsoleTailOptions = {}): Promise<string> {
   const { maxLines = 20, maxBytes = 8_192 } = options
@@ -33,7 +37,7 @@ export async function consoleTail(path: string, options: ConsoleTailOptions = {}
 
 /** The text as lines that are safe to print. A line end is LF, CR or both: what a terminal would have overwritten stays. */
 function readable(text: string, maxLines: number): string {
-  return text
+  const lines = text
     .replace(controlSequence, '')
     .replace(/\r+\n?/g, '\n')
     .replaceAll('\t', ' ')
@@ -41,8 +45,9 @@ function readable(text: string, maxLines: number): string {
     .split('\n')
     .map((line) => line.trimEnd().slice(0, 200))
     .filter((line) => line !== '')
-    .slice(-maxLines)
-    .join('\n')
+  const last = lines.slice(-maxLines)
+  const first = lines.slice(0, -maxLines).findLast((line) => complaint.test(line))
+  return (first === undefined ? last : [first, '[...]', ...last.slice(2)]).join('\n')
 }
 
 /**

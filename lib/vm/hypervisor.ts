@@ -14,6 +14,16 @@ export interface HypervisorCallOptions {
  */
 export type StopReason = 'shutdown' | 'panicked' | 'crashed' | 'destroyed' | 'vanished' | 'other'
 
+/** The reasons as a user reads them. */
+export const stopReasonTexts = {
+  shutdown: 'its guest switched it off or restarted it',
+  panicked: "its guest's kernel panicked",
+  crashed: 'its QEMU crashed or was killed',
+  destroyed: 'it was destroyed',
+  vanished: 'it was gone when libvirtd was back',
+  other: 'for a reason libvirt does not tell',
+} as const satisfies Record<StopReason, string>
+
 export interface StoppedVm {
   readonly name: string
   readonly reason: StopReason

@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs'
 import type { Catalogue } from '../../config/load.ts'
 import { VmrmError } from '../../errors/vmrm-error.ts'
-import { chooseImage, mayUse } from '../../image/access.ts'
+import { chooseImage, findImage, mayUse } from '../../image/access.ts'
 import { vmName } from '../../job/run.ts'
 import type { Log } from '../../log.ts'
 import type { ReplyOf, RequestOf } from '../../protocol/messages.ts'
@@ -121,13 +121,12 @@ function userHandlers({ ledger, catalogue, lookUpAccount, trustedUids }: Control
     ): Promise<ReplyOf<'check-request'>> => {
       const requester = await requesterOf(caller)
       const images = catalogue.images()
-      const named = images.get(request.image)
+      const named = findImage(images, request)
       // Slurm's account of the job is not known at submit; the controller's Prolog checks it.
-      const mayBeByAccount = named !== undefined && named.access.accounts.length > 0
-      const image = mayBeByAccount ? named : chooseImage(images, request, requester)
+      const image = named.access.accounts.length > 0 ? named : chooseImage(images, request, requester)
       if (request.perNode > image.limits.maxPerNode) {
         const text = `image ${image.name} allows ${image.limits.maxPerNode} VMs a node; ${request.perNode} were asked for`
-        throw new VmrmError('size-over-limit', text)
+        throw new VmrmError('size-over-limit', text, { hint: 'Ask for fewer with --vm-per-node.' })
       }
       return {}
     },

@@ -43,7 +43,10 @@ export function createLeases(database: DatabaseSync): Leases {
       const taken = usedOf(pool.name)
       const free = pool.size - taken.size
       if (free < wanted) {
-        throw new VmrmError('range-full', `${pool.title}: ${wanted} wanted, ${Math.max(0, free)} of ${pool.size} free`)
+        const text = `${pool.title}: ${wanted} wanted, ${Math.max(0, free)} of ${pool.size} free`
+        // Waiting does not help a job that wants more than there are.
+        const hint = 'Ask for fewer VMs, or the administrators for a larger range.'
+        throw new VmrmError('range-full', text, wanted > pool.size ? { hint } : {})
       }
       const numbers: number[] = []
       let number = next.get(pool.name) ?? 0

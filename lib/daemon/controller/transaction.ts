@@ -55,7 +55,8 @@ export function createTransactions(options: {
     const record = ledger.find(run)
     if (record === undefined) return
     messenger.pushVerdict(record)
-    if (cause !== undefined) void messenger.comment(run, `vmrm: ${cause.reason}`)
+    // The lines below the first are the guest's or a tool's: they are in the job's own output.
+    if (cause !== undefined) void messenger.comment(run, `vmrm: ${cause.reason.split('\n')[0]}`)
   }
 
   const begin = async (request: BeginRequest) => {

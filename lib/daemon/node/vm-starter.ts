@@ -1,6 +1,7 @@
 // One VM: its files, its start, its agent's answer and its identity; and the same VM again after a restart of the daemon.
 import { chown, mkdir, open, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { DaemonConfig } from '../../config/daemon-schema.ts'
 import type { Image } from '../../config/image-schema.ts'
 import { VmrmError } from '../../errors/vmrm-error.ts'
@@ -11,7 +12,7 @@ import { parseVmName } from '../../job/run.ts'
 import type { Log } from '../../log.ts'
 import type { Share } from '../../protocol/messages/share.ts'
 import { consoleTail as readTail } from '../../vm/console.ts'
-import type { Hypervisor } from '../../vm/hypervisor.ts'
+import { type Hypervisor, stopReasonTexts } from '../../vm/hypervisor.ts'
 import type { Account } from '../account.ts'
 import type { Semaphore } from '../semaphore.ts'
 import { domainOf, type VmFiles, vmFiles } from './domain-of.ts'
@@ -21,6 +22,9 @@ import type { LiveVm } from './live-run.ts'
 import type { RunCgroups } from './run-cgroups.ts'
 
 type PlannedVm = Share['vms'][number]
+
+/** libvirtd tells of a VM's end within this. */
+const stopEventMs = 2000
 
 export interface StartRequest {
   readonly entry: JournalEntry
@@ -87,12 +91,13 @@ export function createVmStarter(options: {
     const timer = setTimeout(() => bound.abort(late), seconds * 1000)
     const stopped = hypervisor.onStopped(({ name, reason }) => {
       if (name !== vm.name) return
-      bound.abort(new VmrmError('vm-start-failed', `VM ${vm.name} on node ${node} ended while it booted (${reason})`))
+      const text = `VM ${vm.name} on node ${node} ended while it booted: ${stopReasonTexts[reason]}`
+      bound.abort(new VmrmError('vm-start-failed', text))
     })
     const channel = channelOf(request.entry, vm)
+    const both = AbortSignal.any([signal, bound.signal])
     try {
       const beganMs = performance.now()
-      const both = AbortSignal.any([signal, bound.signal])
       await admission.run(() => create(request, vm, both), both)
       const createdMs = performance.now()
       await channel.open(both)
@@ -107,7 +112,10 @@ export function createVmStarter(options: {
       return { index: vm.index, name: vm.name, hostname: vm.hostname, channel }
     } catch (error) {
       channel.close('not started')
-      throw error
+      // A port that closes is only how the end of QEMU looks from here; what ended it comes from libvirt a moment later.
+      if (error instanceof VmrmError && error.code === 'vm-lost')
+        await delay(stopEventMs, undefined, { signal: both }).catch(() => {})
+      throw bound.signal.aborted && !signal.aborted ? bound.signal.reason : error
     } finally {
       clearTimeout(timer)
       stopped()
@@ -122,7 +130,11 @@ export function createVmStarter(options: {
       try {
         return await boot(request, vm, signal)
       } catch (error) {
-        throw await withConsole(error, () => consoleTail(request.entry, vm.name))
+        throw await explain(error, {
+          vm: `VM ${vm.name}`,
+          place: `VM ${vm.name} on node ${node}`,
+          tail: () => consoleTail(request.entry, vm.name),
+        })
       }
     },
     async reconnect(entry, vm, signal) {
@@ -159,9 +171,19 @@ async function makeFiles(
 
 const withConsoleCodes: readonly string[] = ['vm-boot-timeout', 'vm-start-failed', 'identity-failed', 'vm-lost']
 
-async function withConsole(error: unknown, tail: () => Promise<string>): Promise<unknown> {
-  if (!(error instanceof VmrmError) || !withConsoleCodes.includes(error.code)) return error
-  const lines = [error.quoted, await tail()].filter((text) => text !== undefined && text !== '')
-  if (lines.length === 0) return error
-  return new VmrmError(error.code, error.message, { cause: error, quoted: lines.join('\n') })
+/** Says of which VM and node it tells where the message does not, with the console's last lines where they help. */
+async function explain(
+  error: unknown,
+  options: { vm: string; place: string; tail: () => Promise<string> },
+): Promise<unknown> {
+  if (!(error instanceof VmrmError) || error.code === 'run-ended') return error
+  const { vm, place, tail } = options
+  const { code, hint, message } = error
+  const console = withConsoleCodes.includes(code) ? await tail() : ''
+  const lines = [error.quoted, console].filter((text) => text !== undefined && text !== '')
+  const rest = message.startsWith(`${vm} `) ? message.slice(vm.length) : `: ${message}`
+  return new VmrmError(code, message.startsWith(place) ? message : `${place}${rest}`, {
+    ...{ cause: error, hint },
+    ...(lines.length === 0 ? {} : { quoted: lines.join('\n') }),
+  })
 }

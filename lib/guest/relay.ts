@@ -24,7 +24,14 @@ export interface AttachRequest {
 }
 
 export type Admission =
-  | { readonly outcome: 'attached'; readonly vm: string; readonly hostname: string; readonly channel: GuestChannel }
+  | {
+      readonly outcome: 'attached'
+      readonly vm: string
+      readonly hostname: string
+      readonly channel: GuestChannel
+      /** The VM's own CPU numbers the task is bound to, such as `0,2-3`; absent: not bound. */
+      readonly cpus?: string
+    }
   | { readonly outcome: 'refused'; readonly text: string; readonly exitCode: number }
 
 export interface TaskServerOptions {
@@ -147,7 +154,7 @@ export class TaskServer {
       if (holder !== undefined && holder.uid !== client.uid) return client.drop('the session is another user’s')
       entry.sessions = sessions
       sessions.add(client)
-      client.attached(admission.vm, admission.hostname)
+      client.attached(admission)
     } catch (error) {
       if (!this.#clients.has(client)) return
       const failure = toVmrmError(error)

@@ -72,12 +72,13 @@ export class TaskClient {
   }
 
   /** Says ATTACHED; from here on frames go both ways. */
-  attached(vm: string, hostname: string): void {
+  attached(place: { readonly vm: string; readonly hostname: string; readonly cpus?: string }): void {
     if (this.#state !== 'admitting') return
     this.#state = 'attached'
     const payload = encodeFields([
-      [1, vm],
-      [2, hostname],
+      [1, place.vm],
+      [2, place.hostname],
+      ...(place.cpus === undefined ? [] : [[3, place.cpus] as const]),
     ])
     this.#socket.write(encodeFrame({ type: frameType.attached, session: this.session, payload }))
   }

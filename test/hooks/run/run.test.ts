@@ -187,6 +187,41 @@ while kill -0 $! 2>/dev/null; do wait; done
   }
 })
 
+t.test('a vmrm-run that waits, or whose task is silent, needs less than 2 MB', async (t) => {
+  const small = await Rig.start({ agent, run: buildC('vmrm-run', 'plain'), admit: () => verdict() })
+  try {
+    const rssKib = (r: Run) => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pidOf(r)}/status`, 'utf8'))?.[1])
+    const quiet = small.run({ argv: sh('head -c 20000000 /dev/zero; exec sleep 100') })
+    await until('its output', () => quiet.stdoutBytes === 20_000_000)
+    t.ok(rssKib(quiet) < 2048, `${rssKib(quiet)} KiB after 20 MB of output`)
+    verdict = () => new Promise(() => {})
+    const waiting = small.run({ argv: ['sleep', '100'] })
+    await until('its request', () => small.requests.length === 2)
+    t.ok(rssKib(waiting) < 2048, `${rssKib(waiting)} KiB while it waits`)
+  } finally {
+    await small.stop()
+  }
+})
+
+t.test('it works as an unprivileged user, whose task is that user in the guest', async (t) => {
+  const nobody = await Rig.start({ agent, run, user: 'nobody' })
+  try {
+    const r = nobody.run({ argv: sh('id -u; id -g; id -G; cat; exit 4'), uid: 65534, stdin: 'pipe' })
+    r.child.stdin?.end('through\n')
+    t.match(await r.ended, { code: 4 })
+    t.equal(r.stdout, '65534\n65534\n65534\nthrough\n')
+  } finally {
+    await nobody.stop()
+  }
+})
+
+t.test('a task is bound to the CPUs that vmrmd names', async (t) => {
+  verdict = async () => ({ outcome: 'attached', vm: 'j7r0v0', hostname: 'vm0', channel: rig.channel, cpus: '1' })
+  const r = rig.run({ argv: ['grep', 'Cpus_allowed_list', '/proc/self/status'] })
+  await r.ended
+  t.match(r.stdout, /Cpus_allowed_list:\s+1\n/)
+})
+
 t.test('a signal before the task runs is kept; TERM ends the wait', async (t) => {
   let admit: () => void = () => {}
   const asked = () => {

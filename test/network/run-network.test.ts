@@ -416,7 +416,7 @@ t.test('A tap', async (t) => {
     const links = plan.links.map((line) => (node === one && line.includes('name vtc00001-0 ') ? tap : line))
     await setUpRunNetwork({ ...plan, links }, node.context)
   }
-  for (const other of [c2, c3]) lab.bootGuest(other)
+  for (const other of [c2, c3]) await lab.bootGuest(other)
   const listeners = await Promise.all(
     [c2, c3].map((other) => lab.begin(other.namespace, ['listen', 'eth0', word('the end'), '8000'])),
   )
@@ -452,7 +452,7 @@ t.test("On a site's bridge", async (t) => {
   await t.rejects(setUpRunNetwork(planOn('nosuch0'), one.context), { code: 'command-failed' })
   t.same(stateOf(one), during, 'a bridge that is missing leaves nothing')
   await setUpRunNetwork(planOn('site0'), one.context)
-  for (const one of [y1, y2]) lab.bootGuest(one)
+  for (const other of [y1, y2]) await lab.bootGuest(other)
   const listeners = await Promise.all(
     [
       [y2.namespace, 'eth0'],

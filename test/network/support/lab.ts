@@ -10,6 +10,7 @@ import { tapName } from '../../../lib/network/names.ts'
 import { setUpNodeNetwork } from '../../../lib/network/node-network.ts'
 import { type NetworkContext, setUpRunNetwork } from '../../../lib/network/run-network.ts'
 import { type LocalVm, planRunNetwork, type RunNetworkPlan, type RunVm } from '../../../lib/network/run-plan.ts'
+import { until } from '../../support/until.ts'
 
 export const gateway: RunVm = { address: '10.77.0.1', mac: gatewayMac }
 export const qemuUid = 61_001
@@ -117,12 +118,18 @@ export class Lab {
     for (const node of this.nodes) {
       if (guests.some((guest) => guest.node === node)) await setUpRunNetwork(this.planOf(node, guests), node.context)
     }
-    for (const guest of guests) this.bootGuest(guest)
+    await Promise.all(guests.map((guest) => this.bootGuest(guest)))
   }
 
-  bootGuest({ namespace, mac, address }: Guest): void {
-    ip(namespace, 'link', 'set', 'eth0', 'address', mac, 'mtu', '1450', 'addrgenmode', 'none', 'up')
+  /** Returns when the bridge takes the guest's frames: the kernel tells it of a new carrier within a second. */
+  async bootGuest({ namespace, mac, address, node, vni, index }: Guest): Promise<void> {
+    ip(namespace, 'link', 'set', 'eth0', 'address', mac, 'mtu', '1450', 'addrgenmode', 'none')
+    ip(namespace, 'link', 'set', 'eth0', 'up')
     ip(namespace, 'address', 'add', `${address}/16`, 'dev', 'eth0')
+    await until('port forwards', () => {
+      const [port] = JSON.parse(ip(node.name, '-details', '-json', 'link', 'show', tapName(vni, index)))
+      return port.linkinfo.info_slave_data.state === 'forwarding'
+    })
   }
 
   /** Runs the probe in a namespace, as another uid where one is given. */

@@ -1,16 +1,17 @@
 // vmrmd's end of one VM's virtio-serial port: hello, ping, identity, clock, and whole frames both ways. It never looks into a task's frames.
 import { randomBytes } from 'node:crypto'
-import { EventEmitter, once } from 'node:events'
-import { connect, type Socket } from 'node:net'
-import { setTimeout as delay } from 'node:timers/promises'
+import { EventEmitter } from 'node:events'
+import type { Socket } from 'node:net'
 import { VmrmError } from '../errors/vmrm-error.ts'
 import type { Log } from '../log.ts'
+import { connectPort } from './connect-port.ts'
 import { decodeFields, encodeFields, textOf, u32Field, u32Of, u64Field, u64sOf } from './fields.ts'
 import { encodeFrame, type Frame, frameType, maxPayloadBytes, protocolVersion } from './frame.ts'
 import { FrameBudget } from './frame-budget.ts'
 import { FrameReader } from './frame-reader.ts'
 import { guestBreach } from './frame-rules.ts'
 import { encodeIdentity, type GuestIdentity } from './identity.ts'
+import { settleUnlessBroken } from './settle.ts'
 
 export type ChannelState = 'connecting' | 'greeting' | 'ready' | 'lost'
 
@@ -44,7 +45,6 @@ export interface GuestChannelOptions {
   readonly framesPerSecond?: number
 }
 
-const connectRetryMs = 25
 const nonceBytes = 16
 
 export class GuestChannel extends EventEmitter<ChannelEvents> {
@@ -102,7 +102,7 @@ export class GuestChannel extends EventEmitter<ChannelEvents> {
     this.close('opened anew')
     this.#state = 'connecting'
     try {
-      this.#adopt(await this.#connect(signal))
+      this.#adopt(await connectPort(this.#options.path, signal))
       return await this.#settle<AgentInfo>(signal, (resolve) => {
         this.once('ready', resolve)
         this.#expectAnswer()
@@ -177,24 +177,6 @@ export class GuestChannel extends EventEmitter<ChannelEvents> {
     this.#reader.hunt(randomBytes(nonceBytes))
     socket?.destroy()
     if (socket !== undefined) this.emit('lost', reason)
-  }
-
-  async #connect(signal: AbortSignal): Promise<Socket> {
-    for (;;) {
-      signal.throwIfAborted()
-      const socket = connect({ path: this.#options.path })
-      try {
-        await once(socket, 'connect', { signal })
-        return socket
-      } catch (error) {
-        socket.on('error', () => {})
-        socket.destroy()
-        const code = (error as NodeJS.ErrnoException).code ?? ''
-        // Not there yet, or QEMU does not listen yet; anything else does not mend itself.
-        if (!['ENOENT', 'ECONNREFUSED', 'EAGAIN'].includes(code)) throw error
-        await delay(connectRetryMs, undefined, { signal })
-      }
-    }
   }
 
   #adopt(socket: Socket): void {
@@ -291,33 +273,16 @@ export class GuestChannel extends EventEmitter<ChannelEvents> {
     })
   }
 
-  /**
-   * What `begin` resolves with. Rejects when the signal aborts, and when the channel is lost or renewed first, so that nobody
-   * waits for an answer that was dropped. `begin` answers how to undo its subscription.
-   */
   #settle<T>(signal: AbortSignal, begin: (resolve: (value: T) => void) => () => void): Promise<T> {
-    return new Promise<T>((resolve, reject) => {
-      const broken = (reason: string) => {
-        stop()
-        reject(new VmrmError('vm-lost', `The agent of ${this.vm} does not answer any more: ${reason}.`))
-      }
-      const aborted = () => {
-        stop()
-        reject(signal.reason)
-      }
-      let undo = () => {}
-      const stop = () => {
-        this.off('lost', broken).off('reset', broken)
-        signal.removeEventListener('abort', aborted)
-        undo()
-      }
-      if (signal.aborted) return reject(signal.reason)
-      this.on('lost', broken).on('reset', broken)
-      signal.addEventListener('abort', aborted)
-      undo = begin((value) => {
-        stop()
-        resolve(value)
-      })
+    return settleUnlessBroken({
+      signal,
+      begin,
+      watch: (broken) => {
+        const fail = (reason: string) =>
+          broken(new VmrmError('vm-lost', `The agent of ${this.vm} does not answer any more: ${reason}.`))
+        this.on('lost', fail).on('reset', fail)
+        return () => this.off('lost', fail).off('reset', fail)
+      },
     })
   }
 }

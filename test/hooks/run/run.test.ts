@@ -1,5 +1,5 @@
 // vmrm-run against the real relay and agent: what a task's user sees. vmrm-run and agent run under ASan and UBSan here.
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -220,6 +220,26 @@ t.test('a task is bound to the CPUs that vmrmd names', async (t) => {
   const r = rig.run({ argv: ['grep', 'Cpus_allowed_list', '/proc/self/status'] })
   await r.ended
   t.match(r.stdout, /Cpus_allowed_list:\s+1\n/)
+})
+
+t.test('on a terminal (srun --pty) the task has one of the same size, and the outer one is given back', async (t) => {
+  const inner = 'sh -c "tty; stty size; read x; echo got $x; exit 3"'
+  const command = `stty rows 33 cols 77; ${run} --socket ${rig.taskSocket} -- ${inner.replaceAll('$', '\\$')}; echo code $?; stty -a`
+  const terminal = spawn('/usr/bin/script', ['-qec', command, '/dev/null'], {
+    env: { PATH: '/usr/bin:/bin', TERM: 'xterm', SLURM_JOB_ID: '7', SLURM_STEP_ID: '0', SLURM_LOCALID: '0' },
+    stdio: ['pipe', 'pipe', 'ignore'],
+  })
+  t.teardown(() => terminal.kill('SIGKILL'))
+  let output = ''
+  terminal.stdout.on('data', (chunk: Buffer) => {
+    output += chunk.toString()
+  })
+  await until('the size', () => output.includes('33 77'))
+  terminal.stdin.write('hello\r')
+  await until('the end', () => output.includes('code 3'))
+  t.match(output, /^\/dev\/pts\/\d+\r\n33 77\r\n/)
+  t.match(output, 'got hello\r\n')
+  await until('the settings', () => /[^-]icanon/.test(output))
 })
 
 t.test('a signal before the task runs is kept; TERM ends the wait', async (t) => {

@@ -2,6 +2,11 @@
 import { mkdir, open, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 
+/** Whether a file system refused something for lack of room or quota. */
+export function isDiskFull(error: unknown): boolean {
+  return ['ENOSPC', 'EDQUOT'].includes((error as NodeJS.ErrnoException | undefined)?.code ?? '')
+}
+
 /** Replaces `path`; when this returns, the content survives a crash of the machine. Two writers must not share a path. */
 export async function writeDurably(path: string, content: string, mode = 0o600): Promise<void> {
   const temporary = `${path}.new`

@@ -3,6 +3,7 @@
 import { EventEmitter, once } from 'node:events'
 import type { GuestChannel } from '../../guest/channel.ts'
 import { runId, vmName } from '../../job/run.ts'
+import { isDiskFull } from '../durable-file.ts'
 import type { Journal, JournalEntry } from './journal.ts'
 
 export interface LiveVm {
@@ -16,6 +17,8 @@ export interface LiveVm {
 export class LiveRun {
   readonly name: string
   readonly vms = new Map<number, LiveVm>()
+  /** Why VMs ended that were ready while others were still being made, by name. */
+  readonly endedEarly = new Map<string, string>()
   /** Stops the making of its VMs; the reason is what the user reads. */
   readonly stop = new AbortController()
   #entry: JournalEntry
@@ -39,6 +42,19 @@ export class LiveRun {
     this.#entry = { ...this.#entry, ...change }
     await this.#journal.write(this.#entry)
     this.#changes.emit('change')
+  }
+
+  /**
+   * Records that the run ends; a disk with no room for it does not hold that up. If the daemon is restarted before the
+   * removal is done it finds the state from before, and the controller or the hypervisor tells it that the run is over.
+   */
+  async recordEnd(change: Partial<JournalEntry> & { state: 'refused' | 'lost' | 'removing' }): Promise<void> {
+    try {
+      await this.record(change)
+    } catch (error) {
+      if (!isDiskFull(error)) throw error
+      this.#changes.emit('change')
+    }
   }
 
   /** One piece of work on this run at a time, in the order they were asked for. */

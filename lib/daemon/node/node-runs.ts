@@ -2,9 +2,10 @@
 // and the journal's states; how things are made and removed is the VmMaker's.
 import { setTimeout as delay } from 'node:timers/promises'
 import { renderForUser, toVmrmError, VmrmError } from '../../errors/vmrm-error.ts'
-import { type Run, runId } from '../../job/run.ts'
+import { parseVmName, type Run, runId } from '../../job/run.ts'
 import type { Log } from '../../log.ts'
 import type { Share } from '../../protocol/messages/share.ts'
+import { isDiskFull } from '../durable-file.ts'
 import type { Journal, JournalEntry } from './journal.ts'
 import { LiveRun } from './live-run.ts'
 import type { ControllerLink, KnownRuns, Verdict, VmMaker } from './ports.ts'
@@ -86,7 +87,7 @@ export class NodeRuns {
     if (known !== undefined) return known.exclusively(() => this.#prepareOnce(known))
     const { firstUid, uidCount, node } = this.#options
     const qemuUid = this.#freeUid()
-    const run = await this.#begin(request, qemuUid ?? firstUid)
+    const run = this.#begin(request, qemuUid ?? firstUid)
     const problem =
       request.refusal !== undefined
         ? new VmrmError('request-invalid', request.refusal)
@@ -100,7 +101,7 @@ export class NodeRuns {
   async applyVerdict(of: Run, verdict: Verdict, reason: string): Promise<void> {
     const run = this.#runs.get(runId(of))
     if (run === undefined || verdict === 'pending' || verdict === 'ended') return
-    const text = reason === '' ? '' : `vmrm: ${reason}\n`
+    const text = renderReason(reason)
     const { state } = run.entry
     if (verdict === 'commit') {
       if (state === 'prepared') await run.record({ state: 'committed' })
@@ -108,15 +109,17 @@ export class NodeRuns {
     }
     if (verdict === 'abort' && (state === 'preparing' || state === 'prepared')) {
       run.stop.abort(new VmrmError('run-ended', reason))
-      await run.record({ state: 'refused', reason: run.entry.reason === '' ? text : run.entry.reason })
+      await run.recordEnd({ state: 'refused', reason: run.entry.reason === '' ? text : run.entry.reason })
       void run.exclusively(() => this.#clear(run))
     }
     if (verdict === 'lost' && state === 'committed') await this.#lose(run, text)
   }
 
-  /** A VM has ended by itself. During preparation the making finds out; afterwards the whole run is lost. */
+  /** A VM has ended by itself; `why` is for people. The whole run is lost, or cannot be made if it was still being prepared. */
   async vmStopped(vm: string, why: string): Promise<void> {
-    const run = this.all().find((each) => [...each.vms.values()].some((live) => live.name === vm))
+    const named = parseVmName(vm)
+    const run = named === undefined ? undefined : this.#runs.get(runId(named.run))
+    if (run?.entry.state === 'preparing') run.endedEarly.set(vm, why)
     if (run === undefined || (run.entry.state !== 'committed' && run.entry.state !== 'prepared')) return
     const { maker, controller, node, log } = this.#options
     const tail = await maker.consoleTail(run.entry, vm)
@@ -125,7 +128,8 @@ export class NodeRuns {
     })
     log.warn('vm.lost', { run: run.name, vm, why })
     await this.#lose(run, renderForUser(error))
-    await controller.reportLost(run.entry, { vm, reason: why }).catch((cause: unknown) => this.#notTold(run, cause))
+    const reason = [why, tail].filter(Boolean).join('\n')
+    await controller.reportLost(run.entry, { vm, reason }).catch((cause: unknown) => this.#notTold(run, cause))
   }
 
   /** Removes all runs of the job up to this restart count; answers when nothing is left. Throws what could not be removed. */
@@ -162,7 +166,7 @@ export class NodeRuns {
     await maker.removeStrays(this.#known)
   }
 
-  async #begin(request: PrepareRequest, qemuUid: number): Promise<LiveRun> {
+  #begin(request: PrepareRequest, qemuUid: number): LiveRun {
     const { job, restart, uid, gid, user, script } = request
     const entry: JournalEntry = {
       version: 1,
@@ -174,7 +178,6 @@ export class NodeRuns {
     }
     const run = new LiveRun(entry, this.#options.journal)
     this.#runs.set(run.name, run)
-    await run.record({})
     return run
   }
 
@@ -189,15 +192,28 @@ export class NodeRuns {
   async #prepareOnce(run: LiveRun, problem?: VmrmError): Promise<PrepareOutcome> {
     if (run.entry.state === 'prepared' || run.entry.state === 'committed') return { outcome: 'prepared' }
     if (run.entry.state !== 'preparing') return { outcome: 'refused', reason: run.entry.reason }
-    const { controller, log, now } = this.#options
+    const { log, now } = this.#options
     try {
+      // Before anything is made: what is found after a crash must be known by name.
+      await run.record({})
       if (problem !== undefined) throw problem
       await this.#make(run)
       log.info('run.prepared', { run: run.name, vms: run.vms.size, ms: now() - run.entry.beganMs })
-      await controller.reportPrepared(run.entry)
-      return { outcome: 'prepared' }
     } catch (thrown) {
-      return this.#refuse(run, toVmrmError(thrown))
+      return this.#refuse(run, this.#errorOf(thrown))
+    }
+    // A node that is prepared never decides alone: the report may have arrived although it seems to have failed.
+    if (!(await this.#reportPrepared(run))) this.#keepAsking(run)
+    return { outcome: 'prepared' }
+  }
+
+  async #reportPrepared(run: LiveRun): Promise<boolean> {
+    try {
+      await this.#options.controller.reportPrepared(run.entry)
+      return true
+    } catch (error) {
+      this.#notTold(run, error)
+      return false
     }
   }
 
@@ -210,6 +226,8 @@ export class NodeRuns {
       await run.record({ share })
       const vms = await maker.make(run, share, run.stop.signal)
       run.stop.signal.throwIfAborted()
+      for (const [vm, why] of run.endedEarly)
+        throw new VmrmError('vm-lost', `VM ${vm} on node ${node} ended before all VMs were ready: ${why}`)
       for (const vm of vms) run.vms.set(vm.index, vm)
       await run.record({ state: 'prepared' })
     } finally {
@@ -219,19 +237,23 @@ export class NodeRuns {
 
   async #obtainShare(run: LiveRun): Promise<Share> {
     const { signal } = run.stop
+    const { controller, shareMs, now } = this.#options
+    let heardMs = now()
     let last: unknown = new VmrmError('controller-unreachable', 'the controller did not hand out the plan of the run')
     signal.addEventListener('abort', () => {}, { once: true })
     for (;;) {
       if (signal.aborted)
         throw signal.reason instanceof VmrmError && signal.reason.code === 'run-ended' ? signal.reason : last
       try {
-        const answer = await this.#options.controller.getShare(run.entry)
+        const answer = await controller.getShare(run.entry)
         if (answer.state === 'share') return answer.share
         if (answer.state === 'refused') throw new Refusal(answer.reason)
+        if (answer.state === 'pending') heardMs = now()
       } catch (error) {
         if (error instanceof Refusal) throw error
         last = error
       }
+      if (now() - heardMs > shareMs) throw last
       await delay(shareRetryMs, undefined, { signal }).catch(() => {})
     }
   }
@@ -239,7 +261,7 @@ export class NodeRuns {
   async #refuse(run: LiveRun, error: VmrmError): Promise<PrepareOutcome> {
     const { controller, log } = this.#options
     const isOurs = run.entry.state === 'preparing' || run.entry.state === 'prepared'
-    if (isOurs) await run.record({ state: 'refused', reason: renderForUser(error) })
+    if (isOurs) await run.recordEnd({ state: 'refused', reason: renderForUser(error) })
     log.warn('run.refused', { run: run.name, code: error.code, reason: error.message })
     let outcome: PrepareOutcome['outcome'] = 'refused'
     if (isOurs && !(error instanceof Refusal)) {
@@ -266,7 +288,7 @@ export class NodeRuns {
 
   async #lose(run: LiveRun, text: string): Promise<void> {
     if (run.entry.state === 'lost') return
-    await run.record({ state: 'lost', reason: text })
+    await run.recordEnd({ state: 'lost', reason: text })
     this.#options.onLost(run, text)
     void run.exclusively(() => this.#clear(run))
   }
@@ -275,7 +297,7 @@ export class NodeRuns {
     if (this.#runs.get(run.name) !== run) return
     const { maker, journal, controller, log, now } = this.#options
     const startedMs = now()
-    await run.record({ state: 'removing', reason: run.entry.reason })
+    await run.recordEnd({ state: 'removing', reason: run.entry.reason })
     run.closeChannels('the run has ended')
     const usage = await maker.remove(run.entry)
     await journal.remove(run.entry)
@@ -314,10 +336,11 @@ export class NodeRuns {
     }
   }
 
+  /** Reports again, too: the controller may not have had the report. */
   #keepAsking(run: LiveRun): void {
-    const timer = setInterval(() => {
+    const timer = setInterval(async () => {
       if (run.entry.state !== 'prepared' || this.#runs.get(run.name) !== run) clearInterval(timer)
-      else void this.askVerdict(run)
+      else if (await this.#reportPrepared(run)) await this.askVerdict(run)
     }, askAgainMs)
     timer.unref()
   }
@@ -337,9 +360,22 @@ export class NodeRuns {
     await this.#options.journal.remove(of)
   }
 
+  #errorOf(thrown: unknown): VmrmError {
+    if (!isDiskFull(thrown)) return toVmrmError(thrown)
+    const text = `node ${this.#options.node} has no room for the files of a VM: ${(thrown as Error).message}`
+    return new VmrmError('node-disk-full', text, { cause: thrown })
+  }
+
   #notTold(run: LiveRun, cause: unknown): void {
     this.#options.log.warn('controller.not-told', { run: run.name, text: toVmrmError(cause).message })
   }
+}
+
+/** A reason that another host sent: its sentence, then the lines it quotes. */
+function renderReason(reason: string): string {
+  const [sentence = '', ...quoted] = reason.split('\n')
+  if (sentence === '') return ''
+  return [sentence, ...quoted.map((line) => `  | ${line}`)].map((line) => `vmrm: ${line}\n`).join('')
 }
 
 /** The controller has refused the run already: it need not be told. */

@@ -66,11 +66,11 @@ export function createVmMaker(options: VmMakerOptions): VmMaker {
   }
 
   const adopt = async (run: LiveRun, share: Share, signal: AbortSignal): Promise<readonly LiveVm[]> => {
-    await requireHypervisor(hypervisor, signal)
-    const there = new Set((await hypervisor.list({ signal })).map((vm) => vm.name))
+    const there = await namesThere(hypervisor, signal)
     return allOrFirstError(
-      share.vms.map((vm) => {
-        if (!there.has(vm.name)) throw new VmrmError('vm-lost', `VM ${vm.name} ended while vmrmd was down`)
+      share.vms.map(async (vm) => {
+        if (there !== undefined && !there.has(vm.name))
+          throw new VmrmError('vm-lost', `VM ${vm.name} ended while vmrmd was down`)
         return starter.reconnect(run.entry, vm, signal)
       }),
     )
@@ -145,6 +145,16 @@ function imageOf(catalogue: Catalogue, share: Share): Image {
     )
   }
   return image
+}
+
+/** Undefined when libvirtd does not answer: VMs live on without it, and their agents tell. */
+async function namesThere(hypervisor: Hypervisor, signal: AbortSignal): Promise<ReadonlySet<string> | undefined> {
+  try {
+    return new Set((await hypervisor.list({ signal })).map((vm) => vm.name))
+  } catch (error) {
+    if (toVmrmError(error).code !== 'libvirt-unreachable') throw error
+    return undefined
+  }
 }
 
 async function requireHypervisor(hypervisor: Hypervisor, signal: AbortSignal): Promise<void> {

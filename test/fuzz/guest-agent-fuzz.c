@@ -142,9 +142,9 @@ static void serve_sessions(struct random *random, struct agent *agent)
 		if (random_below(random, 2) == 0)
 			session_read_status(session);
 		if (random_below(random, 2) == 0)
-			session_read_output(session, &session->out_fd, &session->out);
+			session_read_output(&session->out_fd, &session->out);
 		if (random_below(random, 2) == 0)
-			session_read_output(session, &session->err_fd, &session->err);
+			session_read_output(&session->err_fd, &session->err);
 		if (session->leader != 0 && (session->state == SESSION_GONE || random_below(random, 20) == 0))
 			session_on_leader_end(session, (int)random_below(random, 65536));
 		if (random_below(random, 50) == 0)

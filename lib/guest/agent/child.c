@@ -68,8 +68,16 @@ static void reset_oom_score(void)
 	close(fd);
 }
 
+static struct rlimit first_files;
+
+void child_keep_limits(void)
+{
+	getrlimit(RLIMIT_NOFILE, &first_files);
+}
+
 static void set_limits(const struct spec *spec)
 {
+	setrlimit(RLIMIT_NOFILE, &first_files);
 	for (size_t i = 0; i < spec->limit_count; i++) {
 		struct rlimit wanted = spec->limits[i].value, have;
 		if (setrlimit((__rlimit_resource_t)spec->limits[i].resource, &wanted) == 0)

@@ -11,6 +11,9 @@ struct task_ends {
 	int in, out, err, status;
 };
 
+/* Remembers the limits that a task starts from; call it before the agent raises its own. */
+void child_keep_limits(void);
+
 /* Becomes the task; on failure writes a struct spawn_failure to ends->status and exits. */
 _Noreturn void child_run(const struct spawn_request *request, const struct task_group *group, const struct task_ends *ends);
 

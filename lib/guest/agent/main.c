@@ -5,6 +5,7 @@
  * vmrm-agent [--port PATH]    PATH: a virtio-serial port, or a unix socket that listens (tests)
  */
 #include "agent.h"
+#include "child.h"
 #include "log.h"
 #include "port.h"
 
@@ -33,6 +34,7 @@ static struct pollfd fds[FDS_MAX];
 static void protect(void)
 {
 	struct rlimit files = {65536, 65536};
+	child_keep_limits();
 	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
 	if (fd >= 0 && write(fd, "-1000", 5) != 5)
 		agent_log("cannot be protected from the out-of-memory killer\n");
@@ -93,9 +95,9 @@ static void serve_session(struct session *session, const struct pollfd *place)
 	if (place[3].revents != 0 && place[3].fd == session->status_fd)
 		session_read_status(session);
 	if (place[1].revents != 0 && place[1].fd == session->out_fd)
-		session_read_output(session, &session->out_fd, &session->out);
+		session_read_output(&session->out_fd, &session->out);
 	if (place[2].revents != 0 && place[2].fd == session->err_fd)
-		session_read_output(session, &session->err_fd, &session->err);
+		session_read_output(&session->err_fd, &session->err);
 	if (place[0].revents == 0 || place[0].fd != session->in_fd)
 		return;
 	if ((place[0].revents & (POLLERR | POLLHUP | POLLNVAL)) != 0)

@@ -208,8 +208,8 @@ static bool is_drained(struct session *session, int *fd, struct vmrm_sender *sen
 {
 	if (*fd < 0)
 		return true;
-	session_read_output(session, fd, sender);
-	if (*fd >= 0 && now_ms() >= session->drain_until_ms && session_can_read(*fd, sender)) {
+	bool is_empty = session_read_output(fd, sender);
+	if (*fd >= 0 && is_empty && now_ms() >= session->drain_until_ms) {
 		session_close_fd(fd);
 		vmrm_sender_end(sender);
 	}

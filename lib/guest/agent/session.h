@@ -84,9 +84,10 @@ void session_trim(struct session *session);
 /* The task's ends (task_io.c). */
 void session_read_status(struct session *session);
 void session_write_stdin(struct session *session);
-void session_read_output(struct session *session, int *fd, struct vmrm_sender *sender);
 void session_close_stdin(struct session *session);
 void session_close_fd(int *fd);
+/* Reads what there is room for; at the end of file the fd is closed and the stream ends. True: nothing is left to read for now. */
+bool session_read_output(int *fd, struct vmrm_sender *sender);
 /* Writes new stdin bytes at once where that is possible. */
 void session_pass_stdin(struct session *session, const struct vmrm_frame *frame);
 /* How much of one output may be kept, at most a window: many sessions share what the agent may use. */

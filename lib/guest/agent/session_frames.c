@@ -121,6 +121,8 @@ void session_on_signal(struct session *session, const struct vmrm_frame *frame)
 		session->early_signals |= (uint64_t)1 << (number - 1);
 	else if (session->leader > 0 && (is_leader || session->state == SESSION_STARTING))
 		kill(session->leader, number);
+	else if (session->state == SESSION_RUNNING && number == SIGKILL)
+		group_kill(&session->group);
 	else if (session->state == SESSION_RUNNING)
 		group_signal(&session->group, number);
 }

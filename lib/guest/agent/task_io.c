@@ -76,9 +76,8 @@ bool session_can_read(int fd, const struct vmrm_sender *sender)
 	return fd >= 0 && !sender->ended && sender->ring.count < output_budget;
 }
 
-void session_read_output(struct session *session, int *fd, struct vmrm_sender *sender)
+bool session_read_output(int *fd, struct vmrm_sender *sender)
 {
-	(void)session;
 	/* A few rounds, so that one busy task does not keep the others waiting. */
 	for (int round = 0; round < 4 && session_can_read(*fd, sender); round++) {
 		uint8_t *at = NULL;
@@ -89,16 +88,17 @@ void session_read_output(struct session *session, int *fd, struct vmrm_sender *s
 		size_t most = left < READ_MAX_BYTES ? left : READ_MAX_BYTES;
 		size_t room = vmrm_sender_space(sender, (size_t)waiting < most ? (size_t)waiting : most, &at);
 		if (room == 0)
-			return;
+			return false;
 		ssize_t count = read(*fd, at, room);
 		if (count > 0) {
 			vmrm_sender_commit(sender, (size_t)count);
 			continue;
 		}
 		if (count < 0 && (errno == EAGAIN || errno == EINTR))
-			return;
+			return errno == EAGAIN;
 		/* End of file; EIO is how a terminal says that nobody has it open any more. */
 		session_close_fd(fd);
 		vmrm_sender_end(sender);
 	}
+	return false;
 }

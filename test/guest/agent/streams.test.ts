@@ -75,6 +75,19 @@ t.test('a slow reader slows the writer and loses nothing', async (t) => {
   checkGuest(t, guest)
 })
 
+t.test('what a task leaves in its pipe when it ends still arrives, also at a slow reader', async (t) => {
+  const guest = await startGuest(t)
+  // 1031 is F_SETPIPE_SZ: the pipe holds far more than a window.
+  const script = 'fcntl(STDOUT, 1031, 1 << 20) or die $!; syswrite(STDOUT, "y" x 900000) == 900000 or die $!; exit 3'
+  const task = new Task(guest.host, { argv: ['perl', '-e', script], keepBytes: 0 })
+  task.reading = 'slow'
+  await until('the window is full', () => task.stdout.received === 262_144)
+  task.readOn()
+  t.strictSame(await task.ended(), { kind: 'exited', value: 3 }, task.errText)
+  t.equal(task.stdout.received, 900_000)
+  checkGuest(t, guest)
+})
+
 t.test('stdin that nobody reads is dropped and acknowledged', async (t) => {
   const guest = await startGuest(t)
   const matrix = [

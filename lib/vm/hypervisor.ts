@@ -10,9 +10,9 @@ export interface HypervisorCallOptions {
 /**
  * Why a VM is no more. `shutdown`: its guest switched it off; `panicked`: its guest's kernel gave up; `crashed`: QEMU ended
  * by itself or was killed; `destroyed`: by `destroy`; `vanished`: it was gone when the connection was back; `other`: saved,
- * migrated.
+ * migrated. `io-error`: QEMU holds it still, for its disk cannot be written (no room, mostly); it has to be destroyed.
  */
-export type StopReason = 'shutdown' | 'panicked' | 'crashed' | 'destroyed' | 'vanished' | 'other'
+export type StopReason = 'shutdown' | 'panicked' | 'crashed' | 'destroyed' | 'vanished' | 'io-error' | 'other'
 
 /** The reasons as a user reads them. */
 export const stopReasonTexts = {
@@ -21,6 +21,7 @@ export const stopReasonTexts = {
   crashed: 'its QEMU crashed or was killed',
   destroyed: 'it was destroyed',
   vanished: 'it was gone when libvirtd was back',
+  'io-error': 'QEMU stopped it, since its disk could not be written',
   other: 'for a reason libvirt does not tell',
 } as const satisfies Record<StopReason, string>
 

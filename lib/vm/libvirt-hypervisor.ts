@@ -40,6 +40,8 @@ export interface LibvirtHypervisorOptions {
 const stopReasons: readonly StopReason[] = ['shutdown', 'destroyed', 'crashed', 'other', 'other', 'crashed', 'other']
 /** Detail of libvirt's `crashed` event. */
 const panickedDetail = 0
+/** Detail of libvirt's `suspended` event: QEMU pauses a guest whose write finds no room (its default, werror=enospc). */
+const ioErrorDetail = 2
 
 /** Connects in the background; returns at once. */
 export function createLibvirtHypervisor(options: LibvirtHypervisorOptions): Hypervisor {
@@ -54,6 +56,8 @@ class LibvirtHypervisor implements Hypervisor {
   /** Names of VMs that are there as far as we know: what is missing after a reconnection has vanished. */
   readonly #known = new Set<string>()
   readonly #panicked = new Set<string>()
+  /** VMs that were told of as stopped although their QEMU is still there. */
+  readonly #stuck = new Set<string>()
 
   constructor(options: LibvirtHypervisorOptions) {
     const { log, socketPath, uri } = options
@@ -156,7 +160,11 @@ class LibvirtHypervisor implements Hypervisor {
     if (!this.#isOurs(domain)) return
     if (event === 'started') this.#known.add(domain.name)
     if (event === 'crashed' && detail === panickedDetail) this.#panicked.add(domain.name)
-    if (event !== 'stopped') return
+    if (event === 'suspended' && detail === ioErrorDetail && !this.#stuck.has(domain.name)) {
+      this.#tellStopped(domain.name, 'io-error')
+      this.#stuck.add(domain.name)
+    }
+    if (event !== 'stopped' || this.#stuck.delete(domain.name)) return
     this.#tellStopped(domain.name, this.#panicked.has(domain.name) ? 'panicked' : (stopReasons[detail] ?? 'other'))
   }
 

@@ -1,5 +1,5 @@
 // The node's daemon, put together: journal, hypervisor, network, exports, guest channels, and the sockets it answers on.
-import { chmod, mkdir } from 'node:fs/promises'
+import { chmod, mkdir, statfs } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import type { DaemonConfig } from '../../config/daemon-schema.ts'
@@ -13,7 +13,7 @@ import { loadPeerCredentials } from '../../protocol/peer-credentials.ts'
 import { createServer } from '../../protocol/server.ts'
 import { chooseAccelerator } from '../../vm/accelerator.ts'
 import { capConsole } from '../../vm/console.ts'
-import type { Hypervisor } from '../../vm/hypervisor.ts'
+import { type Hypervisor, type StoppedVm, stopReasonTexts } from '../../vm/hypervisor.ts'
 import { createLibvirtHypervisor } from '../../vm/libvirt-hypervisor.ts'
 import { lookUpAccount, lookUpGroup } from '../account.ts'
 import { type ClusterIdentity, controllerClient } from '../cluster-peers.ts'
@@ -90,7 +90,7 @@ export async function runNode(options: DaemonOptions): Promise<void> {
       log,
     }),
   })
-  hypervisor.onStopped(({ name, reason }) => void runs.vmStopped(name, reason))
+  hypervisor.onStopped((stopped) => void tellStopped(runs, stopped, config.paths.runs))
   await runs.recover()
   for (const run of runs.all()) for (const vm of run.vms.values()) tasks.attachChannel(vm.channel)
   await tasks.listen()
@@ -131,6 +131,16 @@ export async function runNode(options: DaemonOptions): Promise<void> {
   await tasks.close()
   client.close()
   await hypervisor.close()
+}
+
+async function tellStopped(runs: NodeRuns, { name, reason }: StoppedVm, runsFolder: string): Promise<void> {
+  const text = stopReasonTexts[reason]
+  await runs.vmStopped(name, reason === 'io-error' ? `${text}: ${await roomOf(runsFolder)}` : text)
+}
+
+async function roomOf(folder: string): Promise<string> {
+  const { bavail, bsize } = await statfs(folder)
+  return `${folder} has ${Math.floor((bavail * bsize) / 1_048_576)} MiB left`
 }
 
 async function makeFolders(config: DaemonConfig): Promise<void> {

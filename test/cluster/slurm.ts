@@ -2,7 +2,7 @@
 import { chownSync, copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import type { DaemonSpec, LiveHost } from './daemons.ts'
-import { attempt } from './exec.ts'
+import { attempt, command } from './exec.ts'
 import type { ClusterSettings, Host, Layout } from './layout.ts'
 import { enter } from './namespaces.ts'
 import { machineUid } from './users.ts'
@@ -26,9 +26,9 @@ export function writeSlurmConfiguration(layout: Layout, settings: ClusterSetting
   copyFileSync(join(overlayFolder, 'cgroup.conf'), join(folder, 'cgroup.conf'))
   if (settings.vmrm === 'with-vmrm') {
     const snippets = join(layout.repository, 'slurm-conf-snippets')
-    for (const name of ['slurm.conf.vmrm', 'plugstack.conf.vmrm', 'job_submit/job_submit.lua'])
+    for (const name of ['slurm.conf.vmrm', 'plugstack.conf.vmrm', 'job_submit.conf.vmrm', 'job_submit/job_submit.lua'])
       copyFileSync(join(snippets, name), join(folder, basename(name)))
-    parts.push('include /etc/slurm/slurm.conf.vmrm')
+    parts.push('include /etc/slurm/slurm.conf.vmrm', 'include /etc/slurm/job_submit.conf.vmrm')
     writeFileSync(join(folder, 'plugstack.conf'), 'include /etc/slurm/plugstack.conf.vmrm\n')
   }
   writeFileSync(join(folder, 'slurm.conf'), `${parts.join('\n')}\n`)
@@ -44,10 +44,21 @@ export function makeSlurmFolders(host: Host): void {
   }
 }
 
+/** What an administrator runs after each change of the catalogue; the rules at submission read it. */
+async function writeSubmissionTable({ running }: LiveHost): Promise<void> {
+  const table = '/etc/vmrm/job_submit_table.lua'
+  const argv = ['/usr/bin/test', '-x', '/usr/lib/vmrm/vmrm']
+  if ((await attempt(enter(running, argv))).exitCode !== 0) return
+  await command(enter(running, ['/usr/lib/vmrm/vmrm', 'job-submit-table', '--output', table]))
+}
+
 export const slurmctldSpec: DaemonSpec = {
   name: 'slurmctld',
   argv: ['/usr/sbin/slurmctld', '-D'],
-  prepare: async ({ host }) => makeSlurmFolders(host),
+  prepare: async (live) => {
+    makeSlurmFolders(live.host)
+    await writeSubmissionTable(live)
+  },
   isReady: async ({ running }) => (await attempt(enter(running, ['/usr/bin/scontrol', 'ping']))).exitCode === 0,
   readyTimeoutMs: 15_000,
 }

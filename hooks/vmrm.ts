@@ -18,7 +18,7 @@ const brokenPipeExit = 141
 
 export async function main(args: readonly string[]): Promise<number> {
   // bun ignores SIGPIPE: without this a closed pipe would be shown as a failure of ours.
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  process.stdout.once('error', (error: NodeJS.ErrnoException) => {
     process.exit(error.code === 'EPIPE' ? brokenPipeExit : exitCodeOfFamily.bug)
   })
   const [given = 'help', ...rest] = args

@@ -4,17 +4,21 @@ import { join } from 'node:path'
 import { uidOf } from '../uid-of.ts'
 import { type Check, type DoctorContext, type Finding, fail, ok, problemsOr, roles, warn } from './check.ts'
 
+const writableByOthers = 0o022
+
 interface ExpectedFolder {
   readonly path: string
   readonly owner: string
   readonly uid: number
   readonly mode: number
+  /** Whether the mode must be this one, or may be any that lets no other write. */
+  readonly strictness: 'exact' | 'private-writing'
   readonly meaning: string
 }
 
 async function expectedFolders({ config, roles: own }: DoctorContext): Promise<ExpectedFolder[]> {
   const { runs, runtime, controllerState } = config.paths
-  const root = { owner: 'root', uid: 0 }
+  const root = { owner: 'root', uid: 0, strictness: 'exact' } as const
   const folders: ExpectedFolder[] = []
   if (own.has('node')) {
     const jobs = 'Who may write here decides which tasks run in VMs.'
@@ -29,18 +33,23 @@ async function expectedFolders({ config, roles: own }: DoctorContext): Promise<E
   if (own.has('controller')) {
     const { user } = config.controller
     const meaning = "The ledger is the controller's alone; vmrmd must be able to write it."
-    folders.push({ path: controllerState, owner: user, uid: await uidOf(user), mode: 0o700, meaning })
+    folders.push({
+      ...{ path: controllerState, owner: user, uid: await uidOf(user), mode: 0o700 },
+      ...{ strictness: 'private-writing', meaning },
+    })
   }
   return folders
 }
 
 const octal = (mode: number): string => `0${(mode & 0o7777).toString(8)}`
 
-async function folderProblem({ path, owner, uid, mode, meaning }: ExpectedFolder): Promise<Finding | undefined> {
+async function folderProblem(folder: ExpectedFolder): Promise<Finding | undefined> {
+  const { path, owner, uid, mode, strictness, meaning } = folder
   const mend = `install -d -o ${owner} -m ${octal(mode)} ${path}`
   const found = await stat(path).catch(() => undefined)
   if (found === undefined || !found.isDirectory()) return fail(`${path} is no folder`, meaning, mend)
-  if (found.uid === uid && (found.mode & 0o7777) === mode) return undefined
+  const isModeFine = strictness === 'exact' ? (found.mode & 0o7777) === mode : (found.mode & writableByOthers) === 0
+  if (found.uid === uid && isModeFine) return undefined
   return fail(`${path} is uid ${found.uid}, ${octal(found.mode)}; it must be ${owner}'s, ${octal(mode)}`, meaning, mend)
 }
 
@@ -57,8 +66,6 @@ const folders: Check = {
     return problemsOr(expected.map(({ path }) => path).join(', '), problems)
   },
 }
-
-const writableByOthers = 0o022
 
 /** Whoever can change these decides what root runs. */
 const trustedFiles: Check = {

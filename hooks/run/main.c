@@ -30,6 +30,7 @@ struct run {
 	uint64_t away_since_ms; /* when vmrmd was last there; 0: it is */
 	uint64_t stop_at_ms; /* 0: no suspension is under way */
 	bool stop_due; /* STOP has been handed to the session; stop ourselves when it is sent */
+	bool was_stopped; /* everyone in the session was; whoever CONT is for, everyone goes on */
 };
 
 static void on_signal(struct run *run, const struct heard_signal *heard, uint64_t now)
@@ -38,7 +39,10 @@ static void on_signal(struct run *run, const struct heard_signal *heard, uint64_
 		run->stop_at_ms = now + STOP_AFTER_MS;
 	else if (heard->number == SIGCONT)
 		run->stop_at_ms = 0;
-	session_signal(&run->session, heard->number, heard->scope);
+	bool is_end_of_stop = heard->number == SIGCONT && run->was_stopped;
+	if (is_end_of_stop)
+		run->was_stopped = false;
+	session_signal(&run->session, heard->number, is_end_of_stop ? SCOPE_ALL : heard->scope);
 }
 
 static void on_time(struct run *run, uint64_t now)
@@ -89,6 +93,7 @@ static void send_due(struct run *run, uint64_t now)
 	if (!run->stop_due || !link_can_send(&run->link))
 		return;
 	run->stop_due = false;
+	run->was_stopped = true;
 	raise(SIGSTOP);
 }
 
@@ -162,7 +167,7 @@ int main(int argc, char **argv)
 	int code = job_read(&run.job, argc, argv);
 	if (code != 0)
 		return code;
-	if (!signals_init(&run.signals, run.job.is_batch ? CANARY_LISTENS : CANARY_NONE) ||
+	if (!signals_init(&run.signals) ||
 	    getrandom(&number, sizeof number, 0) != (ssize_t)sizeof number) {
 		say("vmrm-run cannot start: %s", strerror(errno));
 		return EXIT_UNAVAILABLE;

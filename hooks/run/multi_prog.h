@@ -5,11 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/*
- * Whether these arguments are what srun 22.05 sends for --multi-prog: the configuration's name and its text, nothing else marks it.
- * True only if the text has a newline, every line of it starts with a rank list, and the name is not an executable file.
- */
-bool multi_prog_is(int argc, char **argv);
+/* Whether the arguments are the name and the text of a --multi-prog configuration: srun's plug-in announces it in the environment. */
+bool multi_prog_is(int argc);
 
 /*
  * The arguments of `rank`, ended by NULL, in memory that is never freed; NULL if the text has no line for it or no memory is left.

@@ -4,8 +4,10 @@
 #include "session.h"
 #include "tlv.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -126,12 +128,33 @@ static void receive_exit(struct session *session, const struct vmrm_frame *frame
 }
 
 /* What slurmstepd 22.05 does when its own execve fails: this line, and the errno as exit code. */
+/* The interpreter that a script names, where it is one; false: it is none. */
+static bool read_interpreter(const char *path, char *name, size_t size)
+{
+	FILE *script = fopen(path, "re");
+	bool is_script = script != NULL && fgetc(script) == '#' && fgetc(script) == '!' && fgets(name, (int)size, script) != NULL;
+	if (script != NULL)
+		fclose(script);
+	if (is_script)
+		name[strcspn(name, "\n")] = '\0';
+	return is_script;
+}
+
 static int complain_of_exec(const struct session *session, const struct vmrm_tlv *text, uint32_t number)
 {
 	char why[512];
 	const char *command = session->job->argv[0];
+	/* The script itself is there: it was sent along. */
+	if (number == ENOENT && session->job->is_batch && read_interpreter(command, why, sizeof why)) {
+		dprintf(STDERR_FILENO, "slurmstepd: error: execve(): bad interpreter(%s): %s\n", why, strerror(ENOENT));
+		return ENOENT;
+	}
 	if (number != 0 && number < 256) {
-		dprintf(STDERR_FILENO, "slurmstepd: error: execve(): %s: %s\n", command, strerror((int)number));
+		/* slurmstepd's own words; it names what lies in the working folder by its whole path. */
+		char *cwd = *command != '/' && strchr(command, '/') != NULL ? getcwd(NULL, 0) : NULL;
+		dprintf(STDERR_FILENO, "slurmstepd: error: execve(): %s%s%s: %s\n", cwd == NULL ? "" : cwd, cwd == NULL ? "" : "/", command,
+			strerror((int)number));
+		free(cwd);
 		return (int)number;
 	}
 	if (text == NULL || !vmrm_tlv_copy_text(text, why, sizeof why))

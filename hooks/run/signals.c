@@ -58,7 +58,7 @@ static bool start_canary(struct signals *signals)
 	return true;
 }
 
-bool signals_init(struct signals *signals, enum canary_use use)
+bool signals_init(struct signals *signals)
 {
 	sigset_t set;
 	memset(signals, 0, sizeof *signals);
@@ -68,7 +68,7 @@ bool signals_init(struct signals *signals, enum canary_use use)
 	signal(SIGPIPE, SIG_IGN);
 	if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
 		return false;
-	if (use == CANARY_LISTENS && !start_canary(signals))
+	if (!start_canary(signals))
 		return false;
 	signals->fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	return signals->fd >= 0;

@@ -135,7 +135,7 @@ static int put_command(struct spec *spec, const struct job *job)
 {
 	char **argv = job->argv;
 	int argc = job->argc;
-	if (!job->is_batch && !job->has_vm && multi_prog_is(argc, argv)) {
+	if (!job->is_batch && !job->has_vm && multi_prog_is(argc)) {
 		argv = multi_prog_arguments(job->argv[1], job->rank, &argc);
 		if (argv == NULL) {
 			say("the --multi-prog configuration %s names no program for task %u", job->argv[0], job->rank);

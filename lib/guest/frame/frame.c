@@ -1,5 +1,5 @@
 /*
- * Owns the encoding of frames; the layout is the table in docs/internals/contracts.md.
+ * Owns the encoding of frames; the layout is the table in docs/internals/guest-channel.md.
  * Must never trust a length before it has been compared with the bytes at hand.
  */
 #include "frame.h"

@@ -1,5 +1,5 @@
 /*
- * Owns the numbers of "Guest protocol 1": message types, streams, tags and bounds, as docs/internals/contracts.md fixes them.
+ * Owns the numbers of "Guest protocol 1": message types, streams, tags and bounds, as docs/internals/guest-channel.md fixes them.
  * Must never hold anything but constants; both ends of the channel compile it.
  */
 #ifndef VMRM_MESSAGES_H

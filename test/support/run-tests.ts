@@ -62,7 +62,8 @@ function runFile(file: string): Promise<Result> {
   return new Promise((settle) => {
     const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', file], {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, TAP: '1' },
+      // tap's own limit is 30 s a file, which a busy machine needs longer than.
+      env: { ...process.env, TAP: '1', TAP_TIMEOUT: String(fileTimeoutMs / 1000) },
     })
     const chunks: Buffer[] = []
     child.stdout.on('data', (chunk: Buffer) => chunks.push(chunk))

@@ -100,17 +100,19 @@ t.test('--multi-prog: each rank runs the program of its line', async (t) => {
   expected[1] = '[1:0][a b][c d]'
   expected[3] = '[3:1][a b][c d]'
   expected[4] = '[4:2][a b][c d]'
+  const announced = { SLURM_SPANK_VMRM_MULTI_PROG: '1' }
   for (const [rank, stdout] of expected.entries()) {
-    const r = rig.run({ argv: ['mp.conf', text.replaceAll('%%s', '%s')], env: { SLURM_PROCID: String(rank) } })
+    const env = { ...announced, SLURM_PROCID: String(rank) }
+    const r = rig.run({ argv: ['mp.conf', text.replaceAll('%%s', '%s')], env })
     await r.ended
     t.equal(r.stdout, stdout, `rank ${rank}`)
   }
-  const none = rig.run({ argv: ['mp.conf', '0 true\n'], env: { SLURM_PROCID: '1' } })
+  const none = rig.run({ argv: ['mp.conf', '0 true\n'], env: { ...announced, SLURM_PROCID: '1' } })
   t.match(await none.ended, { code: 2 })
   t.match(none.stderr, 'names no program for task 1')
   const echo = rig.run({ argv: ['echo', '0 true\n'] })
   await echo.ended
-  t.equal(echo.stdout, '0 true\n\n', 'a command with such an argument is a command')
+  t.equal(echo.stdout, '0 true\n\n', 'without the announcement it is a command with such an argument')
 })
 
 t.test('100 MB arrive intact in each direction, stdout and stderr apart', async (t) => {

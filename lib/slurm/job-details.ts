@@ -35,27 +35,34 @@ export function parseJobDetails(
   return all.every((entry) => entry !== undefined) && found.size === nodes.length ? all : undefined
 }
 
+interface SqueueNode {
+  readonly nodename?: string
+  readonly memory_allocated?: number
+  readonly sockets?: Record<string, { cores?: Record<string, string> }>
+}
+
 interface SqueueJson {
   jobs?: {
     job_id?: number
-    job_resources?: { nodes?: string; allocated_nodes?: Record<string, { cpus?: number; memory?: number }> }
+    cpus?: number
+    job_resources?: { allocated_cores?: number; allocated_nodes?: readonly SqueueNode[] }
   }[]
 }
 
 /**
  * The same from `squeue --json`, which cannot be confused but lists every job of the cluster (22.05 has no filter),
- * so it is asked only when the short way is ambiguous. CPU numbers are not told, so such a job is not pinned.
+ * so it is asked only when the short way is ambiguous. It tells cores and not CPUs, so such a job is not pinned.
  */
 export function parseSqueueJson(text: string, job: number, nodes: readonly string[]): readonly AllocationOnNode[] {
-  const jobs = (JSON.parse(text) as SqueueJson).jobs ?? []
-  const resources = jobs.find((entry) => entry.job_id === job)?.job_resources
-  const names = resources?.nodes === undefined ? [] : expandHostlist(resources.nodes)
-  const perNode = Object.values(resources?.allocated_nodes ?? {})
+  const entry = ((JSON.parse(text) as SqueueJson).jobs ?? []).find((each) => each.job_id === job)
+  const { allocated_cores: allCores = 0, allocated_nodes: allocated = [] } = entry?.job_resources ?? {}
+  const cpusPerCore = Math.max(1, Math.floor((entry?.cpus ?? 0) / Math.max(1, allCores)))
   return nodes.map((node) => {
-    const entry = perNode[names.indexOf(node)]
-    if (entry?.cpus === undefined)
-      throw new VmrmError('command-failed', `squeue does not tell job ${job}'s CPUs on node ${node}`)
-    return { node, cpus: entry.cpus, cpuIds: [], memoryMib: entry.memory ?? 0 }
+    const found = allocated.find((each) => each.nodename === node)
+    const cores = Object.values(found?.sockets ?? {}).flatMap((socket) => Object.values(socket.cores ?? {}))
+    const count = cores.filter((state) => state.startsWith('allocated')).length
+    if (count === 0) throw new VmrmError('command-failed', `squeue does not tell job ${job}'s CPUs on node ${node}`)
+    return { node, cpus: count * cpusPerCore, cpuIds: [], memoryMib: found?.memory_allocated ?? 0 }
   })
 }
 

@@ -36,23 +36,34 @@ t.test('a job name that looks like an allocation makes the text ambiguous, never
 })
 
 t.test('squeue --json tells the same without CPU numbers', async (t) => {
-  const json = JSON.stringify({
-    jobs: [
-      { job_id: 11 },
-      {
-        job_id: 12,
-        job_resources: {
-          nodes: 'n[1-2]',
-          allocated_nodes: { 0: { cpus: 2, memory: 512 }, 1: { cpus: 1, memory: 256 } },
-        },
-      },
-    ],
+  const node = (nodename: string, cores: Record<string, string>, memory: number) => ({
+    nodename,
+    sockets: { 0: { cores } },
+    cpus_used: 0,
+    memory_used: 0,
+    memory_allocated: memory,
   })
-  t.same(parseSqueueJson(json, 12, ['n1', 'n2']), [
+  const allocated_nodes = [node('n1', { 0: 'allocated', 1: 'allocated' }, 512), node('n2', { 3: 'allocated' }, 256)]
+  const squeue = (cpus: number) =>
+    JSON.stringify({
+      jobs: [
+        { job_id: 11, cpus: 1, job_resources: {} },
+        {
+          job_id: 12,
+          cpus,
+          job_resources: { nodes: 'n[1-2]', allocated_cores: 3, allocated_hosts: 2, allocated_nodes },
+        },
+      ],
+    })
+  t.same(parseSqueueJson(squeue(3), 12, ['n1', 'n2']), [
     { node: 'n1', cpus: 2, cpuIds: [], memoryMib: 512 },
     { node: 'n2', cpus: 1, cpuIds: [], memoryMib: 256 },
   ])
-  t.throws(() => parseSqueueJson(json, 11, ['n1']), { code: 'command-failed' })
+  t.match(parseSqueueJson(squeue(6), 12, ['n2', 'n1']), [
+    { node: 'n2', cpus: 2 },
+    { node: 'n1', cpus: 4 },
+  ])
+  t.throws(() => parseSqueueJson(squeue(3), 11, ['n1']), { code: 'command-failed' })
 })
 
 t.test('states of jobs become what a run needs to know', async (t) => {

@@ -58,7 +58,7 @@ const hypervisor = z.strictObject({
   /** Where libvirt keeps NAME.pid of a domain. */
   pidFolder: absolutePath.default('/run/libvirt/qemu'),
   /** Each run's QEMU processes have a uid of their own from this range; nobody else may use it. */
-  firstUid: z.int().min(1000).default(600_000),
+  firstUid: z.int().min(1000).max(4_294_000_000).default(600_000),
   uidCount: z.int().min(1).max(65_536).default(4096),
   /** Group of the QEMU processes: the one that may open /dev/kvm. */
   group: z.string().default('kvm'),

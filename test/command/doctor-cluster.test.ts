@@ -148,17 +148,6 @@ const entryWithout =
     return () => rmSync(path)
   }
 
-const jobSubmit =
-  (then: (cluster: Cluster) => Undo): Case['damage'] =>
-  async (cluster, host) => {
-    const undo = await slurmConf((text) => `${text}\nJobSubmitPlugins=lua\n`)(cluster, host)
-    const more = then(cluster)
-    return async () => {
-      await more()
-      await undo()
-    }
-  }
-
 const cases: readonly Case[] = [
   {
     title: 'a spelling mistake in vmrmd.xml',
@@ -297,7 +286,7 @@ const cases: readonly Case[] = [
     check: 'job-submit',
     verdict: 'warn',
     says: /job_submit_table\.lua is missing/,
-    damage: jobSubmit(() => () => {}),
+    damage: away((cluster, host) => join(folderOf(cluster, host), 'etc/vmrm/job_submit_table.lua')),
   },
   {
     title: 'rules at submission without job_submit.lua',
@@ -305,9 +294,7 @@ const cases: readonly Case[] = [
     check: 'job-submit',
     verdict: 'fail',
     says: /job_submit\.lua cannot be read/,
-    damage: jobSubmit(
-      (cluster) => away(() => join(cluster.layout.folder, 'etc-slurm/job_submit.lua'))(cluster, 'ctl') as Undo,
-    ),
+    damage: away((cluster) => join(cluster.layout.folder, 'etc-slurm/job_submit.lua')),
   },
   {
     title: 'the plug-in is missing',

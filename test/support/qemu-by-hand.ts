@@ -29,6 +29,10 @@ export interface HandBootOptions {
   readonly commandLine?: string
   /** Further arguments for QEMU. */
   readonly qemuArguments?: readonly string[]
+  /** What the guest reaches over its network: 'nothing' (default), or as 10.0.2.2 the loopback of where QEMU runs. */
+  readonly reach?: 'nothing' | 'loopback'
+  /** argv that becomes QEMU by exec, such as nsenter's; default none. */
+  readonly runner?: readonly string[]
 }
 
 export interface QemuEnd {
@@ -90,7 +94,12 @@ function qemuArgv(options: HandBootOptions, folder: string): string[] {
     ...['-m', String(options.memoryMib ?? 128), '-smp', String(options.cpus ?? 1)],
     ...['-kernel', boot.kernel, ...(boot.initrd === undefined ? [] : ['-initrd', boot.initrd]), '-append', commandLine],
     ...['-drive', `file=${join(folder, 'overlay.qcow2')},if=virtio,format=qcow2,cache=unsafe`],
-    ...['-netdev', `user,id=net,restrict=on${forward}`, '-device', `virtio-net-pci,netdev=net,romfile=,mac=${handMac}`],
+    ...[
+      '-netdev',
+      `user,id=net,restrict=${options.reach === 'loopback' ? 'off' : 'on'}${forward}`,
+      '-device',
+      `virtio-net-pci,netdev=net,romfile=,mac=${handMac}`,
+    ],
     ...['-device', 'virtio-rng-pci', '-device', 'pvpanic', ...chardevs, ...(options.qemuArguments ?? [])],
   ]
 }
@@ -149,7 +158,8 @@ export async function bootByHand(options: HandBootOptions): Promise<HandBootedVm
   const overlay = ['create', '-q', '-f', 'qcow2', '-F', format, '-b', path, join(folder, 'overlay.qcow2')]
   await execa(qemuImg, overlay, { timeout: 30_000 })
   const startedMs = performance.now()
-  const child = spawn(qemu, qemuArgv(options, folder), { stdio: ['ignore', 'pipe', 'pipe'], env: { PATH: '/usr/bin' } })
+  const [file = qemu, ...argv] = [...(options.runner ?? []), qemu, ...qemuArgv(options, folder)]
+  const child = spawn(file, argv, { stdio: ['ignore', 'pipe', 'pipe'], env: { PATH: '/usr/bin' } })
   const ended = whenEnded(child, startedMs)
   const log = new ConsoleLog(startedMs)
   child.stdout?.on('data', (chunk: Buffer) => log.add(chunk))

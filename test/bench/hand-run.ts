@@ -1,0 +1,124 @@
+// The baseline of a start: QEMU booted by hand to the user's first instruction, with what that takes: the guest's name,
+// address, user and home (over NFS from the same server as vmrm's guests), and the program over the agent's port.
+import { randomBytes } from 'node:crypto'
+import { rename, rm, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import type { Image } from '../../lib/config/image-schema.ts'
+import type { Account } from '../../lib/daemon/account.ts'
+import { GuestChannel } from '../../lib/guest/channel.ts'
+import { encodeFields } from '../../lib/guest/fields.ts'
+import { encodeFrame, type FrameFields, flagEnd, frameType, streamNumber } from '../../lib/guest/frame.ts'
+import type { GuestIdentity } from '../../lib/guest/identity.ts'
+import { createLog } from '../../lib/log.ts'
+import { exportPath, renderExports } from '../../lib/network/nfs-export.ts'
+import { hostNamed } from '../cluster/layout.ts'
+import type { RunningHost } from '../cluster/namespaces.ts'
+import { exportsFolder, servicesNamespace } from '../cluster/nfs.ts'
+import type { Cluster } from '../support/cluster.ts'
+import { bootByHand, handMac } from '../support/qemu-by-hand.ts'
+
+/** Below those that vmrmd uses. */
+const exportNumber = 90
+const exportName = 'byhand'
+/** QEMU's user-mode network: the guest, and the loopback of where QEMU runs. */
+const [guestAddress, loopbackAddress] = ['10.0.2.15/24', '10.0.2.2']
+
+export interface HandRun {
+  readonly image: Image
+  readonly account: Account
+  readonly memoryMib: number
+  /** The node whose file server is used. */
+  readonly node: RunningHost
+  readonly argv: readonly string[]
+  readonly timeoutMs: number
+  readonly signal: AbortSignal
+}
+
+export interface HandTiming {
+  /** From the start of QEMU to the agent's answer, to the identity, to the first byte of the program's stdout. */
+  readonly agentMs: number
+  readonly identityMs: number
+  readonly firstByteMs: number
+}
+
+/** Exports /home of a node to QEMUs beside its file server; vmrmd does not take a file without `.conf` for a run's. Returns what takes it back. */
+export async function exportHome(cluster: Cluster, node: string, account: Account): Promise<() => Promise<void>> {
+  const path = join(hostNamed(cluster.layout, node).folder, exportsFolder, exportName)
+  const { uid, gid } = account
+  const folders = [{ path: '/home', readOnly: false }]
+  const reload = async (): Promise<void> => {
+    const done = await cluster.run(['sh', '-c', 'kill -HUP "$(cat /run/ganesha/ganesha.pid)"'], { node })
+    if (done.exitCode !== 0) throw new Error(`the file server of ${node} cannot be told: ${done.stderr}`)
+  }
+  const text = renderExports({ run: exportName, uid, gid, addresses: ['127.0.0.1'], folders }, [exportNumber])
+  // Not half-written in the folder: the server reads every file there.
+  const beside = join(dirname(dirname(path)), `exports.${exportName}.new`)
+  await writeFile(beside, text, { mode: 0o600 })
+  await rename(beside, path)
+  await reload()
+  return async () => {
+    await rm(path, { force: true })
+    await reload()
+  }
+}
+
+function identityOf({ account, node }: HandRun): GuestIdentity {
+  const source = `${loopbackAddress}:${exportPath(exportName, 0)}`
+  return {
+    ...{ run: 'j1r0', hostname: 'byhand', node: node.name, hosts: [], user: account, groups: account.groups },
+    nics: [{ mac: handMac, address: guestAddress, mtu: 1450 }],
+    mounts: [{ type: 'nfs4', source, target: '/home', options: '' }],
+    timeNs: BigInt(Date.now()) * 1_000_000n,
+    entropy: randomBytes(64),
+  }
+}
+
+/** Starts the program; resolves with the first bytes it writes. */
+async function firstOutput(channel: GuestChannel, wanted: HandRun): Promise<Buffer> {
+  const { promise, resolve, reject } = Promise.withResolvers<Buffer>()
+  channel.onFrame = (frame) => {
+    if (frame.type === frameType.error) reject(new Error(`the agent refused: ${frame.payload.toString('latin1')}`))
+    if (frame.type === frameType.data && frame.stream === streamNumber.stdout) resolve(frame.payload)
+  }
+  const session = randomBytes(8).readBigUInt64LE() | 1n
+  const send = (fields: FrameFields): void => void channel.send(encodeFrame({ session, ...fields }))
+  const { home } = wanted.account
+  const [argument, environment, folder, noStdin] = [1, 2, 3, 10]
+  const spec = encodeFields([
+    ...wanted.argv.map((arg) => [argument, arg] as const),
+    ...['PATH=/usr/bin:/bin', `HOME=${home}`].map((text) => [environment, text] as const),
+    [folder, home],
+    [noStdin, 'null'],
+  ])
+  send({ type: frameType.open })
+  send({ type: frameType.data, stream: streamNumber.spec, flags: flagEnd, payload: spec })
+  const expire = (): void => reject(wanted.signal.reason)
+  wanted.signal.addEventListener('abort', expire)
+  return promise.finally(() => wanted.signal.removeEventListener('abort', expire))
+}
+
+/** One boot, ended afterwards whatever happens. Throws with the console's end where it does not get that far within the time. */
+export async function runByHand(wanted: HandRun): Promise<HandTiming> {
+  const signal = AbortSignal.any([wanted.signal, AbortSignal.timeout(wanted.timeoutMs)])
+  const startedMs = performance.now()
+  const since = (): number => performance.now() - startedMs
+  const vm = await bootByHand({
+    ...{ image: wanted.image, memoryMib: wanted.memoryMib, reach: 'loopback' },
+    runner: ['/usr/bin/nsenter', `--net=/proc/${wanted.node.init.pid}/root/run/netns/${servicesNamespace}`, '--'],
+  })
+  const log = createLog({ level: 'error', write: (line: string) => void process.stderr.write(line) })
+  const channel = new GuestChannel({ path: vm.portPath, vm: 'byhand', log })
+  try {
+    await channel.open(signal)
+    const agentMs = since()
+    await channel.identify(identityOf(wanted), signal)
+    const identityMs = since()
+    await firstOutput(channel, { ...wanted, signal })
+    return { agentMs, identityMs, firstByteMs: since() }
+  } catch (cause) {
+    throw new Error(`booting by hand: ${(cause as Error).message}\n${vm.console().slice(-1000)}`, { cause })
+  } finally {
+    channel.close()
+    await vm.stop()
+  }
+}

@@ -1,0 +1,66 @@
+// Command line of the benchmarks: `main.ts NAME [--json] [--runs N]`. A table for people, or with --json exactly one object.
+import { parseArgs } from 'node:util'
+import { type Metric, renderTable } from './metric.ts'
+
+export interface BenchOptions {
+  /** Samples of each kind; at least 1, 5 for a median that counts. */
+  readonly runs: number
+  /** Progress, for people. */
+  readonly say: (line: string) => void
+  /** Aborted by Ctrl-C: the benchmark cleans up and throws. */
+  readonly signal: AbortSignal
+}
+
+/** What there is to measure; each cleans up after itself. */
+const benches: Readonly<Record<string, () => Promise<(options: BenchOptions) => Promise<readonly Metric[]>>>> = {
+  start: async () => (await import('./start.ts')).benchStart,
+}
+
+const say = (line: string): void => {
+  process.stderr.write(`${new Date().toTimeString().slice(0, 8)} bench: ${line}\n`)
+}
+
+interface Asked {
+  readonly name: string
+  readonly format: 'table' | 'json'
+  readonly runs: number
+  readonly doing: 'check' | 'measure'
+}
+
+/** Throws with a sentence for the user. */
+function parse(argv: readonly string[]): Asked {
+  const { values, positionals } = parseArgs({
+    args: [...argv],
+    allowPositionals: true,
+    options: { json: { type: 'boolean' }, runs: { type: 'string', default: '5' }, check: { type: 'boolean' } },
+  })
+  const [name = '', ...more] = positionals
+  const runs = Number(values.runs)
+  if (!(name in benches) || more.length > 0) throw new Error(`which benchmark? ${Object.keys(benches).join(', ')}`)
+  if (!Number.isInteger(runs) || runs < 1 || runs > 1000) throw new Error('--runs takes 1 to 1000')
+  return {
+    name,
+    runs,
+    format: values.json === true ? 'json' : 'table',
+    doing: values.check === true ? 'check' : 'measure',
+  }
+}
+
+async function measure({ name, runs, format }: Asked): Promise<void> {
+  const stop = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.once(signal, () => stop.abort(new Error(`stopped by ${signal}`)))
+  }
+  const bench = await benches[name]?.()
+  const metrics = (await bench?.({ runs, say, signal: stop.signal })) ?? []
+  process.stdout.write(format === 'json' ? `${JSON.stringify({ bench: name, metrics })}\n` : renderTable(metrics))
+}
+
+try {
+  const asked = parse(process.argv.slice(2))
+  if (asked.doing === 'measure') await measure(asked)
+} catch (error) {
+  say(error instanceof Error ? error.message : String(error))
+  process.stderr.write('usage: npm run bench -- NAME [--json] [--runs N]\n')
+  process.exitCode = 1
+}

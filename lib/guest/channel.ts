@@ -234,9 +234,14 @@ export class GuestChannel extends EventEmitter<ChannelEvents> {
     }
     if (frame.session !== 0n) this.onFrame(frame)
     else if (frame.type === frameType.helloAck) this.#receiveHello(frame)
-    else if (frame.type === frameType.ping) this.send(encodeFrame({ type: frameType.pong, payload: frame.payload }))
+    else if (frame.type === frameType.ping) this.#answerPing(frame)
     else if (frame.type === frameType.pong) this.#answers.get(`pong ${frame.payload.toString('hex')}`)?.(frame)
     else this.#answers.get('identity')?.(frame)
+  }
+
+  #answerPing({ payload }: Frame): void {
+    // A guest that asks and never reads must not make us queue answers without end.
+    if (!this.isFull) this.send(encodeFrame({ type: frameType.pong, payload }))
   }
 
   #receiveHello(frame: Frame): void {

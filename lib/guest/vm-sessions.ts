@@ -15,6 +15,8 @@ export interface VmSessionsOptions {
 
 // How many numbers the guest made up are remembered, so that each gets one KILL and not one a frame.
 const maxStrangers = 256
+// As many as an honest agent has; what a guest claims beyond that ends at once.
+const maxOrphans = 1000
 
 export class VmSessions {
   readonly #channel: GuestChannel
@@ -27,7 +29,7 @@ export class VmSessions {
   #current: TaskClient | undefined
   #droppedFrames = 0
   readonly #onReady = () => this.#renewed()
-  readonly #onDrain = () => this.#proceed()
+  readonly #onDrain = () => this.#drained()
 
   constructor(options: VmSessionsOptions) {
     this.#options = options
@@ -121,29 +123,43 @@ export class VmSessions {
   #fromStranger(session: bigint): void {
     this.#droppedFrames += 1
     if (this.#orphans.has(session) || this.#strangers.has(session)) return
+    // A guest that makes up numbers and never reads must not make us queue KILLs without end: its next frame brings one.
+    if (this.#channel.isFull) return
     if (this.#strangers.size >= maxStrangers) this.#strangers.clear()
     this.#strangers.add(session)
     this.#kill(session)
   }
 
   #kill(session: bigint): void {
-    if (this.#channel.state !== 'ready') this.#pendingKills.add(session)
-    else this.#channel.send(encodeFrame({ type: frameType.kill, session }))
+    this.#pendingKills.add(session)
+    this.#sendKills()
+  }
+
+  #sendKills(): void {
+    for (const session of this.#pendingKills) {
+      if (this.#channel.isFull) return
+      this.#pendingKills.delete(session)
+      this.#channel.send(encodeFrame({ type: frameType.kill, session }))
+    }
   }
 
   #renewed(): void {
-    for (const session of this.#pendingKills) this.#kill(session)
     this.#strangers.clear()
     for (const session of this.#channel.info?.sessions ?? []) {
       const isKnown = this.#clients.has(session) || this.#orphans.has(session) || this.#pendingKills.has(session)
       if (!isKnown) this.#awaitClaim(session)
     }
-    this.#pendingKills.clear()
     for (const client of this.#clients.values()) client.reset()
+    this.#drained()
+  }
+
+  #drained(): void {
+    this.#sendKills()
     this.#proceed()
   }
 
   #awaitClaim(session: bigint): void {
+    if (this.#orphans.size >= maxOrphans && !this.#orphans.has(session)) return this.#kill(session)
     const timer = setTimeout(() => {
       if (this.#options.isClaimed(session)) return this.#awaitClaim(session)
       this.#orphans.delete(session)

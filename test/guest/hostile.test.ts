@@ -1,11 +1,15 @@
 // A guest and clients that lie, flood and stand still: others go on as if nothing were.
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { connect, type Socket } from 'node:net'
+import { connect, createServer, type Socket } from 'node:net'
+import { join } from 'node:path'
 import t from 'tap'
+import { GuestChannel } from '../../lib/guest/channel.ts'
 import { encodeFields, u32Field } from '../../lib/guest/fields.ts'
 import { decodeFrame, encodeFrame, type Frame, frameType, streamNumber } from '../../lib/guest/frame.ts'
 import { FrameReader } from '../../lib/guest/frame-reader.ts'
+import { VmSessions } from '../../lib/guest/vm-sessions.ts'
+import { silentLog } from '../../lib/log.ts'
 import { until } from '../support/until.ts'
 import { buildC, Rig } from './rig.ts'
 
@@ -140,4 +144,56 @@ t.test('a client that reads nothing is cut off from what it does not read, and t
   client.socket.resume()
   await until('RESET', () => client.frames.some((f) => f.type === frameType.reset))
   client.socket.destroy()
+})
+
+t.test('a guest that asks for answers and reads none of them makes nothing pile up', async (t) => {
+  const path = join(rig.agent.folder, 'flood')
+  let received = 0
+  let pongs = 0
+  const guest = Promise.withResolvers<Socket>()
+  const server = createServer((socket) => {
+    const reader = new FrameReader({
+      frame: ({ type, payload }) => {
+        if (type === frameType.pong && payload.toString() === 'last') pongs += 1
+        if (type !== frameType.hello) return
+        socket.write(encodeFrame({ type: frameType.helloAck, payload: Buffer.concat([payload, session]) }))
+        socket.pause()
+        guest.resolve(socket)
+      },
+      fault: () => {},
+    })
+    socket.on('error', () => {})
+    socket.on('data', (chunk: Buffer) => {
+      received += chunk.length
+      reader.push(chunk)
+    })
+  })
+  const session = encodeFields([[4, 'identified']])
+  server.listen(path)
+  await once(server, 'listening')
+  const channel = new GuestChannel({ path, vm: 'j8r0v0', log: silentLog })
+  const sessions = new VmSessions({ channel, log: silentLog, orphanGraceMs: 60_000, isClaimed: () => false })
+  t.teardown(() => {
+    sessions.detach()
+    channel.close()
+    server.close()
+  })
+  await channel.open(AbortSignal.timeout(10_000))
+  const socket = await guest.promise
+  const ping = encodeFrame({ type: frameType.ping, payload: randomBytes(256) })
+  socket.write(Buffer.concat(Array.from({ length: 20_000 }, () => ping)))
+  const strangers = 50_000
+  const frames = Array.from({ length: strangers }, (_, at) =>
+    encodeFrame({ type: frameType.ack, session: BigInt(at + 1), stream: streamNumber.stdin }),
+  )
+  socket.write(Buffer.concat(frames))
+  await until('the end of the flood', () => sessions.droppedFrames === strangers, 20_000)
+  socket.resume()
+  const asking = setInterval(
+    () => socket.write(encodeFrame({ type: frameType.ping, payload: Buffer.from('last') })),
+    50,
+  )
+  await until('an answer to what is asked now', () => pongs > 0).finally(() => clearInterval(asking))
+  t.ok(received < 2 << 20, `${received} bytes of at least 7,000,000 were queued`)
+  socket.destroy()
 })

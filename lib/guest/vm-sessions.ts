@@ -159,7 +159,10 @@ export class VmSessions {
   }
 
   #awaitClaim(session: bigint): void {
-    if (this.#orphans.size >= maxOrphans && !this.#orphans.has(session)) return this.#kill(session)
+    if (this.#orphans.size >= maxOrphans && !this.#orphans.has(session)) {
+      this.#kill(session)
+      return
+    }
     const timer = setTimeout(() => {
       if (this.#options.isClaimed(session)) return this.#awaitClaim(session)
       this.#orphans.delete(session)

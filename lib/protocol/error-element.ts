@@ -3,11 +3,9 @@ import { z } from 'zod'
 import { catalogue, type ErrorCode } from '../errors/catalogue.ts'
 import { VmrmError } from '../errors/vmrm-error.ts'
 import { errorCode } from './messages/common.ts'
+import { asReason } from './reason.ts'
 import { text } from './schema/fields.ts'
 import { elementShape } from './schema/shape.ts'
-import { replaceUnrepresentable } from './xml/text.ts'
-
-const longestText = 16_384
 
 export const errorSchema = z.strictObject({
   code: errorCode,
@@ -20,15 +18,11 @@ export const errorSchema = z.strictObject({
 
 export const errorShape = elementShape(errorSchema, 'error')
 
-function clean(value: string): string {
-  return replaceUnrepresentable(value.slice(0, longestText))
-}
-
 /** What of an error is told: never its cause or its stack. What XML cannot carry is replaced, not refused. */
 export function errorFields(error: VmrmError): z.output<typeof errorSchema> {
-  const quoted = error.quoted === undefined ? {} : { quoted: clean(error.quoted) }
+  const quoted = error.quoted === undefined ? {} : { quoted: asReason(error.quoted) }
   const { code, family } = error
-  return { code, family, message: clean(error.message), hint: clean(error.hint), ...quoted }
+  return { code, family, message: asReason(error.message), hint: asReason(error.hint), ...quoted }
 }
 
 /** The error to throw for an <error>; a code of a newer peer becomes `peer-error`. */

@@ -109,6 +109,8 @@ function toJob(parsed: z.infer<typeof slurmSchema>): HookJob {
 }
 
 function invalidRequest(variable: string, environment: Environment): VmrmError {
-  const value = JSON.stringify((environment[variable] ?? '').slice(0, 100))
+  const given = JSON.stringify((environment[variable] ?? '').slice(0, 100))
+  // Printable whatever it is, so that it gets through the protocol and no terminal obeys it.
+  const value = given.replace(/[^ -~]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
   return new VmrmError('request-invalid', `${variable.replace('SPANK_', '')} has a value that cannot be used: ${value}`)
 }

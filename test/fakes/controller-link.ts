@@ -10,6 +10,7 @@ export interface FakeController extends ControllerLink {
   readonly reports: string[]
   answer: (run: Run) => ShareAnswer
   verdict: Verdict
+  reason: string
 }
 
 export function shareFor(run: Run): Share {
@@ -37,6 +38,7 @@ export function createFakeController(): FakeController {
     reports: [],
     answer: (run) => ({ state: 'share', share: shareFor(run) }),
     verdict: 'commit',
+    reason: '',
     async getShare(run) {
       up()
       return controller.answer(run)
@@ -49,7 +51,11 @@ export function createFakeController(): FakeController {
     reportLost: report('lost'),
     async getVerdict() {
       up()
-      return { verdict: controller.verdict, reason: '' }
+      return { verdict: controller.verdict, reason: controller.reason }
+    },
+    async endedJobs(jobs) {
+      up()
+      return jobs
     },
     async hello(runs) {
       up()

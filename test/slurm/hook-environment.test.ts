@@ -58,8 +58,13 @@ t.test('hostile values of the user are a user error', async (t) => {
     'a@',
     'none\0',
   ]
-  for (const image of hostile)
-    t.throws(() => parseVmRequest({ SPANK_VMRM_IMAGE: image }), { code: 'request-invalid' }, image)
+  for (const image of [...hostile, 'a\uffff', 'a\u009b31m', 'a\ud800', 'a\u{1f600}\u202e'])
+    t.throws(
+      () => parseVmRequest({ SPANK_VMRM_IMAGE: image }),
+      // A character that the protocol cannot carry would make the refusal the node's fault.
+      { code: 'request-invalid', message: /^[ -~]+$/ },
+      JSON.stringify(image),
+    )
   for (const perNode of ['0', '-1', '257', '1e3', '']) {
     t.throws(() => parseVmRequest({ SPANK_VMRM_IMAGE: 'tiny', SPANK_VMRM_PER_NODE: perNode }), {
       code: 'request-invalid',

@@ -1,10 +1,15 @@
 // The node's calls to the controller, as the runs need them.
 import { runId } from '../../job/run.ts'
 import type { ProtocolClient } from '../../protocol/client.ts'
+import { asReason } from '../../protocol/reason.ts'
 import { heldRuns } from './node-handlers.ts'
 import type { ControllerLink } from './ports.ts'
 
 const callMs = 10_000
+/** The controller puts some words in front. */
+/** The controller asks Slurm. */
+const askSlurmMs = 40_000
+const jobsAtOnce = 1000
 const reasonLimit = 16_000
 
 export function createControllerLink(options: {
@@ -27,7 +32,7 @@ export function createControllerLink(options: {
       await client.call('report-prepared', { job, restart, node }, { timeoutMs })
     },
     async reportFailed({ job, restart }, { code, reason }) {
-      const body = { job, restart, node, code, reason: reason.slice(0, reasonLimit) }
+      const body = { job, restart, node, code, reason: asReason(reason, reasonLimit) }
       await client.call('report-failed', body, { timeoutMs })
     },
     async reportEnded({ job, restart }, usage) {
@@ -39,11 +44,16 @@ export function createControllerLink(options: {
       await client.call('report-ended', body, { timeoutMs })
     },
     async reportLost({ job, restart }, { vm, reason }) {
-      await client.call('report-lost', { job, restart, node, vm, reason: reason.slice(0, reasonLimit) }, { timeoutMs })
+      await client.call('report-lost', { job, restart, node, vm, reason: asReason(reason, reasonLimit) }, { timeoutMs })
     },
     async getVerdict({ job, restart }) {
       const { verdict, reason } = await client.call('get-verdict', { job, restart, node }, { timeoutMs })
       return { verdict, reason: reason ?? '' }
+    },
+    async endedJobs(jobs) {
+      const request = { node, jobs: jobs.slice(0, jobsAtOnce).map((job) => ({ job })) }
+      const reply = await client.call('find-ended-jobs', request, { timeoutMs: askSlurmMs })
+      return reply.jobs.map(({ job }) => job)
     },
     async hello(runs) {
       const body = { node, address, health: health(), runs: heldRuns(runs) }

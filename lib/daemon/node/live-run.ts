@@ -22,13 +22,17 @@ export class LiveRun {
   /** Stops the making of its VMs; the reason is what the user reads. */
   readonly stop = new AbortController()
   #entry: JournalEntry
+  /** The newest entry that is on disk: what those who wait for the verdict are told. */
+  #told: JournalEntry
   readonly #journal: Journal
   readonly #changes = new EventEmitter()
+  #writes: Promise<unknown> = Promise.resolve()
   #queue: Promise<unknown> = Promise.resolve()
 
   constructor(entry: JournalEntry, journal: Journal) {
     this.name = runId(entry)
     this.#entry = entry
+    this.#told = entry
     this.#journal = journal
     this.#changes.setMaxListeners(0)
   }
@@ -37,11 +41,9 @@ export class LiveRun {
     return this.#entry
   }
 
-  /** Changes the entry; durable when it returns. Waiters are told only then. */
+  /** Changes the entry; durable when it returns, and waiters are told only then. If it cannot be written it is as before. */
   async record(change: Partial<JournalEntry>): Promise<void> {
-    this.#entry = { ...this.#entry, ...change }
-    await this.#journal.write(this.#entry)
-    this.#changes.emit('change')
+    await this.#change(change, 'undo')
   }
 
   /**
@@ -49,12 +51,7 @@ export class LiveRun {
    * removal is done it finds the state from before, and the controller or the hypervisor tells it that the run is over.
    */
   async recordEnd(change: Partial<JournalEntry> & { state: 'refused' | 'lost' | 'removing' }): Promise<void> {
-    try {
-      await this.record(change)
-    } catch (error) {
-      if (!isDiskFull(error)) throw error
-      this.#changes.emit('change')
-    }
+    await this.#change(change, 'keep')
   }
 
   /** One piece of work on this run at a time, in the order they were asked for. */
@@ -66,10 +63,10 @@ export class LiveRun {
 
   /** Waits until the run is neither being prepared nor undecided. Rejects with the signal's reason. */
   async decided(signal: AbortSignal): Promise<JournalEntry> {
-    while (this.#entry.state === 'preparing' || this.#entry.state === 'prepared') {
+    while (this.#told.state === 'preparing' || this.#told.state === 'prepared') {
       await once(this.#changes, 'change', { signal })
     }
-    return this.#entry
+    return this.#told
   }
 
   /** The VM at a position among those of this node, counted from 0. */
@@ -87,5 +84,24 @@ export class LiveRun {
   closeChannels(reason: string): void {
     for (const vm of this.vms.values()) vm.channel.close(reason)
     this.vms.clear()
+  }
+
+  /** A verdict may come while something else is being recorded, so the journal is written in the order of the changes. */
+  async #change(change: Partial<JournalEntry>, whenDiskIsFull: 'undo' | 'keep'): Promise<void> {
+    const before = this.#entry
+    const entry = { ...before, ...change }
+    this.#entry = entry
+    const written = this.#writes.then(() => this.#journal.write(entry))
+    this.#writes = written.catch(() => {})
+    try {
+      await written
+    } catch (error) {
+      if (whenDiskIsFull === 'undo' || !isDiskFull(error)) {
+        if (this.#entry === entry) this.#entry = before
+        throw error
+      }
+    }
+    this.#told = entry
+    this.#changes.emit('change')
   }
 }

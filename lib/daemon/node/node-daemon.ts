@@ -23,6 +23,7 @@ import { createAdmit } from './admit.ts'
 import { createControllerLink } from './controller-link.ts'
 import { vmFiles } from './domain-of.ts'
 import { openJournal } from './journal.ts'
+import { sweepMarkers } from './markers.ts'
 import { networkOf } from './network-of.ts'
 import { createNodeHandlers } from './node-handlers.ts'
 import { NodeRuns } from './node-runs.ts'
@@ -35,6 +36,9 @@ import { createVmStarter } from './vm-starter.ts'
 const askVerdictMs = 1000
 const adoptMs = 30_000
 const consoleCheckMs = 10_000
+/** Each sweep that finds one costs the controller a squeue, and a job may keep its marker for days with the off switch set. */
+const markerSweepMs = 300_000
+const markerAgeMs = 60_000
 
 export interface DaemonOptions {
   readonly config: DaemonConfig
@@ -72,7 +76,7 @@ export async function runNode(options: DaemonOptions): Promise<void> {
     ...{ journal, controller, maker, log, node, firstUid, uidCount, adoptMs },
     prepareMs: prepareSeconds * 1000,
     shareMs: controllerSeconds * 1000,
-    onLost: (run, text) => {
+    onGone: (run, text) => {
       for (const vm of run.vms.values()) tasks.vmLost(vm.name, text)
     },
     now: () => Date.now(),
@@ -119,7 +123,21 @@ export async function runNode(options: DaemonOptions): Promise<void> {
     log,
     work: () => capConsoles(config, journal, runs),
   }
-  const stops = [repeatEvery(reconcile), repeatEvery(caps)]
+  const markers = {
+    intervalMs: markerSweepMs,
+    event: 'markers.failed',
+    log,
+    work: () =>
+      sweepMarkers({
+        folder: join(config.paths.runtime, 'jobs'),
+        minimumAgeMs: markerAgeMs,
+        hasJob: (job) => runs.ofJob(job) !== undefined,
+        endedJobs: (jobs) => controller.endedJobs(jobs),
+        now: () => Date.now(),
+        log,
+      }),
+  }
+  const stops = [repeatEvery(reconcile), repeatEvery(caps), repeatEvery(markers)]
   hypervisor.onReachability((state) => {
     log[state === 'reachable' ? 'info' : 'error']('hypervisor', { state })
     if (state === 'reachable') void runs.reconcile().catch(() => {}) // tells the controller at once; the next round repeats it

@@ -2,6 +2,7 @@
 import { hostname } from 'node:os'
 import { toVmrmError } from '../../errors/vmrm-error.ts'
 import type { ReplyOf, RequestOf } from '../../protocol/messages.ts'
+import { asReason } from '../../protocol/reason.ts'
 import { release } from '../release.ts'
 import type { JournalEntry } from './journal.ts'
 import type { NodeRuns } from './node-runs.ts'
@@ -25,14 +26,16 @@ export function createNodeHandlers(options: { runs: NodeRuns; node: string; heal
   return {
     'node-prepare': async (request: RequestOf<'node-prepare'>): Promise<ReplyOf<'node-prepare'>> => {
       const { request: wanted, ...body } = request
-      return runs.prepare({ ...body, script: wanted?.script ?? 'guest' })
+      const answer = await runs.prepare({ ...body, script: wanted?.script ?? 'guest' })
+      // An answer that cannot be sent would be the node's fault, and drain it, whatever a guest has put into the reason.
+      return answer.outcome === 'prepared' ? answer : { ...answer, reason: asReason(answer.reason) }
     },
     'node-end': async (request: RequestOf<'node-end'>): Promise<ReplyOf<'node-end'>> => {
       try {
         await runs.remove(request)
         return { outcome: 'removed' }
       } catch (thrown) {
-        return { outcome: 'left', reason: toVmrmError(thrown).message }
+        return { outcome: 'left', reason: asReason(toVmrmError(thrown).message) }
       }
     },
     verdict: async (request: RequestOf<'verdict'>): Promise<ReplyOf<'verdict'>> => {

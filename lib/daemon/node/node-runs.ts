@@ -36,8 +36,8 @@ export interface NodeRunsOptions {
   readonly adoptMs: number
   readonly firstUid: number
   readonly uidCount: number
-  /** Tells the run's tasks that its VMs are gone. */
-  readonly onLost: (run: LiveRun, text: string) => void
+  /** The run's VMs are gone, or go now: tells the tasks that are still there, and forgets them. */
+  readonly onGone: (run: LiveRun, text: string) => void
   readonly now: () => number
 }
 
@@ -112,7 +112,8 @@ export class NodeRuns {
       await run.recordEnd({ state: 'refused', reason: run.entry.reason === '' ? text : run.entry.reason })
       void run.exclusively(() => this.#clear(run))
     }
-    if (verdict === 'lost' && state === 'committed') await this.#lose(run, text)
+    // A node that missed the commit learns of the loss alone.
+    if (verdict === 'lost' && (state === 'prepared' || state === 'committed')) await this.#lose(run, text)
   }
 
   /** A VM has ended by itself; `why` is for people. The whole run is lost, or cannot be made if it was still being prepared. */
@@ -154,16 +155,24 @@ export class NodeRuns {
 
   /** Compares with the controller and with what exists; removes runs that are over. */
   async reconcile(): Promise<void> {
-    const { controller, maker } = this.#options
+    const { controller, maker, log } = this.#options
     const before = this.all()
     const verdicts = await controller.hello(before.map((run) => run.entry))
     for (const answer of verdicts) {
       const run = this.#runs.get(runId(answer))
       if (run === undefined || !before.includes(run)) continue
-      if (answer.verdict === 'ended') await this.remove(answer)
-      else await this.applyVerdict(answer, answer.verdict, '')
+      await this.#follow(run, answer.verdict).catch((error: unknown) =>
+        log.error('run.not-reconciled', { run: run.name, text: toVmrmError(error).message }),
+      )
     }
     await maker.removeStrays(this.#known)
+  }
+
+  async #follow(run: LiveRun, verdict: Verdict): Promise<void> {
+    if (verdict === 'ended') await this.remove(run.entry)
+    else if (verdict === 'commit') await this.applyVerdict(run.entry, verdict, '')
+    // A hello tells no reasons, and the tasks read them.
+    else if (verdict !== 'pending' && isOpen(run.entry)) await this.askVerdict(run)
   }
 
   #begin(request: PrepareRequest, qemuUid: number): LiveRun {
@@ -240,7 +249,6 @@ export class NodeRuns {
     const { controller, shareMs, now } = this.#options
     let heardMs = now()
     let last: unknown = new VmrmError('controller-unreachable', 'the controller did not hand out the plan of the run')
-    signal.addEventListener('abort', () => {}, { once: true })
     for (;;) {
       if (signal.aborted)
         throw signal.reason instanceof VmrmError && signal.reason.code === 'run-ended' ? signal.reason : last
@@ -289,7 +297,7 @@ export class NodeRuns {
   async #lose(run: LiveRun, text: string): Promise<void> {
     if (run.entry.state === 'lost') return
     await run.recordEnd({ state: 'lost', reason: text })
-    this.#options.onLost(run, text)
+    this.#options.onGone(run, text)
     void run.exclusively(() => this.#clear(run))
   }
 
@@ -298,6 +306,7 @@ export class NodeRuns {
     const { maker, journal, controller, log, now } = this.#options
     const startedMs = now()
     await run.recordEnd({ state: 'removing', reason: run.entry.reason })
+    this.#options.onGone(run, 'vmrm: the job has ended\n')
     run.closeChannels('the run has ended')
     const usage = await maker.remove(run.entry)
     await journal.remove(run.entry)
@@ -369,6 +378,10 @@ export class NodeRuns {
   #notTold(run: LiveRun, cause: unknown): void {
     this.#options.log.warn('controller.not-told', { run: run.name, text: toVmrmError(cause).message })
   }
+}
+
+function isOpen({ state }: JournalEntry): boolean {
+  return state === 'preparing' || state === 'prepared' || state === 'committed'
 }
 
 /** A reason that another host sent: its sentence, then the lines it quotes. */

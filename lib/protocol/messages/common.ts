@@ -18,8 +18,9 @@ export const imageRevision = z.string().regex(/^[A-Za-z0-9._-]{1,63}$/)
 export const hostName = z.string().regex(/^[A-Za-z0-9]([A-Za-z0-9._-]{0,253}[A-Za-z0-9])?$/)
 export const vmName = z.string().regex(/^j[1-9][0-9]{0,9}r[0-9]{1,10}v[0-9]{1,6}$/)
 export const userName = z.string().min(1).max(256)
-/** A sentence, or the lines a user reads. */
-export const reason = z.string().max(16_384)
+export const longestReason = 16_384
+/** A sentence, or the lines a user reads; reason.ts makes one of any text. */
+export const reason = z.string().max(longestReason)
 export const ipAddress = z.string().regex(/^[0-9A-Fa-f.:]{2,45}$/)
 export const macAddress = z.string().regex(/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/)
 /** A time in UTC, such as 2026-01-31T12:00:00.000Z. */

@@ -3,9 +3,11 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { openJournal } from '../../../lib/daemon/node/journal.ts'
+import { createNodeHandlers } from '../../../lib/daemon/node/node-handlers.ts'
 import { NodeRuns } from '../../../lib/daemon/node/node-runs.ts'
 import { VmrmError } from '../../../lib/errors/vmrm-error.ts'
 import { silentLog } from '../../../lib/log.ts'
+import { writeMessage } from '../../../lib/protocol/envelope.ts'
 import { createFakeController } from '../../fakes/controller-link.ts'
 import { createFakeVmMaker } from '../../fakes/vm-maker.ts'
 
@@ -16,7 +18,7 @@ function setUp(t: Test, limits: { prepareMs?: number; shareMs?: number } = {}) {
   const folder = join(t.testdir({ runs: {} }), 'runs')
   const maker = createFakeVmMaker()
   const controller = createFakeController()
-  const lost: string[] = []
+  const told: string[] = []
   /** A daemon; a second one on the same folder is the first one's restart. */
   const start = () =>
     new NodeRuns({
@@ -30,14 +32,14 @@ function setUp(t: Test, limits: { prepareMs?: number; shareMs?: number } = {}) {
       adoptMs: 1000,
       firstUid: 600_000,
       uidCount: 2,
-      onLost: (_run, text) => lost.push(text),
+      onGone: (_run, text) => told.push(text),
       now: () => Date.now(),
     })
-  return { folder, maker, controller, lost, start, runs: start() }
+  return { folder, maker, controller, told, start, runs: start() }
 }
 
 t.test('prepare, commit, remove: nothing is left', async (t) => {
-  const { runs, maker, controller, folder } = setUp(t)
+  const { runs, maker, controller, folder, told } = setUp(t)
   t.same(await runs.prepare(request), { outcome: 'prepared' })
   t.same(await runs.prepare(request), { outcome: 'prepared' }, 'asked again it answers the same')
   await runs.applyVerdict(run, 'commit', '')
@@ -48,6 +50,7 @@ t.test('prepare, commit, remove: nothing is left', async (t) => {
   t.same([...maker.existing], [])
   t.same(readdirSync(folder), [])
   t.same(controller.reports, ['prepared j7r0', 'ended j7r0'])
+  t.same(told, ['vmrm: the job has ended\n'], 'a task that is still there is told, and its VM forgotten')
   await runs.remove(run)
 })
 
@@ -123,23 +126,24 @@ t.test('a creation that is too slow ends at its deadline', async (t) => {
 })
 
 t.test('a VM that ends by itself ends the run, once, with its console', async (t) => {
-  const { runs, lost, controller } = setUp(t)
+  const { runs, told, controller } = setUp(t)
   await runs.prepare(request)
   await runs.applyVerdict(run, 'commit', '')
   await Promise.all([runs.vmStopped('j7r0v0', 'crashed'), runs.vmStopped('j9r0v0', 'crashed')])
-  t.equal(lost.length, 1)
-  t.match(lost[0], /VM j7r0v0 on node n1 ended while the job ran: crashed[\s\S]*\| Kernel panic/)
+  t.equal(told.length, 1)
+  t.match(told[0], /VM j7r0v0 on node n1 ended while the job ran: crashed[\s\S]*\| Kernel panic/)
   t.ok(controller.reports.includes('lost j7r0'))
 })
 
 t.test('a restart adopts what runs, finishes what was ending, and drops half a creation', async (t) => {
-  const { runs, start, maker, lost } = setUp(t)
+  const { runs, start, maker, told } = setUp(t)
   await runs.prepare(request)
   await runs.applyVerdict(run, 'commit', '')
   const next = start()
   await next.recover()
   t.match(next.ofJob(7), { entry: { state: 'committed' } })
   t.equal(next.ofJob(7)?.vms.size, 1)
+  t.same(told, [], 'no task hears of it')
   maker.onRemove = async () => {
     throw new VmrmError('node-fault', 'VM j7r0v0 cannot be destroyed')
   }
@@ -149,18 +153,17 @@ t.test('a restart adopts what runs, finishes what was ending, and drops half a c
   await third.recover()
   t.equal(third.ofJob(7), undefined)
   t.same([...maker.existing], [])
-  t.same(lost, [])
 })
 
 t.test('a restart notices VMs that ended meanwhile', async (t) => {
-  const { runs, start, maker, lost } = setUp(t)
+  const { runs, start, maker, told } = setUp(t)
   await runs.prepare(request)
   await runs.applyVerdict(run, 'commit', '')
   maker.existing.clear()
   const next = start()
   await next.recover()
   t.match(next.ofJob(7)?.entry, { state: 'lost', reason: /ended while vmrmd was down/ })
-  t.equal(lost.length, 1)
+  t.equal(told.length, 1)
 })
 
 t.test('a journal that cannot be read is removed with what belongs to it', async (t) => {
@@ -185,6 +188,48 @@ t.test('reconciling removes what the controller says is over, and strays', async
   t.same([...maker.existing], [])
   controller.state = 'down'
   await t.rejects(runs.reconcile(), { code: 'controller-unreachable' })
+})
+
+t.test('a verdict that is learnt by a hello comes with its reason', async (t) => {
+  for (const [verdict, state] of [
+    ['abort', 'refused'],
+    ['lost', 'lost'],
+  ] as const) {
+    const { runs, controller } = setUp(t)
+    await runs.prepare(request)
+    Object.assign(controller, { verdict, reason: 'VM j7r0v1 on node n2 is gone' })
+    await runs.reconcile()
+    t.match(runs.ofJob(7)?.entry, { state, reason: /VM j7r0v1 on node n2 is gone/ }, `${verdict} of a prepared run`)
+    await runs.remove(run)
+  }
+})
+
+t.test('a run that cannot be removed holds up neither the others nor the strays', async (t) => {
+  const { runs, maker, controller } = setUp(t)
+  await runs.prepare(request)
+  await runs.prepare({ ...request, job: 8 })
+  controller.verdict = 'ended'
+  maker.existing.add('j99r0')
+  let failures = 1
+  maker.onRemove = async () => {
+    if (failures-- > 0) throw new VmrmError('node-fault', 'VM j7r0v0 cannot be destroyed')
+  }
+  await runs.reconcile()
+  t.same([...maker.existing], ['j7r0'])
+  await runs.reconcile()
+  t.same([...maker.existing], [])
+})
+
+t.test('whatever a reason holds, the hook gets its answer', async (t) => {
+  const { runs, maker } = setUp(t)
+  const quoted = `\u0001\uffff${'a line\n'.repeat(5000)}`
+  maker.onMake = async () => {
+    throw new VmrmError('identity-failed', 'VM j7r0v0 could not take on its identity', { quoted })
+  }
+  const handlers = createNodeHandlers({ runs, node: 'n1', health: () => 'ready' })
+  const reply = await handlers['node-prepare'](request)
+  t.equal(reply.outcome, 'refused')
+  t.match(writeMessage({ id: 1, kind: 'reply', type: 'node-prepare' }, reply), /could not take on its identity/)
 })
 
 t.test('a newer run of the job removes the older one first', async (t) => {

@@ -46,7 +46,11 @@ export function makeHostFolders(layout: Layout, host: Host): void {
   }
   for (const folder of ['lib/vmrm', 'bin']) mkdirSync(join(layout.folder, 'skeleton/usr', folder), { recursive: true })
   mkdirSync(join(layout.folder, 'usr-lib-vmrm'), { recursive: true })
-  for (const name of logFolders) mkdirSync(join(host.log, name), { recursive: true })
+  // ganesha's log names the addresses of guests; a site has it in its journal, which users cannot read.
+  for (const name of logFolders) {
+    mkdirSync(join(host.log, name), { recursive: true })
+    chmodSync(join(host.log, name), 0o700)
+  }
 }
 
 const quote = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`

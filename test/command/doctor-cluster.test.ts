@@ -393,6 +393,17 @@ const cases: readonly Case[] = [
     damage: stopped('libvirtd'),
   },
   {
+    title: 'a libvirt that every user may read',
+    check: 'libvirt-read-only',
+    verdict: 'warn',
+    says: /everyone may connect to \S*libvirt-sock-ro/,
+    damage: (cluster, host) => {
+      const path = join(folderOf(cluster, host), 'run/libvirt/libvirt-sock-ro')
+      chmodSync(path, 0o777)
+      return () => chmodSync(path, 0o700)
+    },
+  },
+  {
     title: 'a libvirtd with one worker',
     check: 'libvirt-limits',
     verdict: 'warn',

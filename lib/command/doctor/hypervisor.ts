@@ -1,5 +1,5 @@
 // libvirtd, the accelerator, and the users that QEMU runs as.
-import { readFile } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
 import { lookUpGroup } from '../../daemon/account.ts'
 import { toVmrmError } from '../../errors/vmrm-error.ts'
 import { connectLibvirt } from '../../libvirt/index.ts'
@@ -24,6 +24,28 @@ const libvirt: Check = {
       const mend = `systemctl start libvirtd (or virtqemud, with hypervisor/@socket in vmrmd.xml). ${hint}`
       return [fail(message, 'No VM can start on this node; a VM job that comes here drains it.', mend.trim())]
     }
+  },
+}
+
+const writableByOthers = 0o002
+
+/** Through libvirt's read-only socket polkit lets everyone see everything by default; vmrmd does not use it. */
+const libvirtReadOnly: Check = {
+  name: 'libvirt-read-only',
+  roles: ['node'],
+  async run({ config }) {
+    const path = `${config.hypervisor.socket}-ro`
+    const found = await stat(path).catch(() => undefined)
+    if (found === undefined || (found.mode & writableByOthers) === 0)
+      return [ok("libvirt's read-only socket is closed")]
+    const unit = path.includes('virtqemud') ? 'virtqemud-ro.socket' : 'libvirtd-ro.socket'
+    return [
+      warn(
+        `everyone may connect to ${path}`,
+        'Users can see the names, owners, images and MAC addresses of the VMs of others (virsh -r list).',
+        `systemctl mask --now ${unit}; where systemd does not make it, unix_sock_ro_perms = "0700" in libvirtd.conf`,
+      ),
+    ]
   },
 }
 
@@ -130,4 +152,4 @@ const qemuUsers: Check = {
   },
 }
 
-export const hypervisorChecks: readonly Check[] = [libvirt, libvirtLimits, accelerator, qemuUsers]
+export const hypervisorChecks: readonly Check[] = [libvirt, libvirtReadOnly, libvirtLimits, accelerator, qemuUsers]

@@ -157,7 +157,7 @@ async function makeFiles(
 ): Promise<void> {
   const { image, owner } = options
   const { path, format } = image.master
-  await mkdir(files.folder, { mode: 0o711, recursive: true })
+  await mkdir(files.folder, { mode: 0o700, recursive: true })
   await chown(files.folder, owner.uid, owner.gid)
   const virtualSizeBytes = await readImageSize(path, format)
   await createOverlay({ path: files.overlay, backingPath: path, backingFormat: format, virtualSizeBytes, owner })

@@ -56,6 +56,23 @@ local function spank_variable(job, name)
   return nil
 end
 
+-- Slurm hands these variables to every Prolog and Epilog, and Linux starts no program with one of 128 KiB or with more than
+-- about 2 MiB in all: such a job would be requeued again and again, or drain its nodes.
+local LONGEST_VARIABLE, ALL_VARIABLES = 100000, 500000
+
+local function check_spank_size(job)
+  local entries, total = job.spank_job_env, 0
+  if type(entries) ~= 'table' then return nil end
+  for index = 0, (job.spank_job_env_size or 0) - 1 do
+    local size = #(entries[index] or '')
+    total = total + size
+    if size > LONGEST_VARIABLE or total > ALL_VARIABLES then
+      return 'the SPANK environment of the job is too large: no Prolog could be started with it'
+    end
+  end
+  return nil
+end
+
 -- The names of the partitions the job may run in: its own list, or the cluster's default.
 local function partitions_of(job, partitions)
   local names = {}
@@ -146,11 +163,16 @@ local function why_refused(job, partitions, rules)
   return check_size(job, name, limits, per_node, rules.threads_per_core or 1)
 end
 
+local function answer(job, partitions)
+  local refusal = check_spank_size(job)
+  if refusal then return refusal end
+  local rules = read_table()
+  return rules and why_refused(job, partitions, rules)
+end
+
 -- slurm.SUCCESS, or slurm.ERROR after a sentence for the user. A fault in these rules is logged and refuses nobody.
 function vmrm.submit(job, partitions, _)
-  local rules = read_table()
-  if rules == nil then return slurm.SUCCESS end
-  local ok, result = pcall(why_refused, job, partitions, rules)
+  local ok, result = pcall(answer, job, partitions)
   if not ok then slurm.log_error('vmrm: job_submit rules failed: %s', tostring(result)) end
   if not ok or result == nil then return slurm.SUCCESS end
   slurm.log_user('vmrm: %s', result)

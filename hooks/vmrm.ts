@@ -28,10 +28,17 @@ export async function main(args: readonly string[]): Promise<number> {
   if (load === undefined) return unknown(name)
   if (asksForHelp(rest)) return help(name)
   try {
+    await preferInterpreting()
     return await (await load()).run(rest)
   } catch (thrown) {
     return fail(thrown)
   }
+}
+
+/** zod compiles each schema with its first use, which pays in a daemon only; it must be told before a schema is made. */
+async function preferInterpreting(): Promise<void> {
+  const { config } = await import('zod')
+  config({ jitless: true })
 }
 
 function find(name: string): (() => Promise<Command>) | undefined {

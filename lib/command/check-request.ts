@@ -3,7 +3,8 @@
 import { type ErrorCode, exitCodeOfFamily } from '../errors/catalogue.ts'
 import { renderForUser, toVmrmError } from '../errors/vmrm-error.ts'
 import { parseVmRequest } from '../slurm/hook-environment.ts'
-import { type Command, readOptions, UsageError, withController } from './command.ts'
+import { type Command, readOptions, UsageError } from './command.ts'
+import { withController } from './controller.ts'
 
 const usage = 'vmrm check-request --image=NAME[@REV] [--per-node=K] [--script=guest|host]'
 /** Below the plug-in's own bound of 5 s. */

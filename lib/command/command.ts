@@ -1,9 +1,5 @@
-// What a subcommand of vmrm is, and how all of them reach the controller.
+// What a subcommand of vmrm is, and how it reads its options. It imports nothing of ours: `vmrm help` loads no schema.
 import { type ParseArgsOptionsConfig, parseArgs } from 'node:util'
-import { loadDaemonConfig } from '../config/load.ts'
-import { controllerClient } from '../daemon/cluster-peers.ts'
-import type { ProtocolClient } from '../protocol/client.ts'
-import { uidOf } from './uid-of.ts'
 
 export interface Command {
   /** One line for `vmrm help`. */
@@ -36,18 +32,5 @@ export function readOptions<T extends ParseArgsOptionsConfig>(usage: string, arg
     return parseArgs({ args: [...args], options, allowPositionals: true })
   } catch (cause) {
     throw new UsageError((cause as Error).message, usage)
-  }
-}
-
-/** Asks the controller as this process's user; the connection is closed afterwards. */
-export async function withController<T>(work: (controller: ProtocolClient) => Promise<T>): Promise<T> {
-  const config = loadDaemonConfig()
-  const ownUid = process.getuid?.() ?? 0
-  const slurmUid = await uidOf(config.controller.user)
-  const client = controllerClient(config, { name: 'user', ownUid, slurmUid })
-  try {
-    return await work(client)
-  } finally {
-    client.close()
   }
 }

@@ -1,7 +1,8 @@
 // `vmrm ps`: runs and their VMs, as the controller's ledger has them. Whose runs one sees is the controller's decision.
 import { exitCodeOfFamily } from '../errors/catalogue.ts'
 import type { ReplyOf } from '../protocol/messages.ts'
-import { type Command, readOptions, withController } from './command.ts'
+import { type Command, readOptions } from './command.ts'
+import { withController } from './controller.ts'
 import { parseJobId } from './job-id.ts'
 import { cleanLine, renderTable } from './table.ts'
 

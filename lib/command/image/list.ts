@@ -1,6 +1,7 @@
 // `vmrm image list`: what the asking user may use. Who that is, and what they may, the controller says.
 import type { ReplyOf } from '../../protocol/messages.ts'
-import { readOptions, UsageError, withController } from '../command.ts'
+import { readOptions, UsageError } from '../command.ts'
+import { withController } from '../controller.ts'
 import { renderTable } from '../table.ts'
 
 const usage = 'vmrm image list [--json]'

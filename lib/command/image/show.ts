@@ -1,7 +1,8 @@
 // `vmrm image show`: a catalogue entry as it stands.
 import { imageName } from '../../config/image-schema.ts'
 import { VmrmError } from '../../errors/vmrm-error.ts'
-import { readOptions, UsageError, withController } from '../command.ts'
+import { readOptions, UsageError } from '../command.ts'
+import { withController } from '../controller.ts'
 
 const usage = 'vmrm image show NAME'
 

@@ -88,6 +88,11 @@ function nodeHandlers({ ledger, transactions, slurm, log, now }: ControllerHandl
     'get-verdict': async (request: RequestOf<'get-verdict'>): Promise<ReplyOf<'get-verdict'>> => {
       return transactions.verdict(request)
     },
+    'find-ended-jobs': async ({ jobs }: RequestOf<'find-ended-jobs'>): Promise<ReplyOf<'find-ended-jobs'>> => {
+      // Slurm forgets jobs some time after their end, so one that it does not know is over.
+      const states = await slurm.jobStates()
+      return { jobs: jobs.filter(({ job }) => (states.get(job) ?? 'ended') === 'ended') }
+    },
     'node-hello': async (request: RequestOf<'node-hello'>): Promise<ReplyOf<'node-hello'>> => {
       ledger.rememberNode(request.node, request.address, now())
       if (request.health === 'ready') resumeIfOurs(request.node)

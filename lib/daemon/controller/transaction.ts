@@ -55,8 +55,7 @@ export function createTransactions(options: {
     const record = ledger.find(run)
     if (record === undefined) return
     messenger.pushVerdict(record)
-    // The lines below the first are the guest's or a tool's: they are in the job's own output.
-    if (cause !== undefined) void messenger.comment(run, `vmrm: ${cause.reason.split('\n')[0]}`)
+    if (cause !== undefined) void messenger.comment(run, causeComment(cause.reason))
   }
 
   const begin = async (request: BeginRequest) => {
@@ -115,7 +114,9 @@ export function createTransactions(options: {
     if (!shares.every((share) => share.state === 'ended')) return
     ledger.finish(run, now())
     log.info('run.ended', { run: runId(run), user: record.user, ms: now() - record.beganMs })
-    if (record.reason === '' && shares.length > 0) await messenger.comment(run, usageComment(record, shares))
+    // Again also where it was set when it happened: a job whose tasks ended at once may have been over before that.
+    if (record.reason !== '') await messenger.comment(run, causeComment(record.reason))
+    else if (shares.length > 0) await messenger.comment(run, usageComment(record, shares))
   }
 
   const end = (run: Run) => {
@@ -164,6 +165,11 @@ function reasonOf(error: VmrmError): string {
 
 function familyOf(code: string): ErrorFamily | undefined {
   return Object.hasOwn(catalogue, code) ? catalogue[code as ErrorCode].family : undefined
+}
+
+/** The lines below the first are the guest's or a tool's: they are in the job's own output. */
+function causeComment(reason: string): string {
+  return `vmrm: ${reason.split('\n')[0]}`
 }
 
 function usageComment(

@@ -25,6 +25,8 @@ export interface ControllerLink {
   reportEnded(run: Run, usage: Usage): Promise<void>
   reportLost(run: Run, cause: { vm: string; reason: string }): Promise<void>
   getVerdict(run: Run): Promise<{ verdict: Verdict; reason: string }>
+  /** Those of the jobs that Slurm says are over. */
+  endedJobs(jobs: readonly number[]): Promise<readonly number[]>
   /** Tells which runs this node holds and learns what is to become of them. */
   hello(runs: readonly JournalEntry[]): Promise<readonly (Run & { verdict: Verdict })[]>
 }

@@ -7,6 +7,7 @@ import {
   errorCode,
   hostName,
   ipAddress,
+  jobId,
   nodeRunFields,
   reason,
   runFields,
@@ -23,6 +24,8 @@ const getShareReply = z
     share: share.optional(),
   })
   .refine((reply) => (reply.state === 'share') === (reply.share !== undefined), 'a share comes with state="share" only')
+
+const jobList = list('ended-job', z.strictObject({ job: jobId }))
 
 /** A report: what happened on one node to one run. */
 function report<Fields extends z.ZodRawShape>(summary: string, fields: Fields) {
@@ -57,6 +60,13 @@ export const nodeMessages = {
       runs: list('run', z.strictObject({ ...runFields, state: runState })),
     }),
     reply: z.strictObject({ runs: list('run', z.strictObject({ ...runFields, verdict })) }),
+  }),
+  'find-ended-jobs': defineCall({
+    summary: 'Which of these jobs are over, as far as Slurm knows; asked about what an earlier job has left on a node.',
+    from: ['node'],
+    to: ['controller'],
+    request: z.strictObject({ node: hostName, jobs: jobList }),
+    reply: z.strictObject({ jobs: jobList }),
   }),
   'get-verdict': defineCall({
     summary: 'What was decided about a run.',

@@ -84,6 +84,8 @@ export const examples: Readonly<Record<string, unknown>> = {
   'report-ended reply': {},
   'report-lost request': { ...nodeRun, vm: 'j123r0v0', reason: '' },
   'report-lost reply': {},
+  'find-ended-jobs request': { node: 'n1', jobs: [{ job: 7 }, { job: 8 }] },
+  'find-ended-jobs reply': { jobs: [{ job: 8 }] },
   'node-hello request': { node: 'n1', address: 'fe80::1', health: 'ready', runs: [{ ...run, state: 'prepared' }] },
   'node-hello reply': { runs: [{ ...run, verdict: 'commit' }] },
   'get-verdict request': nodeRun,

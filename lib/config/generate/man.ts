@@ -1,5 +1,5 @@
 // A manual page of section 5 in the man macros of troff (groff_man(7)). Pure.
-import type { DescribedSetting } from './pages.ts'
+import type { DescribedSetting } from './settings.ts'
 
 export interface ManPage {
   readonly name: string

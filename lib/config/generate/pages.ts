@@ -4,17 +4,13 @@ import { imageSchema } from '../image-schema.ts'
 import { daemonDescriptions } from './daemon-descriptions.ts'
 import { imageDescriptions } from './image-descriptions.ts'
 import { type ManPage, renderManPage } from './man.ts'
-import { type Setting, settingsOf } from './settings.ts'
+import { type DescribedSetting, type Setting, settingsOf } from './settings.ts'
 
 /** The fragment is no attribute: everything inside the element is libvirt's. */
 function imageSettings(): readonly Setting[] {
   return settingsOf(imageSchema).map((setting) =>
     setting.path === '@domain' ? { ...setting, path: 'domain', kind: 'element', value: '' } : setting,
   )
-}
-
-export interface DescribedSetting extends Setting {
-  readonly description: string
 }
 
 /** Throws where a setting has no description: whoever adds one says what it is for. */

@@ -15,6 +15,11 @@ export interface Setting {
   readonly standard: string | undefined
 }
 
+/** With what it is for. */
+export interface DescribedSetting extends Setting {
+  readonly description: string
+}
+
 type Field = { readonly schema: z.ZodType; readonly presence: Setting['presence']; readonly standard?: unknown }
 
 function unwrap(schema: z.ZodType): Field {

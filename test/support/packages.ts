@@ -14,7 +14,7 @@ const neededBy = {
   /** .ci/build and test/images: C, static C, Slurm's header, a file system in a file. */
   build: ['gcc', 'make', 'libc6-dev', 'libslurm-dev', 'e2fsprogs', 'qemu-utils'],
   /** Programs that only tests call. */
-  test: ['busybox-static', 'cpio', 'libxml2-utils', 'openssh-client', 'procps', 'python3-minimal'],
+  test: ['busybox-static', 'cpio', 'libxml2-utils', 'man-db', 'openssh-client', 'procps', 'python3-minimal'],
 } as const satisfies Record<string, readonly string[]>
 
 export type Purpose = keyof typeof neededBy

@@ -59,12 +59,17 @@ static const char *find_variable(char **environment, const char *name) {
 
 static bool names_image(const char *image) { return image != NULL && image[0] != '\0' && !is_opt_out(image); }
 
-static _Noreturn void run_in_vm(char **command, int count, char **environment) {
-  char **argv = calloc((size_t)count + 3, sizeof *argv);
+// The job is named, since in steps of a heterogeneous job's later components SLURM_JOB_ID is the first one's.
+static _Noreturn void run_in_vm(uint32_t job, char **command, int count, char **environment) {
+  char number[16];
+  char **argv = calloc((size_t)count + 5, sizeof *argv);
   if (argv == NULL) fail("out of memory");
+  snprintf(number, sizeof number, "%u", job);
   argv[0] = VMRM_TASK_RUNNER;
-  argv[1] = "--";
-  memcpy(argv + 2, command, (size_t)count * sizeof *argv);
+  argv[1] = "--job";
+  argv[2] = number;
+  argv[3] = "--";
+  memcpy(argv + 4, command, (size_t)count * sizeof *argv);
   execve(VMRM_TASK_RUNNER, argv, environment);
   fail("cannot start %s: %s; vmrm is not completely installed on this node", VMRM_TASK_RUNNER, strerror(errno));
 }
@@ -88,5 +93,5 @@ void task_enter_vm(spank_t spank) {
   if (marker == MARKER_HOST && step == BATCH_STEP) return;
   if (spank_get_item(spank, S_JOB_ARGV, &count, &command) != ESPANK_SUCCESS || count < 1 || command == NULL)
     fail("slurmstepd does not say what this task runs");
-  run_in_vm(command, count, environment);
+  run_in_vm(job, command, count, environment);
 }

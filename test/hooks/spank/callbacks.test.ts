@@ -214,7 +214,8 @@ const task = (env: Record<string, string>, argv = ['prog', 'a b', '', '$(id)\n;"
 const mark = (text: string) => writeFileSync(join(jobs, '42'), text)
 const inVm = {
   status: 7,
-  stdout: 'argument <-->\nargument <prog>\nargument <a b>\nargument <>\nargument <$(id)\n;">\n',
+  stdout:
+    'argument <--job>\nargument <42>\nargument <-->\nargument <prog>\nargument <a b>\nargument <>\nargument <$(id)\n;">\n',
 }
 const onHost = { status: 0, stdout: 'return task-init 0' }
 
@@ -236,7 +237,11 @@ t.test('a task with a marker goes to vmrm-run, whatever its environment and opti
     `script=host\n${'x'.repeat(100)}`,
   ]) {
     mark(text)
-    t.match(task(step), inVm)
+    t.match(
+      task({ ...step, SLURM_JOB_ID: '41' }),
+      inVm,
+      "a heterogeneous job's later component has its first one's id there",
+    )
     t.match(task({ ...batch, SLURM_SPANK_VMRM_IMAGE: 'none', SLURM_SPANK_VMRM_SCRIPT: 'host' }), inVm)
     t.match(task(batch, undefined, ['opt:vm-image=none']), inVm)
   }

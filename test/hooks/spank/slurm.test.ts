@@ -140,7 +140,8 @@ t.test('running', async (t) => {
     const { job, output } = await batch(slurm, '#!/bin/sh\n#SBATCH --vm-image=other\necho on the host\n', [
       '--vm-image=tiny',
     ])
-    t.match(output, `vmrm-run as alice in ${slurm.shared}\nargument <-->\nargument </var/spool/slurmd/job`)
+    const named = `argument <--job>\nargument <${job}>\nargument <-->`
+    t.match(output, `vmrm-run as alice in ${slurm.shared}\n${named}\nargument </var/spool/slurmd/job`)
     t.notMatch(output, 'on the host')
     t.match(output, 'SLURM_SPANK_VMRM_IMAGE=tiny')
     t.equal(await hookSaw(slurm, job), vm, 'the command line wins over #SBATCH')

@@ -17,8 +17,8 @@ export interface SlurmCommands {
   /** Sets a job's AdminComment; line breaks become spaces. */
   comment(job: number, text: string): Promise<void>
   requeue(job: number): Promise<void>
-  /** Drains a node; the reason gets `vmrm: ` in front. */
-  drain(node: string, reason: string): Promise<void>
+  /** Drains a node; the reason gets `vmrm: ` in front. A drain that somebody else made stays as it is. */
+  drain(node: string, reason: string): Promise<'drained' | 'not-ours'>
   /** Resumes a node if and only if the reason of its drain starts with `vmrm: `. */
   resumeOwnDrain(node: string): Promise<'resumed' | 'not-ours'>
 }
@@ -45,6 +45,11 @@ export function createSlurmCommands(options: { commandsFolder: string; configFil
     }
     return result.stdout
   }
+  const drainOf = async (node: string): Promise<'none' | 'ours' | 'others'> => {
+    const text = await run('sinfo', ['--noheader', '--nodes', node, '--format=%E|%T'])
+    if (!/\|drain/m.test(text)) return 'none'
+    return /^vmrm: .*\|drain/m.test(text) ? 'ours' : 'others'
+  }
   return {
     async allocation(job, selector, nodes) {
       const details = parseJobDetails(await run('scontrol', ['--details', 'show', 'job', selector]), job, nodes)
@@ -60,11 +65,12 @@ export function createSlurmCommands(options: { commandsFolder: string; configFil
       await run('scontrol', ['requeue', String(job)])
     },
     async drain(node, reason) {
+      if ((await drainOf(node)) === 'others') return 'not-ours'
       await run('scontrol', ['update', `NodeName=${node}`, 'State=DRAIN', `Reason=vmrm: ${oneLine(reason)}`])
+      return 'drained'
     },
     async resumeOwnDrain(node) {
-      const text = await run('sinfo', ['--noheader', '--nodes', node, '--format=%E|%T'])
-      if (!/^vmrm: .*\|drain/m.test(text)) return 'not-ours'
+      if ((await drainOf(node)) !== 'ours') return 'not-ours'
       await run('scontrol', ['update', `NodeName=${node}`, 'State=RESUME'])
       return 'resumed'
     },

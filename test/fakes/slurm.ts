@@ -35,6 +35,7 @@ export function createFakeSlurm(): FakeSlurm {
     },
     async drain(node, reason) {
       slurm.done.push(`drain ${node} ${reason}`)
+      return 'drained'
     },
     async resumeOwnDrain(node) {
       slurm.done.push(`resume ${node}`)

@@ -1,9 +1,12 @@
 // The node's daemon, put together: journal, hypervisor, network, exports, guest channels, and the sockets it answers on.
+
+import { existsSync } from 'node:fs'
 import { chmod, mkdir, statfs } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import type { DaemonConfig } from '../../config/daemon-schema.ts'
 import { openCatalogue } from '../../config/load.ts'
+import { VmrmError } from '../../errors/vmrm-error.ts'
 import { TaskServer } from '../../guest/relay.ts'
 import type { Log } from '../../log.ts'
 import { createGanesha } from '../../network/nfs-export.ts'
@@ -33,6 +36,8 @@ import { underlayAddress } from './underlay.ts'
 import { createVmMaker, type RunNetworks } from './vm-maker.ts'
 import { createVmStarter } from './vm-starter.ts'
 
+/** vmrm.so must know its path, so it is no setting. */
+const taskRunner = '/usr/lib/vmrm/vmrm-run'
 const askVerdictMs = 1000
 const adoptMs = 30_000
 const consoleCheckMs = 10_000
@@ -64,7 +69,9 @@ export async function runNode(options: DaemonOptions): Promise<void> {
   })
   const { vxlanPort, underlay, servicesNamespace } = config.network
   await setUpNodeNetwork({ servicesNamespace, vxlanPort, peers: [underlay] }, { log, signal })
-  const health = () => (hypervisor.reachability === 'reachable' ? ('ready' as const) : ('fault' as const))
+  const parts = [config.slurm.plugin, taskRunner]
+  const health = () =>
+    hypervisor.reachability === 'reachable' && parts.every((part) => existsSync(part)) ? 'ready' : 'fault'
   const client = controllerClient(config, self)
   const controller = createControllerLink({ client, node, address, health })
   const journal = openJournal({ runsFolder: config.paths.runs, log })
@@ -100,7 +107,7 @@ export async function runNode(options: DaemonOptions): Promise<void> {
   await tasks.listen()
   const server = await createServer({
     role: 'node',
-    handlers: createNodeHandlers({ runs, node, health }),
+    handlers: createNodeHandlers({ runs, node, health, trustedUids: [0, slurmUid] }),
     trustedUids: [0, slurmUid],
     log,
     listen: [
@@ -197,7 +204,13 @@ async function createMaker(options: {
   const { server, exportsFolder, pidFile } = config.nfs
   const exports = server === 'ganesha' ? createGanesha({ exportsFolder, pidFile }) : undefined
   const catalogue = openCatalogue(config.paths.images)
-  return createVmMaker({ catalogue, hypervisor, cgroups, exports, networks, starter, lookUpAccount, log })
+  const requireParts = async () => {
+    for (const part of [config.slurm.plugin, taskRunner]) {
+      if (existsSync(part)) continue
+      throw new VmrmError('node-fault', `${part} is missing on node ${node}: vmrm is not completely installed there`)
+    }
+  }
+  return createVmMaker({ catalogue, hypervisor, cgroups, exports, networks, starter, requireParts, lookUpAccount, log })
 }
 
 async function capConsoles(

@@ -25,6 +25,8 @@ export interface VmMakerOptions {
   readonly exports: ExportServer | undefined
   readonly networks: RunNetworks
   readonly starter: VmStarter
+  /** Throws `node-fault` where a part is missing without which a task of a VM job could run on the host. */
+  readonly requireParts: () => Promise<void>
   readonly lookUpAccount: (user: string | number) => Promise<Account>
   readonly log: Log
 }
@@ -46,6 +48,7 @@ export function createVmMaker(options: VmMakerOptions): VmMaker {
   const make = async (run: LiveRun, share: Share, signal: AbortSignal): Promise<readonly LiveVm[]> => {
     const { entry } = run
     const image = imageOf(options.catalogue, share)
+    await options.requireParts()
     await requireHypervisor(hypervisor, signal)
     const account = await options.lookUpAccount(entry.uid)
     await allOrFirstError([

@@ -2,6 +2,7 @@
 import { hostname } from 'node:os'
 import { toVmrmError } from '../../errors/vmrm-error.ts'
 import type { ReplyOf, RequestOf } from '../../protocol/messages.ts'
+import type { Caller } from '../../protocol/transport/caller.ts'
 import { asReason } from '../../protocol/reason.ts'
 import { release } from '../release.ts'
 import type { JournalEntry } from './journal.ts'
@@ -21,8 +22,14 @@ export function heldRuns(entries: readonly JournalEntry[]) {
   return entries.map(({ job, restart, state }) => ({ job, restart, state: runStateOf[state] }))
 }
 
-export function createNodeHandlers(options: { runs: NodeRuns; node: string; health: () => 'ready' | 'fault' }) {
-  const { runs, node, health } = options
+export function createNodeHandlers(options: {
+  runs: NodeRuns
+  node: string
+  health: () => 'ready' | 'fault'
+  /** root and SlurmUser, who may see everything. */
+  trustedUids: readonly number[]
+}) {
+  const { runs, node, health, trustedUids } = options
   return {
     'node-prepare': async (request: RequestOf<'node-prepare'>): Promise<ReplyOf<'node-prepare'>> => {
       const { request: wanted, ...body } = request
@@ -46,11 +53,10 @@ export function createNodeHandlers(options: { runs: NodeRuns; node: string; heal
       await runs.remove(request)
       return {}
     },
-    'node-status': async (): Promise<ReplyOf<'node-status'>> => ({
-      node: node === '' ? hostname() : node,
-      release,
-      health: health(),
-      runs: heldRuns(runs.all().map((run) => run.entry)),
-    }),
+    'node-status': async (_request: RequestOf<'node-status'>, caller: Caller): Promise<ReplyOf<'node-status'>> => {
+      const entries = runs.all().map((run) => run.entry)
+      const shown = entries.filter((entry) => trustedUids.includes(caller.uid) || entry.uid === caller.uid)
+      return { node: node === '' ? hostname() : node, release, health: health(), runs: heldRuns(shown) }
+    },
   }
 }

@@ -25,7 +25,7 @@ const namespace: Check = {
       fail(
         `${path} is no network namespace`,
         'Guests have no gateway and reach no service of the node.',
-        'systemctl restart vmrmd-node, which makes it (and vmrm-nfs after it)',
+        'systemctl restart vmrmd-node, which makes it; then systemctl restart vmrm-nfs',
       ),
     ]
   },

@@ -77,7 +77,9 @@ static bool put_environment(struct spec *spec)
 			return false;
 		}
 	}
-	return true;
+	/* slurmstepd sets it after task_init, too late for us. */
+	const char *temporary = "TMPDIR=/tmp";
+	return getenv("TMPDIR") != NULL || put(spec, VMRM_SPEC_ENV, temporary, strlen(temporary));
 }
 
 static bool put_place(struct spec *spec)

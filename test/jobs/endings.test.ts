@@ -90,10 +90,10 @@ const cases: readonly Case[] = [
     wanted: { JobState: 'FAILED', ExitCode: '3:0' },
   },
   {
-    // Slurm looks twice a minute, so the signal comes up to 30 s early.
-    name: '--signal=B:USR1@60, which is for the script alone',
+    // Slurm looks twice a minute, so the signal comes 70 to 100 s after the job's start: a boot on a busy machine has ended by then.
+    name: '--signal=B:USR1@20, which is for the script alone',
     script: listener.replace('listen script', `trap 'echo script got USR1; touch "finish-$SLURM_JOB_ID"' USR1`),
-    arguments: ['--time=2', '--signal=B:USR1@60'],
+    arguments: ['--time=2', '--signal=B:USR1@20'],
     wanted: { JobState: 'FAILED', ExitCode: '3:0' },
     said: ['script got USR1'],
     length: 'minutes',

@@ -12,6 +12,9 @@ export function withoutChance(text: string, id: number): string {
     .replaceAll(/\bn[12]\b/g, 'NODE')
     .replaceAll('slurmstepd-NODE: ', 'slurmstepd: ')
     .split('\n')
-    .filter((line) => !/line \d+: +\d+ |^srun: (Job ID )?[Ss]tep creat/.test(line))
+    .filter(
+      (line) =>
+        !/line \d+: +\d+ |^(Hangup|Terminated|User defined signal \d)$|^srun: (Job ID )?[Ss]tep creat/.test(line),
+    )
     .join('\n')
 }

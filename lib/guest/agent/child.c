@@ -5,6 +5,7 @@
 #include "child.h"
 
 #include "script.h"
+#include "temporary_folder.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -169,5 +170,6 @@ _Noreturn void child_run(const struct spawn_request *request, const struct task_
 		fail(status, SPAWN_USER, errno);
 	umask(spec->umask & 0777);
 	enter_folder(spec, status);
+	temporary_folder_make(spec);
 	fail(status, SPAWN_EXEC, exec_command(spec));
 }

@@ -9,8 +9,11 @@ import { createClient } from '../lib/protocol/client.ts'
 import type { ProgramCallType, ReplyOf, RequestOf } from '../lib/protocol/messages.ts'
 import { parseVmRequest, type VmRequest } from '../lib/slurm/hook-environment.ts'
 
-/** A daemon that does not answer within this is down. */
-const restartMs = 30_000
+/**
+ * A daemon that does not answer within this is down. A node's may take half a minute to find its VMs again after a restart
+ * (a guest that is silent makes it wait), and to give it up earlier would drain the node for that.
+ */
+const restartMs = { node: 60_000, controller: 30_000 }
 const retryMs = 250
 
 export interface HookCall {
@@ -31,19 +34,25 @@ export async function runHook(options: {
   try {
     const config = loadDaemonConfig(defaultConfigPath)
     const path = join(config.paths.runtime, `${options.daemon}.sock`)
-    return await options.work({ config, call: (type, body, timeoutMs) => callAndWait(path, type, body, timeoutMs) })
+    const downMs = restartMs[options.daemon]
+    return await options.work({
+      config,
+      call: (type, body, timeoutMs) => callAndWait({ path, type, body, timeoutMs, downMs }),
+    })
   } catch (thrown) {
     process.stderr.write(renderForUser(toVmrmError(thrown)))
     return options.failureExit
   }
 }
 
-async function callAndWait<T extends ProgramCallType>(
-  path: string,
-  type: T,
-  body: RequestOf<T>,
-  timeoutMs: number,
-): Promise<ReplyOf<T>> {
+async function callAndWait<T extends ProgramCallType>(options: {
+  path: string
+  type: T
+  body: RequestOf<T>
+  timeoutMs: number
+  downMs: number
+}): Promise<ReplyOf<T>> {
+  const { path, type, body, timeoutMs, downMs } = options
   let downSinceMs: number | undefined
   for (;;) {
     const client = createClient({ connect: { kind: 'local', path }, unreachable: 'daemon-unreachable' })
@@ -53,8 +62,8 @@ async function callAndWait<T extends ProgramCallType>(
     } catch (thrown) {
       const error = toVmrmError(thrown)
       // Every message of a hook may be sent again: the daemon joins in or answers as before.
-      downSinceMs = performance.now() - beganMs > restartMs ? performance.now() : (downSinceMs ?? beganMs)
-      if (error.code !== 'daemon-unreachable' || performance.now() - downSinceMs > restartMs) throw error
+      downSinceMs = performance.now() - beganMs > downMs ? performance.now() : (downSinceMs ?? beganMs)
+      if (error.code !== 'daemon-unreachable' || performance.now() - downSinceMs > downMs) throw error
       await delay(retryMs)
     } finally {
       client.close()

@@ -70,12 +70,11 @@ export class LastingConnection {
     let pauseMs = firstPauseMs
     while (!signal.aborted) {
       let connection: LibvirtConnection | undefined
+      const { promise: lost, resolve: lose } = Promise.withResolvers<unknown>()
       try {
         connection = await connect(signal)
-        const lost = new Promise<unknown>((resolve) => {
-          connection?.onClose(resolve)
-          signal.addEventListener('abort', resolve, { once: true })
-        })
+        connection.onClose(lose)
+        signal.addEventListener('abort', lose, { once: true })
         await onConnected(connection)
         pauseMs = firstPauseMs
         this.#current = connection
@@ -91,6 +90,7 @@ export class LastingConnection {
         this.#lastFailure = error
         if (!signal.aborted) log.warn('hypervisor.connect-failed', { error: String(error), retryMs: pauseMs })
       }
+      signal.removeEventListener('abort', lose)
       await connection?.close()
       await delay(pauseMs, undefined, { signal, ref: false }).catch(() => {}) // closing
       pauseMs = Math.min(pauseMs * 2, longestPauseMs)

@@ -61,11 +61,13 @@ export function createReconciler(options: {
       const ending = ledger.inState('ending')
       const names = new Set(ending.map((run) => runId(run) as string))
       for (const name of endingSince.keys()) if (!names.has(name)) endingSince.delete(name)
-      for (const run of ending) {
+      const overdue = ending.filter((run) => {
         const since = endingSince.get(runId(run)) ?? now()
         endingSince.set(runId(run), since)
-        if (now() - since > options.epilogMs) await removeFromNodes(run)
-      }
+        return now() - since > options.epilogMs
+      })
+      // All at once: each run that has a share on a node that is dead waits for the call's whole bound.
+      await Promise.all(overdue.map(removeFromNodes))
       ledger.forgetEndedBefore(now() - keepEndedMs)
     },
   }

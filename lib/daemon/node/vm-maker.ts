@@ -107,19 +107,22 @@ export function createVmMaker(options: VmMakerOptions): VmMaker {
   }
 
   const removeStrays = async (known: KnownRuns): Promise<void> => {
-    const isStray = (run: string | undefined): run is string => run !== undefined && !known.hasRun(run)
+    // What has no name of a run's is somebody else's, wherever it lies.
+    const strayOf = (name: string | undefined) =>
+      name === undefined || known.hasRun(name) ? undefined : parseRunId(name)
     for (const vm of await hypervisor.list()) {
-      if (!isStray(ofRun(vm.name))) continue
+      if (strayOf(ofRun(vm.name)) === undefined) continue
       log.warn('stray.vm', { vm: vm.name })
       await hypervisor.destroy(vm.name)
     }
-    for (const run of (await cgroups.list()).filter(isStray)) {
-      const parsed = parseRunId(run)
-      if (parsed === undefined) continue
+    for (const run of await cgroups.list()) {
+      const stray = strayOf(run)
+      if (stray === undefined) continue
       log.warn('stray.cgroup', { run })
-      await cgroups.remove(parsed)
+      await cgroups.remove(stray)
     }
-    for (const run of ((await exports?.list()) ?? []).filter(isStray)) {
+    for (const run of (await exports?.list()) ?? []) {
+      if (strayOf(run) === undefined) continue
       log.warn('stray.export', { run })
       await exports?.remove(run)
     }

@@ -6,6 +6,7 @@ import { VmrmError } from '../../../lib/errors/vmrm-error.ts'
 import { silentLog } from '../../../lib/log.ts'
 import type { JobState } from '../../../lib/slurm/job-details.ts'
 import { createFakeSlurm } from '../../fakes/slurm.ts'
+import { until } from '../../support/until.ts'
 
 const plan = {
   image: 'tiny',
@@ -29,6 +30,8 @@ function setUp() {
   const ended: number[] = []
   const destroyed: string[] = []
   const nodesDown = new Set<string>()
+  /** A call to a node that hangs, until this is resolved. */
+  const hanging = new Map<string, Promise<void>>()
   const transactions = {
     end(run: { job: number; restart: number }) {
       ended.push(run.job)
@@ -43,6 +46,7 @@ function setUp() {
     nodes: {
       verdict: async () => {},
       async destroyRun(node, run) {
+        await hanging.get(node)
         if (nodesDown.has(node)) throw new VmrmError('daemon-unreachable', 'no answer')
         destroyed.push(`${node} ${run.job}`)
       },
@@ -56,7 +60,7 @@ function setUp() {
     ledger.move({ job, restart: 0 }, ['preparing'], state)
     if (inSlurm !== undefined) slurm.states.set(job, inSlurm)
   }
-  return { ledger, slurm, clock, ended, destroyed, nodesDown, reconciler, add }
+  return { ledger, slurm, clock, ended, destroyed, nodesDown, hanging, reconciler, add }
 }
 
 t.test('runs whose job is over, unknown or back in the queue are ended; others are left alone', async (t) => {
@@ -88,6 +92,23 @@ t.test('nodes whose Epilog never came are told to remove the run, once it had it
   clock.ms += 61_000
   await reconciler.round()
   t.same(destroyed, ['n2 1'])
+})
+
+t.test('a node that hangs holds up the removal of no other run', async (t) => {
+  const { reconciler, add, clock, destroyed, hanging, ledger } = setUp()
+  add(1, { state: 'ending' })
+  add(2, { state: 'ending' })
+  ledger.setShare({ job: 1, restart: 0 }, 'n1', { state: 'ended' })
+  const answer = Promise.withResolvers<void>()
+  hanging.set('n2', answer.promise)
+  await reconciler.round()
+  clock.ms += 61_000
+  const round = reconciler.round()
+  await until('the other run is removed', () => destroyed.includes('n1 2'))
+  t.same(destroyed, ['n1 2'])
+  answer.resolve()
+  await round
+  t.same(destroyed.sort(), ['n1 2', 'n2 1', 'n2 2'])
 })
 
 t.test('a run on a node that does not answer stays in quarantine', async (t) => {

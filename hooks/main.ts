@@ -12,12 +12,18 @@ const executables: Readonly<Record<string, () => Promise<{ main(args: readonly s
 }
 
 const usageExit = 64
-const name = basename(process.argv0)
-const load = executables[name]
-if (load === undefined) {
-  process.stderr.write(`vmrm: there is no executable ${name}: it is one of ${Object.keys(executables).join(', ')}\n`)
-  process.exitCode = usageExit
-} else {
-  const { main } = await load()
-  process.exitCode = await main(process.argv.slice(2))
+
+async function start(): Promise<number> {
+  const name = basename(process.argv0)
+  const load = executables[name]
+  if (load === undefined) {
+    process.stderr.write(`vmrm: there is no executable ${name}: it is one of ${Object.keys(executables).join(', ')}\n`)
+    return usageExit
+  }
+  return (await load()).main(process.argv.slice(2))
 }
+
+// Not awaited at the top level: bytecode has no room for that.
+void start().then((code) => {
+  process.exitCode = code
+})

@@ -9,7 +9,7 @@ import { parseXml } from '../protocol/xml/parse.ts'
 
 /**
  * Reads `path`, whose root element must be `root`. Throws `config-invalid` naming file, line and, for an unknown name, the
- * nearest valid one. `literal` names a child of the root whose inside is taken as text, whatever it holds.
+ * nearest valid one. `literal` names a child of the root that is taken as text as it stands, whatever it holds.
  */
 export function readXmlFile<S extends z.ZodObject>(options: {
   path: string
@@ -25,25 +25,28 @@ export function readXmlFile<S extends z.ZodObject>(options: {
     throw new VmrmError('config-invalid', `${path} cannot be read: ${(cause as Error).message}`, { cause })
   }
   try {
-    const cut = literal === undefined ? { rest: text, inside: undefined } : cutElement(text, literal)
+    // Messages have no comments, files do; their line breaks stay, so that later lines keep their numbers.
+    const bare = text.replace(/<!--[\s\S]*?-->/g, (comment) => comment.replace(/[^\n]/g, ''))
+    const cut = literal === undefined ? { rest: bare, element: undefined } : cutElement(bare, literal)
     const element = parseXml(Buffer.from(cut.rest))
     if (element.name !== root) {
       throw new VmrmError('config-invalid', `Invalid message, at ${element.name}: the root element must be ${root}`)
     }
     const fields = readElement(elementShape(schema), element, root)
-    if (literal !== undefined && cut.inside !== undefined) fields[literal] = cut.inside
+    if (literal !== undefined && cut.element !== undefined) fields[literal] = cut.element
     return checkFields(schema, fields, root)
   } catch (thrown) {
     throw placed(path, text, toVmrmError(thrown))
   }
 }
 
-/** Takes an element's inside out of the text, leaving its line breaks so that later lines keep their numbers. */
-function cutElement(text: string, name: string): { rest: string; inside: string | undefined } {
-  const match = new RegExp(`<${name}>([\\s\\S]*)</${name}>`).exec(text)
-  if (match === null) return { rest: text, inside: undefined }
-  const rest = text.slice(0, match.index) + match[0].replace(/[^\n]/g, '') + text.slice(match.index + match[0].length)
-  return { rest, inside: match[1] ?? '' }
+/** Takes an element out of the text, leaving its line breaks so that later lines keep their numbers. */
+function cutElement(text: string, name: string): { rest: string; element: string | undefined } {
+  const match = new RegExp(`<${name}(?:\\s[^>]*)?>[\\s\\S]*</${name}>`).exec(text)
+  if (match === null) return { rest: text, element: undefined }
+  const [element] = match
+  const rest = text.slice(0, match.index) + element.replace(/[^\n]/g, '') + text.slice(match.index + element.length)
+  return { rest, element }
 }
 
 function placed(path: string, text: string, error: VmrmError): VmrmError {

@@ -2,8 +2,11 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { loadDaemonConfig, loadImage, openCatalogue } from '../../lib/config/load.ts'
+import { parseSiteFragment } from '../../lib/vm/site-fragment.ts'
 
-const image = `<image version="1" name="tiny" revision="1">
+const image = `<?xml version="1.0" encoding="UTF-8"?>
+<!-- An entry
+     with a comment. --><image version="1" name="tiny" revision="1">
   <os family="linux" agent="builtin"/>
   <master path="/images/tiny.qcow2" format="qcow2"/>
   <boot kind="direct" kernel="/images/vmlinuz" command-line="console=ttyS0"/>
@@ -25,18 +28,19 @@ t.test('an entry is read with its defaults and its fragment as it stands', async
     network: { mtu: 1450 },
     limits: { minMemoryMib: 64, maxPerNode: 64 },
     access: { users: [{ name: 'alice' }], groups: [{ name: 'proj' }], accounts: [] },
-    domain: '<devices><watchdog model="i6300esb"/></devices>',
+    domain: '<domain><devices><watchdog model="i6300esb"/></devices></domain>',
   })
+  t.match(parseSiteFragment(entry.domain ?? ''), { devices: /watchdog/ }, 'it is what the domain is made with')
   t.ok(Object.isFrozen(entry))
 })
 
 t.test('a wrong entry is refused with file, line and what is wrong', async (t) => {
   const cases: [string, string, RegExp][] = [
-    ['max-cpus', 'max-cpu', /tiny\.xml, line 8: .*unknown attribute max-cpu; did you mean max-cpus\?/],
-    ['kind="private"', 'kind="public"', /line 6: .*network\/kind/],
-    ['<hostnames ', '<hostname ', /line 5: .*unknown element hostname; did you mean hostnames\?/],
-    ['"4096"', '"lots"', /line 8: .*max-memory-mib.*not an integer/],
-    ['format="qcow2"', '', /line 3: .*format/],
+    ['max-cpus', 'max-cpu', /tiny\.xml, line 10: .*unknown attribute max-cpu; did you mean max-cpus\?/],
+    ['kind="private"', 'kind="public"', /line 8: .*network\/kind/],
+    ['<hostnames ', '<hostname ', /line 7: .*unknown element hostname; did you mean hostnames\?/],
+    ['"4096"', '"lots"', /line 10: .*max-memory-mib.*not an integer/],
+    ['format="qcow2"', '', /line 5: .*format/],
     ['10.77.0.0/24', '10.77.0.1/24', /tiny\.xml: .*10\.77\.0\.1\/24/],
     ['tiny-[0001-0100]', 'tiny-[100-1]', /tiny\.xml: .*tiny-\[100-1\]/],
     ['name="tiny"', 'name="other"', /must be called other\.xml/],

@@ -38,7 +38,7 @@ static void refuse(enum setting setting, const char *source, const char *value) 
                   "then @REVISION if wanted, or none", source, shown);
       break;
     case SETTING_PER_NODE:
-      slurm_error("vmrm: %s: '%s' is not a number of VMs from 1 to 1024", source, shown);
+      slurm_error("vmrm: %s: '%s' is not a number of VMs from 1 to 256", source, shown);
       break;
     case SETTING_SCRIPT:
       slurm_error("vmrm: %s: '%s' is neither guest nor host", source, shown);

@@ -7,7 +7,7 @@
 #define UPPER "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 #define DIGITS "0123456789"
 
-enum { NAME_MAX_BYTES = 63, PER_NODE_MAX = 1024 };
+enum { NAME_MAX_BYTES = 63, PER_NODE_MAX = 256 };
 
 bool is_opt_out(const char *image) { return strcmp(image, "none") == 0; }
 

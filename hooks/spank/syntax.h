@@ -9,7 +9,7 @@
 bool is_image(const char *text);
 // `none`: the job explicitly has no VM.
 bool is_opt_out(const char *image);
-// A decimal number from 1 to 1024 without sign, blanks or leading zeros.
+// A decimal number from 1 to 256 without sign, blanks or leading zeros.
 bool is_per_node(const char *text);
 // `guest` or `host`.
 bool is_script_place(const char *text);

@@ -27,6 +27,11 @@ export const catalogue = {
     meaning: 'The image exists, but its allowed users, groups and accounts do not include this user.',
     hint: 'Ask the administrators of this cluster for access, or see `vmrm image list`.',
   },
+  'image-unusable': {
+    family: 'config',
+    meaning: 'The image needs something that this release of vmrm does not have.',
+    hint: 'Tell the administrators: the agent must be built into the master, and the entry must say so.',
+  },
   'request-invalid': {
     family: 'user',
     meaning: 'A --vm option or its environment variable has a value that cannot be used.',

@@ -22,7 +22,7 @@ export function mayUse(image: Image, requester: Requester): boolean {
 
 /**
  * The image a request names, if this requester may use it.
- * Throws `image-unknown` or `image-not-allowed`, naming the image and the user.
+ * Throws `image-unknown`, `image-not-allowed` or `image-unusable`, naming the image and the user.
  */
 export function chooseImage(
   catalogue: ReadonlyMap<string, Image>,
@@ -32,6 +32,10 @@ export function chooseImage(
   const image = findImage(catalogue, request)
   if (!mayUse(image, requester)) {
     throw new VmrmError('image-not-allowed', `user ${requester.user} may not use image ${request.image}`)
+  }
+  if (image.os.agent === 'seed') {
+    const text = `image ${request.image} has its agent on a NoCloud seed, which this release cannot make`
+    throw new VmrmError('image-unusable', text)
   }
   return image
 }
@@ -48,6 +52,10 @@ export function findImage(
       'image-unknown',
       `image ${request.image} has revision ${image.revision}, not ${request.revision}`,
     )
+  }
+  if (image.os.agent === 'seed') {
+    const text = `image ${request.image} has its agent on a NoCloud seed, which this release cannot make`
+    throw new VmrmError('image-unusable', text)
   }
   return image
 }

@@ -47,10 +47,11 @@ export function createMessenger(options: {
     comment(run, text) {
       return inBackground('comment.not-set', run, () => slurm.comment(run.job, text))
     },
-    handleNodeFault(run, node, reason) {
+    handleNodeFault(run, node, { code, reason }) {
       void inBackground('node.not-drained', run, async () => {
         log.error('node.drained', { node, reason })
-        ledger.setDrained(node, 'drained')
+        // Only what a node tells of itself can be seen to be over; other drains are the administrators' to lift.
+        if (code === 'libvirt-unreachable') ledger.setDrained(node, 'drained')
         await slurm.drain(node, reason)
       })
       void inBackground('job.not-requeued', run, () => slurm.requeue(run.job))

@@ -16,7 +16,7 @@ export interface Messenger {
   /** Sets the job's AdminComment. Resolves when that is done or given up; never rejects. */
   comment(run: Run, text: string): Promise<void>
   /** Drains a node that cannot start VMs and sends the job back to the queue; returns at once. */
-  handleNodeFault(run: Run, node: string, reason: string): void
+  handleNodeFault(run: Run, node: string, cause: { code: string; reason: string }): void
 }
 
 export interface Transactions {
@@ -99,7 +99,7 @@ export function createTransactions(options: {
     ledger.setShare(run, node, { state: 'failed', reason: cause.reason })
     if (ledger.find(run)?.state !== 'preparing') return
     decide(run, ['preparing'], 'aborted', cause)
-    if (familyOf(cause.code) === 'node') messenger.handleNodeFault(run, node, cause.reason)
+    if (familyOf(cause.code) === 'node') messenger.handleNodeFault(run, node, cause)
   }
 
   const nodeEnded = async (run: Run, node: string, usage?: { peakMemoryBytes: number; cpuTimeNs: number }) => {

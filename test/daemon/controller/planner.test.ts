@@ -23,7 +23,7 @@ const request: BeginRequest = {
   request: { image: 'tiny', perNode: 2, script: 'guest' },
 }
 
-function setUp() {
+function setUp(entry = image) {
   const ledger = openLedger(':memory:')
   const slurm = createFakeSlurm()
   slurm.allocations.set('n1', { node: 'n1', cpus: 3, cpuIds: [0, 1, 4], memoryMib: 1000 })
@@ -31,7 +31,7 @@ function setUp() {
   const planner = createPlanner({
     config,
     slurm,
-    catalogue: async () => new Map([['tiny', image]]),
+    catalogue: async () => new Map([['tiny', entry]]),
     groupsOf: async (user) => (user === 'carol' ? ['carol', 'proj'] : [user]),
     underlayOf: async (node) => (node === 'n1' ? '10.99.0.11' : '10.99.0.12'),
   })
@@ -110,4 +110,9 @@ t.test('what cannot be planned is refused with the sentence the user reads', asy
     const { plan } = setUp()
     await t.rejects(plan({ ...request, ...change }), { code, message })
   }
+})
+
+t.test('an image whose agent would come on a seed is refused, since nothing makes one yet', async (t) => {
+  const { plan } = setUp({ ...image, os: { family: 'linux', agent: 'seed' } })
+  await t.rejects(plan(request), { code: 'image-unusable', message: /tiny has its agent on a NoCloud seed/ })
 })

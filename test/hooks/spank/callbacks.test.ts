@@ -56,10 +56,10 @@ for (const context of ['slurmd', 'job-script', 'error'])
 
 for (const context of ['local', 'allocator']) {
   t.test(`${context}: a request reaches the job-control environment`, async (t) => {
-    const words = [context, 'init', 'opt:vm-image=a', 'opt:vm-image=tiny@r1.2_B', 'opt:vm-per-node=1024', 'post-opt']
+    const words = [context, 'init', 'opt:vm-image=a', 'opt:vm-image=tiny@r1.2_B', 'opt:vm-per-node=256', 'post-opt']
     const result = drive(words, { VMRM_IMAGE: 'other', VMRM_SCRIPT: 'host' })
     t.match(result, { status: 0, stderr: '' })
-    t.match(result.stdout, 'control VMRM_IMAGE=tiny@r1.2_B\ncontrol VMRM_PER_NODE=1024\ncontrol VMRM_SCRIPT=host\n')
+    t.match(result.stdout, 'control VMRM_IMAGE=tiny@r1.2_B\ncontrol VMRM_PER_NODE=256\ncontrol VMRM_SCRIPT=host\n')
     t.match(result.stdout, clean)
   })
 
@@ -100,7 +100,7 @@ const hostile: readonly (readonly [string, string | Buffer])[] = [
   ['a revision of 64 bytes', `tiny@${'a'.repeat(64)}`],
   ['1 MB', 'a'.repeat(1 << 20)],
   ['1 MB of digits', '1'.repeat(1 << 20)],
-  ['a number over the limit', '1025'],
+  ['a number over the limit', '257'],
   ['a number with a zero before it', '01'],
   ['a sign', '+1'],
 ]

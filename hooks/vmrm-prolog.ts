@@ -44,7 +44,7 @@ async function tellController(config: DaemonConfig, { job, restart }: HookJob): 
   const client = controllerClient(config, { name: node, ownUid: process.getuid?.() ?? 0, slurmUid })
   try {
     const reason = `the vmrmd of node ${node} does not answer`
-    await client.call('report-failed', { job, restart, node, code: 'node-fault', reason }, { timeoutMs: tellMs })
+    await client.call('report-failed', { job, restart, node, code: 'node-daemon-down', reason }, { timeoutMs: tellMs })
   } finally {
     client.close()
   }

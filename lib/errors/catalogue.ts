@@ -70,6 +70,16 @@ export const catalogue = {
     hint: '',
   },
   'node-fault': { family: 'node', meaning: 'A node cannot start any VM.', hint: '' },
+  'node-daemon-down': {
+    family: 'node',
+    meaning: 'The vmrmd of a node did not answer its Prolog.',
+    hint: 'Start vmrmd on that node; vmrm resumes the node by itself.',
+  },
+  'parts-missing': {
+    family: 'node',
+    meaning: 'A part of vmrm that tasks need is missing on a node.',
+    hint: 'Install vmrm on that node completely; vmrm resumes the node by itself.',
+  },
   'libvirt-unreachable': {
     family: 'node',
     meaning: "The node's libvirtd does not answer.",

@@ -72,7 +72,7 @@ function nodeHandlers({ ledger, transactions, slurm, log, now }: ControllerHandl
       return {}
     },
     'report-failed': async (request: RequestOf<'report-failed'>): Promise<ReplyOf<'report-failed'>> => {
-      transactions.failed(request, request.node, request)
+      await transactions.failed(request, request.node, request)
       return {}
     },
     'report-ended': async (request: RequestOf<'report-ended'>): Promise<ReplyOf<'report-ended'>> => {
@@ -82,7 +82,7 @@ function nodeHandlers({ ledger, transactions, slurm, log, now }: ControllerHandl
       return {}
     },
     'report-lost': async (request: RequestOf<'report-lost'>): Promise<ReplyOf<'report-lost'>> => {
-      transactions.lost(request, request)
+      await transactions.lost(request, request)
       return {}
     },
     'get-verdict': async (request: RequestOf<'get-verdict'>): Promise<ReplyOf<'get-verdict'>> => {

@@ -1,6 +1,7 @@
 // What the controller tells nodes and Slurm after a decision: in the background, with retries and a bound. Whatever is lost
 // here is asked for by the nodes or repeated by the reconciler.
 import { setTimeout as delay } from 'node:timers/promises'
+import type { ErrorCode } from '../../errors/catalogue.ts'
 import { toVmrmError } from '../../errors/vmrm-error.ts'
 import { type Run, runId } from '../../job/run.ts'
 import type { Log } from '../../log.ts'
@@ -16,6 +17,13 @@ export interface NodeCaller {
 
 const tries = 5
 const firstPauseMs = 200
+
+/** Only what a node tells of itself (its hello's health) can be seen to be over; other drains are the administrators' to lift. */
+const seenToBeOver: ReadonlySet<string> = new Set<ErrorCode>([
+  'libvirt-unreachable',
+  'node-daemon-down',
+  'parts-missing',
+])
 
 const verdictOfState = { committed: 'commit', aborted: 'abort', lost: 'lost' } as const
 
@@ -50,8 +58,7 @@ export function createMessenger(options: {
     handleNodeFault(run, node, { code, reason }) {
       void inBackground('node.not-drained', run, async () => {
         log.error('node.drained', { node, reason })
-        // Only what a node tells of itself can be seen to be over; other drains are the administrators' to lift.
-        if (code === 'libvirt-unreachable') ledger.setDrained(node, 'drained')
+        if (seenToBeOver.has(code)) ledger.setDrained(node, 'drained')
         await slurm.drain(node, reason)
       })
       void inBackground('job.not-requeued', run, () => slurm.requeue(run.job))

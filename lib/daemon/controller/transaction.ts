@@ -1,5 +1,6 @@
 // A run's transaction on the controller: begin, shares, reports, verdict, end. It owns the order of things: a decision is
 // in the ledger before anyone is told. It never waits for one node while it holds back another.
+import { setTimeout as delay } from 'node:timers/promises'
 import { catalogue, type ErrorCode, type ErrorFamily } from '../../errors/catalogue.ts'
 import { toVmrmError, VmrmError } from '../../errors/vmrm-error.ts'
 import { type Run, runId } from '../../job/run.ts'
@@ -24,8 +25,9 @@ export interface Transactions {
   begin(request: BeginRequest): Promise<void>
   verdict(run: Run): { verdict: Verdict; reason: string }
   prepared(run: Run, node: string): void
-  failed(run: Run, node: string, cause: { code: string; reason: string }): void
-  lost(run: Run, cause: { node: string; vm: string; reason: string }): void
+  /** Resolves, as `lost` does, when the cause is in AdminComment: what the node does then may end the job. */
+  failed(run: Run, node: string, cause: { code: string; reason: string }): Promise<void>
+  lost(run: Run, cause: { node: string; vm: string; reason: string }): Promise<void>
   /**
    * A node has confirmed that nothing of the run is left on it. Resolves when the run's usage is told, which Slurm takes
    * only while the job is completing: the last node's Epilog waits for it.
@@ -39,6 +41,9 @@ export interface Transactions {
   recover(): void
 }
 
+/** scontrol takes a few tens of milliseconds; a Slurm that does not answer must not hold up the end of a job. */
+const commentMs = 2000
+
 export function createTransactions(options: {
   ledger: Ledger
   planner: Planner
@@ -49,14 +54,26 @@ export function createTransactions(options: {
 }): Transactions {
   const { ledger, planner, messenger, log, prepareMs, now } = options
 
-  const decide = (run: Run, from: readonly RunState[], to: RunState, cause?: { code: string; reason: string }) => {
+  /** The state is changed at once; resolves when the cause is in AdminComment, or that was given up. */
+  const decide = async (
+    run: Run,
+    from: readonly RunState[],
+    to: RunState,
+    cause?: { code: string; reason: string },
+  ): Promise<void> => {
     if (!ledger.move(run, from, to, cause)) return
     log.info('run.decided', { run: runId(run), state: to, code: cause?.code, reason: cause?.reason })
     const record = ledger.find(run)
     if (record === undefined) return
+    const commented = cause === undefined ? undefined : commentInTime(run, cause.reason)
+    // Slurm (22.05) takes a comment only while the job runs, and the news of a loss ends its tasks.
+    if (to === 'lost') await commented
     messenger.pushVerdict(record)
-    if (cause !== undefined) void messenger.comment(run, causeComment(cause.reason))
+    await commented
   }
+
+  const commentInTime = (run: Run, reason: string) =>
+    Promise.race([messenger.comment(run, causeComment(reason)), delay(commentMs, undefined, { ref: false })])
 
   const begin = async (request: BeginRequest) => {
     if (ledger.find(request) !== undefined) return
@@ -83,7 +100,7 @@ export function createTransactions(options: {
     } catch (thrown) {
       const error = toVmrmError(thrown)
       log.warn('run.refused', { run: runId(request), user, code: error.code, reason: error.message })
-      decide(request, ['preparing'], 'aborted', { code: error.code, reason: reasonOf(error) })
+      await decide(request, ['preparing'], 'aborted', { code: error.code, reason: reasonOf(error) })
     }
   }
 
@@ -92,14 +109,15 @@ export function createTransactions(options: {
     ledger.setShare(run, node, { state: 'prepared' })
     const shares = ledger.shares(run)
     if (shares.length > 0 && shares.every((share) => share.state === 'prepared'))
-      decide(run, ['preparing'], 'committed')
+      void decide(run, ['preparing'], 'committed')
   }
 
-  const failed = (run: Run, node: string, cause: { code: string; reason: string }) => {
+  const failed = async (run: Run, node: string, cause: { code: string; reason: string }) => {
     ledger.setShare(run, node, { state: 'failed', reason: cause.reason })
     if (ledger.find(run)?.state !== 'preparing') return
-    decide(run, ['preparing'], 'aborted', cause)
+    const decided = decide(run, ['preparing'], 'aborted', cause)
     if (familyOf(cause.code) === 'node') messenger.handleNodeFault(run, node, cause)
+    await decided
   }
 
   const nodeEnded = async (run: Run, node: string, usage?: { peakMemoryBytes: number; cpuTimeNs: number }) => {
@@ -114,9 +132,7 @@ export function createTransactions(options: {
     if (!shares.every((share) => share.state === 'ended')) return
     ledger.finish(run, now())
     log.info('run.ended', { run: runId(run), user: record.user, ms: now() - record.beganMs })
-    // Again also where it was set when it happened: a job whose tasks ended at once may have been over before that.
-    if (record.reason !== '') await messenger.comment(run, causeComment(record.reason))
-    else if (shares.length > 0) await messenger.comment(run, usageComment(record, shares))
+    if (record.reason === '' && shares.length > 0) await messenger.comment(run, usageComment(record, shares))
   }
 
   const end = (run: Run) => {
@@ -135,10 +151,13 @@ export function createTransactions(options: {
     nodeEnded,
     end,
     verdict: (run) => verdictOf(ledger.find(run)),
-    lost(run, cause) {
+    async lost(run, cause) {
       const reason = `VM ${cause.vm} on node ${cause.node} is gone: ${cause.reason}`
-      decide(run, ['preparing'], 'aborted', { code: 'vm-lost', reason })
-      decide(run, ['committed'], 'lost', { code: 'vm-lost', reason })
+      const isEarly = ledger.find(run)?.state === 'preparing'
+      await decide(run, isEarly ? ['preparing'] : ['committed'], isEarly ? 'aborted' : 'lost', {
+        code: 'vm-lost',
+        reason,
+      })
     },
     expire() {
       for (const run of ledger.inState('preparing')) {
@@ -149,12 +168,12 @@ export function createTransactions(options: {
           .map((share) => share.node)
         const seconds = Math.round((now() - run.beganMs) / 1000)
         const reason = `after ${seconds} s the VMs of ${missing.length === 0 ? 'the run' : `node ${missing.join(', ')}`} were not ready`
-        decide(run, ['preparing'], 'aborted', { code: 'vm-boot-timeout', reason })
+        void decide(run, ['preparing'], 'aborted', { code: 'vm-boot-timeout', reason })
       }
     },
     recover() {
       const cause = { code: 'internal', reason: "the controller's vmrmd was restarted before the VMs were ready" }
-      for (const run of ledger.inState('preparing')) decide(run, ['preparing'], 'aborted', cause)
+      for (const run of ledger.inState('preparing')) void decide(run, ['preparing'], 'aborted', cause)
     },
   }
 }

@@ -52,7 +52,9 @@ export interface DaemonOptions {
   readonly signal: AbortSignal
 }
 
-/** Runs until `signal` aborts. Throws `config-invalid` and the like when it cannot start. */
+/**
+ * Runs until `signal` aborts; then the caller must end the process. Throws `config-invalid` and the like when it cannot start.
+ */
 export async function runNode(options: DaemonOptions): Promise<void> {
   const { config, log, signal } = options
   const node = config.node.name ?? hostname().split('.')[0] ?? ''
@@ -154,8 +156,7 @@ export async function runNode(options: DaemonOptions): Promise<void> {
   for (const stop of stops) stop()
   await server.close()
   await tasks.close()
-  client.close()
-  await hypervisor.close()
+  // Nothing else is closed: to a creation under way a libvirt connection that ends looks like a fault of the node.
 }
 
 async function tellStopped(runs: NodeRuns, { name, reason }: StoppedVm, runsFolder: string): Promise<void> {
@@ -207,7 +208,7 @@ async function createMaker(options: {
   const requireParts = async () => {
     for (const part of [config.slurm.plugin, taskRunner]) {
       if (existsSync(part)) continue
-      throw new VmrmError('node-fault', `${part} is missing on node ${node}: vmrm is not completely installed there`)
+      throw new VmrmError('parts-missing', `${part} is missing on node ${node}`)
     }
   }
   return createVmMaker({ catalogue, hypervisor, cgroups, exports, networks, starter, requireParts, lookUpAccount, log })

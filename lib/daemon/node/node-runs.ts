@@ -44,6 +44,7 @@ export interface NodeRunsOptions {
 const shareRetryMs = 200
 const askAgainMs = 1000
 const reportMs = 2000
+const lossReportMs = 4000
 
 export class NodeRuns {
   readonly #options: NodeRunsOptions
@@ -128,9 +129,8 @@ export class NodeRuns {
       ...(tail === '' ? {} : { quoted: tail }),
     })
     log.warn('vm.lost', { run: run.name, vm, why })
-    await this.#lose(run, renderForUser(error))
     const reason = [why, tail].filter(Boolean).join('\n')
-    await controller.reportLost(run.entry, { vm, reason }).catch((cause: unknown) => this.#notTold(run, cause))
+    await this.#lose(run, renderForUser(error), () => controller.reportLost(run.entry, { vm, reason }))
   }
 
   /** Removes all runs of the job up to this restart count; answers when nothing is left. Throws what could not be removed. */
@@ -294,9 +294,12 @@ export class NodeRuns {
     })
   }
 
-  async #lose(run: LiveRun, text: string): Promise<void> {
+  async #lose(run: LiveRun, text: string, report?: () => Promise<void>): Promise<void> {
     if (run.entry.state === 'lost') return
     await run.recordEnd({ state: 'lost', reason: text })
+    // Slurm takes the cause (AdminComment) only while the job runs, and it ends with its tasks: the controller comes first.
+    const told = report?.().catch((cause: unknown) => this.#notTold(run, cause))
+    if (told !== undefined) await Promise.race([told, delay(lossReportMs, undefined, { ref: false })])
     this.#options.onGone(run, text)
     void run.exclusively(() => this.#clear(run))
   }
@@ -338,10 +341,9 @@ export class NodeRuns {
     } catch (thrown) {
       const error = toVmrmError(thrown)
       log.warn('run.not-adopted', { run: run.name, reason: error.message })
-      await this.#lose(run, renderForUser(error))
-      await this.#options.controller
-        .reportLost(run.entry, { vm: run.nameAt(0), reason: error.message })
-        .catch((cause: unknown) => this.#notTold(run, cause))
+      const { controller } = this.#options
+      const cause = { vm: run.nameAt(0), reason: error.message }
+      await this.#lose(run, renderForUser(error), () => controller.reportLost(run.entry, cause))
     }
   }
 

@@ -25,7 +25,7 @@ export interface VmMakerOptions {
   readonly exports: ExportServer | undefined
   readonly networks: RunNetworks
   readonly starter: VmStarter
-  /** Throws `node-fault` where a part is missing without which a task of a VM job could run on the host. */
+  /** Throws `parts-missing` where a part is missing without which a task of a VM job could run on the host. */
   readonly requireParts: () => Promise<void>
   readonly lookUpAccount: (user: string | number) => Promise<Account>
   readonly log: Log

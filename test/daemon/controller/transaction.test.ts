@@ -93,7 +93,7 @@ t.test('one failure means abort for good, with its reason', async (t) => {
   transactions.failed(run, 'n2', { code: 'vm-boot-timeout', reason: 'VM j7r0v1 did not answer' })
   transactions.prepared(run, 'n2')
   t.same(transactions.verdict(run), { verdict: 'abort', reason: 'VM j7r0v1 did not answer' })
-  t.same(told, ['aborted 7r0', 'comment 7: vmrm: VM j7r0v1 did not answer'])
+  t.same(told, ['comment 7: vmrm: VM j7r0v1 did not answer', 'aborted 7r0'])
 })
 
 t.test("only a node's own fault is handled as one", async (t) => {
@@ -173,10 +173,12 @@ t.test('a lost VM ends a committed run once', async (t) => {
   await transactions.begin(request())
   for (const node of ['n1', 'n2']) transactions.prepared(run, node)
   const cause = { node: 'n2', vm: 'j7r0v1', reason: 'crashed' }
-  transactions.lost(run, cause)
-  transactions.lost(run, { ...cause, reason: 'again' })
+  await transactions.lost(run, cause)
+  await transactions.lost(run, { ...cause, reason: 'again' })
   t.same(transactions.verdict(run), { verdict: 'lost', reason: 'VM j7r0v1 on node n2 is gone: crashed' })
   t.equal(told.filter((line) => line.startsWith('lost')).length, 1)
+  const lines = told.filter((line) => /^(lost|comment)/.test(line))
+  t.match(lines, [/^comment/, /^lost/], 'Slurm is told before the tasks, whose end ends the job')
 })
 
 t.test('hooks that come twice, late or for an older run change nothing', async (t) => {

@@ -1,20 +1,18 @@
 // What the four hooks share: environment in, one message to the local daemon, exit code out. A daemon that is being
 // restarted is waited for, with a bound.
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
 import type { DaemonConfig } from '../lib/config/daemon-schema.ts'
 import { defaultConfigPath, loadDaemonConfig } from '../lib/config/load.ts'
 import { renderForUser, toVmrmError } from '../lib/errors/vmrm-error.ts'
-import { createClient } from '../lib/protocol/client.ts'
 import type { ProgramCallType, ReplyOf, RequestOf } from '../lib/protocol/messages.ts'
 import { parseVmRequest, type VmRequest } from '../lib/slurm/hook-environment.ts'
+import { callPatiently } from './call-patiently.ts'
 
 /**
  * A daemon that does not answer within this is down. A node's may take half a minute to find its VMs again after a restart
  * (a guest that is silent makes it wait), and to give it up earlier would drain the node for that.
  */
 const restartMs = { node: 60_000, controller: 30_000 }
-const retryMs = 250
 
 export interface HookCall {
   readonly config: DaemonConfig
@@ -37,37 +35,11 @@ export async function runHook(options: {
     const downMs = restartMs[options.daemon]
     return await options.work({
       config,
-      call: (type, body, timeoutMs) => callAndWait({ path, type, body, timeoutMs, downMs }),
+      call: (type, body, timeoutMs) => callPatiently({ path, type, body, timeoutMs, downMs }),
     })
   } catch (thrown) {
     process.stderr.write(renderForUser(toVmrmError(thrown)))
     return options.failureExit
-  }
-}
-
-async function callAndWait<T extends ProgramCallType>(options: {
-  path: string
-  type: T
-  body: RequestOf<T>
-  timeoutMs: number
-  downMs: number
-}): Promise<ReplyOf<T>> {
-  const { path, type, body, timeoutMs, downMs } = options
-  let downSinceMs: number | undefined
-  for (;;) {
-    const client = createClient({ connect: { kind: 'local', path }, unreachable: 'daemon-unreachable' })
-    const beganMs = performance.now()
-    try {
-      return await client.call(type, body, { timeoutMs })
-    } catch (thrown) {
-      const error = toVmrmError(thrown)
-      // Every message of a hook may be sent again: the daemon joins in or answers as before.
-      downSinceMs = performance.now() - beganMs > downMs ? performance.now() : (downSinceMs ?? beganMs)
-      if (error.code !== 'daemon-unreachable' || performance.now() - downSinceMs > downMs) throw error
-      await delay(retryMs)
-    } finally {
-      client.close()
-    }
   }
 }
 

@@ -1,4 +1,5 @@
-// vmrmd: the daemon, in the role it is told. It reads its configuration, runs until a signal, and closes in order.
+// vmrmd: the daemon, in the role it is told. It reads its configuration, runs until a signal, closes its sockets and ends,
+// whatever is under way: what it was doing is in the journal or the ledger.
 import { parseArgs } from 'node:util'
 import { defaultConfigPath, loadDaemonConfig } from '../lib/config/load.ts'
 import { exitCodeOfFamily } from '../lib/errors/catalogue.ts'
@@ -19,7 +20,9 @@ export async function main(args: readonly string[]): Promise<number> {
     const level = options.level ?? config.log.level
     const log = createLog({ level, write: (line) => process.stderr.write(line) })
     await run(options.role, { config, log, signal: untilSignal(log) })
-    return 0
+    // The channels of running VMs are open, and creations may be under way: waiting for them would hold up the next start
+    // until the tasks give up.
+    process.exit(0)
   } catch (thrown) {
     const error = toVmrmError(thrown)
     process.stderr.write(renderForUser(error))

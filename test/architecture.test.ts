@@ -18,7 +18,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   vm: ['image', 'libvirt'],
   slurm: ['config', 'job'],
   daemon: ['config', 'guest', 'image', 'job', 'network', 'protocol', 'slurm', 'vm'],
-  command: ['config', 'daemon', 'image', 'job', 'munge', 'network', 'protocol', 'slurm', 'vm'],
+  command: ['config', 'daemon', 'image', 'job', 'libvirt', 'munge', 'network', 'protocol', 'slurm', 'vm'],
   hooks: ['command', 'config', 'daemon', 'protocol', 'slurm'],
 }
 

@@ -24,7 +24,8 @@ t.test('a credential carries any payload and its encoder', async (t) => {
     t.equal(decoded.uid, process.getuid?.())
     t.equal(decoded.gid, process.getgid?.())
     t.equal(decoded.ttlSeconds, 77)
-    t.ok(decoded.encodedAt.getTime() / 1000 >= before)
+    // munged reads the kernel's coarse clock, which may still be in the second before.
+    t.ok(decoded.encodedAt.getTime() / 1000 >= before - 1)
     t.match(decoded.address, /^\d+\.\d+\.\d+\.\d+$/)
     t.equal(decoded.uidRestriction, undefined)
   }

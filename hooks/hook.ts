@@ -8,12 +8,6 @@ import type { ProgramCallType, ReplyOf, RequestOf } from '../lib/protocol/messag
 import { parseVmRequest, type VmRequest } from '../lib/slurm/hook-environment.ts'
 import { callPatiently } from './call-patiently.ts'
 
-/**
- * A daemon that does not answer within this is down. A node's may take half a minute to find its VMs again after a restart
- * (a guest that is silent makes it wait), and to give it up earlier would drain the node for that.
- */
-const restartMs = { node: 60_000, controller: 30_000 }
-
 export interface HookCall {
   readonly config: DaemonConfig
   /** Calls the daemon of this host. Rejects with `daemon-unreachable` when it stays down. */
@@ -32,7 +26,8 @@ export async function runHook(options: {
   try {
     const config = loadDaemonConfig(defaultConfigPath)
     const path = join(config.paths.runtime, `${options.daemon}.sock`)
-    const downMs = restartMs[options.daemon]
+    const { nodeDaemonSeconds, controllerDaemonSeconds } = config.timeouts
+    const downMs = (options.daemon === 'node' ? nodeDaemonSeconds : controllerDaemonSeconds) * 1000
     return await options.work({
       config,
       call: (type, body, timeoutMs) => callPatiently({ path, type, body, timeoutMs, downMs }),

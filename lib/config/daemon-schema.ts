@@ -114,6 +114,13 @@ const timeouts = z.strictObject({
   removeSeconds: seconds.default(60),
   /** How long a task waits for the verdict after the Prologs have ended. */
   verdictSeconds: seconds.default(60),
+  /**
+   * How long Prolog and Epilog wait for a vmrmd of their node that does not answer. After its restart it may take half a
+   * minute to find its VMs again (a guest that is silent makes it wait), and giving it up earlier drains the node for that.
+   */
+  nodeDaemonSeconds: seconds.default(60),
+  /** The same of PrologSlurmctld and EpilogSlurmctld, for the controller's. */
+  controllerDaemonSeconds: seconds.default(30),
   reconcileSeconds: seconds.default(30),
 })
 

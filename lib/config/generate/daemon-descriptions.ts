@@ -65,6 +65,10 @@ export const daemonDescriptions: Readonly<Record<string, string>> = {
   'timeouts/@controller-seconds': 'How long a node asks a controller that does not answer before it gives a run up.',
   'timeouts/@remove-seconds': "A node's Epilog, until everything is checked to be gone.",
   'timeouts/@verdict-seconds': 'How long a task waits for the verdict after the Prologs have ended.',
+  'timeouts/@node-daemon-seconds':
+    'How long Prolog and Epilog wait for a vmrmd of their node that does not answer. After a restart it may take half a minute to find its VMs again.',
+  'timeouts/@controller-daemon-seconds':
+    "How long PrologSlurmctld and EpilogSlurmctld wait for the controller's vmrmd where it does not answer.",
   'timeouts/@reconcile-seconds': 'How often the daemons compare what is with what should be.',
   partitions: 'Partitions whose jobs run in VMs. Only `vmrm job-submit-table` reads this.',
   'partitions/partition': 'One partition.',

@@ -288,6 +288,8 @@ export class NodeRuns {
 
   /** Removes a refused or lost run's VMs; its entry stays until the Epilog, for tasks to read the reason. */
   async #clear(run: LiveRun): Promise<void> {
+    // Removed meanwhile: its numbers may be another run's by now.
+    if (this.#runs.get(run.name) !== run) return
     run.closeChannels('the run was refused')
     await this.#options.maker.remove(run.entry).catch((error: unknown) => {
       this.#options.log.error('run.not-cleared', { run: run.name, text: String(error) })

@@ -135,6 +135,25 @@ t.test('a VM that ends by itself ends the run, once, with its console', async (t
   t.ok(controller.reports.includes('lost j7r0'))
 })
 
+t.test('a loss that is slow to tell touches nothing once the run was removed', async (t) => {
+  const { runs, maker, controller } = setUp(t)
+  await runs.prepare(request)
+  await runs.applyVerdict(run, 'commit', '')
+  const reporting = Promise.withResolvers<void>()
+  const report = Promise.withResolvers<void>()
+  controller.reportLost = () => {
+    reporting.resolve()
+    return report.promise
+  }
+  const stopped = runs.vmStopped('j7r0v0', 'crashed')
+  await reporting.promise
+  await runs.remove(run)
+  report.resolve()
+  await stopped
+  await runs.prepare({ ...request, job: 8 })
+  t.same(maker.removals, ['j7r0'])
+})
+
 t.test('a restart adopts what runs, finishes what was ending, and drops half a creation', async (t) => {
   const { runs, start, maker, told } = setUp(t)
   await runs.prepare(request)

@@ -19,10 +19,10 @@ export function writeSettings(folder: string, settings: ClusterSettings): void {
 
 export const clusterFolder = (): string => process.env.VMRM_CLUSTER_DIR ?? '/var/tmp/vmrm-cluster'
 
-/** The layout of the cluster that VMRM_CLUSTER_DIR names, for these settings. */
-export function currentLayout(settings: ClusterSettings): Layout {
+/** The layout of the cluster in this folder, by default the one that VMRM_CLUSTER_DIR names, for these settings. */
+export function currentLayout(settings: ClusterSettings, folder: string = clusterFolder()): Layout {
   return createLayout({
-    folder: clusterFolder(),
+    folder,
     images: process.env.VMRM_IMAGES ?? '/var/tmp/vmrm-images',
     repository: join(import.meta.dirname, '../..'),
     nodeCount: settings.nodeCount,

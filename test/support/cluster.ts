@@ -8,7 +8,7 @@ import type { DaemonName } from '../cluster/daemons.ts'
 import { type Host, hostNamed, type Layout } from '../cluster/layout.ts'
 import { type RunningHost, runningHosts } from '../cluster/namespaces.ts'
 import { runArgv } from '../cluster/run.ts'
-import { currentLayout, readSettings } from '../cluster/state.ts'
+import { clusterFolder, currentLayout, readSettings } from '../cluster/state.ts'
 import { waitFor } from '../cluster/wait.ts'
 import { lockExclusively } from './exclusive.ts'
 import { compareLedgers, type Ledger, takeLedger } from './leaks.ts'
@@ -116,11 +116,11 @@ async function waitUntilIdle(layout: Layout, timeoutMs = 30_000): Promise<void> 
   if (!(await waitFor(isIdle, { timeoutMs, intervalMs: 100 }))) throw new Error(`nodes are not idle:\n${shown}`)
 }
 
-/** The cluster that VMRM_CLUSTER_DIR names; it must be up. */
-export function openCluster(): Cluster {
-  const settings = readSettings(process.env.VMRM_CLUSTER_DIR ?? '/var/tmp/vmrm-cluster')
+/** The cluster in this folder, by default the one that VMRM_CLUSTER_DIR names; it must be up. */
+export function openCluster(folder: string = clusterFolder()): Cluster {
+  const settings = readSettings(folder)
   if (settings === undefined) throw new Error('the cluster is down: test/cluster/cluster up')
-  const layout = currentLayout(settings)
+  const layout = currentLayout(settings, folder)
   return {
     layout,
     nodes: layout.hosts.filter((host) => host.role === 'node').map((host) => host.name),

@@ -51,7 +51,8 @@ function fieldsOf(text: string): Record<string, string> {
   return Object.fromEntries([...text.matchAll(/(?:^|\s)([A-Za-z/:]+)=(\S*)/g)].map(([, name, value]) => [name, value]))
 }
 
-function openJobs(cluster: Cluster): Jobs {
+/** Jobs of alice on a cluster that is up. */
+export function openJobs(cluster: Cluster): Jobs {
   const home = (name: string): string => join(cluster.layout.folder, 'home/alice', name)
   const alice: Jobs['alice'] = (argv, { environment = {}, input, timeoutMs = jobEndMs } = {}) => {
     const variables = Object.entries(environment).map(([name, value]) => `${name}=${value}`)
@@ -77,7 +78,9 @@ function openJobs(cluster: Cluster): Jobs {
   }
   const ended: Jobs['ended'] = async (id, timeoutMs = jobEndMs) => {
     const probe = async (): Promise<Record<string, string> | undefined> => {
-      const fields = fieldsOf((await cluster.run(['scontrol', 'show', 'job', '--oneliner', String(id)])).stdout)
+      const fields = fieldsOf(
+        (await cluster.run(['scontrol', '--details', '--oneliner', 'show', 'job', String(id)])).stdout,
+      )
       return fields.JobState === undefined || live.test(fields.JobState) ? undefined : fields
     }
     const fields = await until(`the end of job ${id}`, probe, timeoutMs)

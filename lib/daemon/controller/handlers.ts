@@ -27,6 +27,9 @@ export interface ControllerHandlerOptions {
 }
 
 const listedRuns = 1000
+/** A sealed message may have 380 KiB. */
+const listedBytes = 350 * 1024
+const listedReason = 500
 
 export function createControllerHandlers(options: ControllerHandlerOptions) {
   return { ...hookHandlers(options), ...nodeHandlers(options), ...userHandlers(options) }
@@ -137,8 +140,8 @@ function userHandlers({ ledger, catalogue, lookUpAccount, trustedUids }: Control
     },
     'list-runs': async ({ all }: RequestOf<'list-runs'>, caller: Caller): Promise<ReplyOf<'list-runs'>> => {
       const seesAll = trustedUids.includes(caller.uid)
-      const runs = ledger.recent(listedRuns).filter((run) => seesAll || run.uid === caller.uid)
-      return { runs: runs.filter((run) => all || run.state !== 'ended').map(toListed) }
+      const runs = ledger.recent(listedRuns, seesAll ? 'everybody' : caller.uid)
+      return { runs: upTo(listedBytes, runs.filter((run) => all || run.state !== 'ended').map(toListed)) }
     },
     'list-images': async (_request: RequestOf<'list-images'>, caller: Caller): Promise<ReplyOf<'list-images'>> => {
       const requester = await requesterOf(caller)
@@ -170,6 +173,16 @@ const vmStateOf = {
   ended: 'ended',
 } as const satisfies Record<RunState, string>
 
+/** As many of the first as fit; a list that is too long for a message would be no list at all. */
+function upTo<T>(bytes: number, entries: readonly T[]): T[] {
+  let left = bytes
+  return entries.filter((entry) => {
+    // No XML of it is longer than its JSON with everything escaped that XML might have to.
+    left -= Buffer.byteLength(JSON.stringify(entry).replace(/[&<>"\\]/g, '&quot;'))
+    return left >= 0
+  })
+}
+
 function toListed(run: RunRecord): ReplyOf<'list-runs'>['runs'][number] {
   const state = vmStateOf[run.state]
   const vms = (run.plan?.nodes ?? []).flatMap((node) =>
@@ -185,9 +198,11 @@ function toListed(run: RunRecord): ReplyOf<'list-runs'>['runs'][number] {
     job: run.job,
     restart: run.restart,
     user: run.user,
-    image: run.image,
+    // What the user asked for could not be read.
+    image: run.image === '' ? 'none' : run.image,
     state: run.state,
-    ...(run.reason === '' ? {} : { reason: run.reason }),
+    // The lines below the first are a console's or a tool's; they are in the job's own output.
+    ...(run.reason === '' ? {} : { reason: run.reason.split('\n')[0]?.slice(0, listedReason) }),
     began: new Date(run.beganMs).toISOString(),
     vms,
   }

@@ -44,7 +44,8 @@ export interface Ledger {
   find(run: Run): RunRecord | undefined
   /** Runs in these states, oldest first. */
   inState(...states: RunState[]): readonly RunRecord[]
-  recent(limit: number): readonly RunRecord[]
+  /** Runs of one user or of everybody: those that are not ended first, then the newest. */
+  recent(limit: number, owner: number | 'everybody'): readonly RunRecord[]
   ofJob(job: number): readonly RunRecord[]
   /** Moves a run from one of `from` to `to`; false if it was in another state, and then nothing changed. */
   move(run: Run, from: readonly RunState[], to: RunState, cause?: { code: string; reason: string }): boolean
@@ -79,7 +80,9 @@ function runMethods(database: DatabaseSync, leases: Leases) {
   )
   const find = database.prepare('SELECT * FROM runs WHERE job = ? AND restart = ?')
   const ofJob = database.prepare('SELECT * FROM runs WHERE job = ? ORDER BY restart')
-  const recent = database.prepare('SELECT * FROM runs ORDER BY began_ms DESC, job DESC LIMIT ?')
+  const recent = database.prepare(
+    `SELECT * FROM runs WHERE uid = coalesce(?, uid) ORDER BY state = 'ended', began_ms DESC, job DESC LIMIT ?`,
+  )
   const inState = database.prepare(
     'SELECT * FROM runs WHERE state IN (SELECT value FROM json_each(?)) ORDER BY began_ms',
   )
@@ -112,7 +115,8 @@ function runMethods(database: DatabaseSync, leases: Leases) {
     },
     find: (run: Run) => toRun(find.get(run.job, run.restart)),
     inState: (...states: RunState[]) => toRuns(inState.all(JSON.stringify(states))),
-    recent: (limit: number) => toRuns(recent.all(limit)),
+    recent: (limit: number, owner: number | 'everybody') =>
+      toRuns(recent.all(owner === 'everybody' ? null : owner, limit)),
     ofJob: (job: number) => toRuns(ofJob.all(job)),
     move(run: Run, from: readonly RunState[], to: RunState, cause = { code: '', reason: '' }): boolean {
       const { code, reason } = cause

@@ -6,10 +6,10 @@ import { heldRuns } from './node-handlers.ts'
 import type { ControllerLink } from './ports.ts'
 
 const callMs = 10_000
-/** The controller puts some words in front. */
 /** The controller asks Slurm. */
 const askSlurmMs = 40_000
 const jobsAtOnce = 1000
+/** The controller puts some words in front. */
 const reasonLimit = 16_000
 
 export function createControllerLink(options: {

@@ -1,7 +1,7 @@
 // Where the tasks of a job run and how large its VMs are: nodes, several VMs a node, --multi-prog, --vm-script=host, arrays,
 // heterogeneous jobs. As many facts as possible come from each VM.
 import { writeFileSync } from 'node:fs'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { type Jobs, withJobs } from '../support/job-cluster.ts'
 
 t.setTimeout(600_000)
@@ -139,8 +139,6 @@ async function heterogeneous(t: Test, jobs: Jobs): Promise<void> {
     stderr: 'all components of a heterogeneous job must have the same --vm options',
   })
 }
-
-type Test = typeof t
 
 t.test('placement', (t) =>
   withJobs(t, 'placement', async (jobs) => {

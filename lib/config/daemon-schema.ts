@@ -111,7 +111,7 @@ const timeouts = z.strictObject({
   /** How long a node asks a controller that does not answer before it gives the run up. */
   controllerSeconds: seconds.default(60),
   /** A node's Epilog, until everything is checked to be gone. */
-  removeSeconds: seconds.default(60),
+  removeSeconds: seconds.default(120),
   /** How long a task waits for the verdict after the Prologs have ended. */
   verdictSeconds: seconds.default(60),
   /**

@@ -58,8 +58,9 @@ export function createMessenger(options: {
     handleNodeFault(run, node, { code, reason }) {
       void inBackground('node.not-drained', run, async () => {
         log.error('node.drained', { node, reason })
-        if (seenToBeOver.has(code)) ledger.setDrained(node, 'drained')
         await slurm.drain(node, reason)
+        // Afterwards: a hello in between would lift a drain that is not there yet.
+        if (seenToBeOver.has(code)) ledger.setDrained(node, 'drained')
       })
       void inBackground('job.not-requeued', run, () => slurm.requeue(run.job))
     },

@@ -54,21 +54,27 @@ export function createTransactions(options: {
 }): Transactions {
   const { ledger, planner, messenger, log, prepareMs, now } = options
 
-  /** The state is changed at once; resolves when the cause is in AdminComment, or that was given up. */
-  const decide = async (
+  /**
+   * The decision is in the ledger when this returns, and it throws if it cannot be: then whoever reported comes again.
+   * The promise resolves when the cause is in AdminComment, or that was given up; it never rejects.
+   */
+  const decide = (
     run: Run,
     from: readonly RunState[],
     to: RunState,
     cause?: { code: string; reason: string },
   ): Promise<void> => {
-    if (!ledger.move(run, from, to, cause)) return
+    if (!ledger.move(run, from, to, cause)) return Promise.resolve()
     log.info('run.decided', { run: runId(run), state: to, code: cause?.code, reason: cause?.reason })
     const record = ledger.find(run)
-    if (record === undefined) return
+    return record === undefined ? Promise.resolve() : tell(record, to, cause)
+  }
+
+  const tell = async (run: RunRecord, to: RunState, cause?: { code: string; reason: string }): Promise<void> => {
     const commented = cause === undefined ? undefined : commentInTime(run, cause.reason)
     // Slurm (22.05) takes a comment only while the job runs, and the news of a loss ends its tasks.
     if (to === 'lost') await commented
-    messenger.pushVerdict(record)
+    messenger.pushVerdict(run)
     await commented
   }
 

@@ -30,11 +30,14 @@ export function createAdmit(options: AdmitOptions) {
       const text = `vmrm: node ${node} has no VM for job ${request.jobId.slice(0, 20)}: its Prolog did not ask for one, or the job has ended\n`
       return { outcome: 'refused', text, exitCode: refusedExit }
     }
-    const entry = await decidedWithin(run, options, signal)
-    if (entry === 'undecided') {
+    const decided = await decidedWithin(run, options, signal)
+    if (decided === 'undecided') {
       const seconds = Math.round(options.verdictMs / 1000)
       return refuse(`vmrm: after ${seconds} s node ${node} still does not know whether all VMs of the job are ready\n`)
     }
+    // A daemon that was just started may still be looking for the run's VMs, and find that they are gone.
+    await run.idle(signal)
+    const entry = decided.state === 'committed' ? run.entry : decided
     if (entry.state !== 'committed') {
       log.info('task.refused', { run: run.name, uid: request.uid, state: entry.state })
       return refuse(entry.reason === '' ? 'vmrm: the job has ended\n' : entry.reason)

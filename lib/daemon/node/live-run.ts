@@ -57,8 +57,28 @@ export class LiveRun {
   /** One piece of work on this run at a time, in the order they were asked for. */
   exclusively<T>(work: () => Promise<T>): Promise<T> {
     const result = this.#queue.then(work)
-    this.#queue = result.catch(() => {})
+    this.#queue = result.then(
+      () => {},
+      () => {},
+    )
     return result
+  }
+
+  /** Waits until no exclusive work is under way or waiting, such as taking the run up after a restart. */
+  async idle(signal: AbortSignal): Promise<void> {
+    const stop = Promise.withResolvers<never>()
+    stop.promise.catch(() => {})
+    const abort = () => stop.reject(signal.reason)
+    if (signal.aborted) abort()
+    signal.addEventListener('abort', abort, { once: true })
+    try {
+      for (let queue: Promise<unknown> | undefined; queue !== this.#queue; ) {
+        queue = this.#queue
+        await Promise.race([queue, stop.promise])
+      }
+    } finally {
+      signal.removeEventListener('abort', abort)
+    }
   }
 
   /** Waits until the run is neither being prepared nor undecided. Rejects with the signal's reason. */

@@ -88,6 +88,9 @@ export async function runNode(options: DaemonOptions): Promise<void> {
     onGone: (run, text) => {
       for (const vm of run.vms.values()) tasks.vmLost(vm.name, text)
     },
+    onAdopted: (run) => {
+      for (const vm of run.vms.values()) tasks.attachChannel(vm.channel)
+    },
     now: () => Date.now(),
   })
   const tasks = new TaskServer({
@@ -105,7 +108,6 @@ export async function runNode(options: DaemonOptions): Promise<void> {
   })
   hypervisor.onStopped((stopped) => void tellStopped(runs, stopped, config.paths.runs))
   await runs.recover()
-  for (const run of runs.all()) for (const vm of run.vms.values()) tasks.attachChannel(vm.channel)
   await tasks.listen()
   const server = await createServer({
     role: 'node',

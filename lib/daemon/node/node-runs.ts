@@ -4,10 +4,10 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { renderForUser, toVmrmError, VmrmError } from '../../errors/vmrm-error.ts'
 import { parseVmName, type Run, runId } from '../../job/run.ts'
 import type { Log } from '../../log.ts'
-import type { Share } from '../../protocol/messages/share.ts'
 import { isDiskFull } from '../durable-file.ts'
 import type { Journal, JournalEntry } from './journal.ts'
 import { LiveRun } from './live-run.ts'
+import { obtainShare, Refusal } from './obtain-share.ts'
 import type { ControllerLink, KnownRuns, Verdict, VmMaker } from './ports.ts'
 
 export type PrepareOutcome =
@@ -38,10 +38,11 @@ export interface NodeRunsOptions {
   readonly uidCount: number
   /** The run's VMs are gone, or go now: tells the tasks that are still there, and forgets them. */
   readonly onGone: (run: LiveRun, text: string) => void
+  /** Its VMs from before this start answer again. */
+  readonly onAdopted: (run: LiveRun) => void
   readonly now: () => number
 }
 
-const shareRetryMs = 200
 const askAgainMs = 1000
 const reportMs = 2000
 const lossReportMs = 4000
@@ -49,6 +50,7 @@ const lossReportMs = 4000
 export class NodeRuns {
   readonly #options: NodeRunsOptions
   readonly #runs = new Map<string, LiveRun>()
+  readonly #asked = new Set<LiveRun>()
   readonly #known: KnownRuns = {
     hasRun: (name) => this.#runs.has(name),
     hasNetwork: (vni) => this.all().some((run) => run.entry.share?.vni === vni),
@@ -69,14 +71,22 @@ export class NodeRuns {
       .sort((a, b) => b.entry.restart - a.entry.restart)[0]
   }
 
-  /** Takes up what the journal has from before this start. VMs that are gone make their run lost; nothing else is disturbed. */
-  async recover(): Promise<void> {
+  /**
+   * Learns what the journal has from before this start, and begins to take it up: VMs that are gone make their run lost,
+   * nothing else is disturbed. Each run is taken up as its own piece of exclusive work, so that one silent guest holds up
+   * no other job; `done` is for those who want to see the end of it.
+   */
+  async recover(): Promise<{ readonly done: Promise<void> }> {
     const { journal, maker, log } = this.#options
     const { entries, unreadable } = await journal.load()
     for (const entry of entries) this.#runs.set(runId(entry), new LiveRun(entry, journal))
-    await maker.removeStrays(this.#known).catch((error: unknown) => log.error('strays.failed', { text: String(error) }))
-    await Promise.all(this.all().map((run) => this.#recoverRun(run)))
-    await Promise.all(unreadable.map((run) => this.#forgetUnreadable(run)))
+    const failed = (event: string) => (error: unknown) => log.error(event, { text: toVmrmError(error).message })
+    const taken = [
+      ...this.all().map((run) => run.exclusively(() => this.#recoverRun(run)).catch(failed('run.not-recovered'))),
+      ...unreadable.map((run) => this.#forgetUnreadable(run).catch(failed('run.not-forgotten'))),
+      maker.removeStrays(this.#known).catch(failed('strays.failed')),
+    ]
+    return { done: Promise.all(taken).then(() => {}) }
   }
 
   /** The Prolog's request; answers when the VMs are ready or cannot be. Asked again for the same run, it joins in. */
@@ -142,14 +152,18 @@ export class NodeRuns {
     }
   }
 
-  /** Asks the controller what was decided, for a push that was lost. */
+  /** Asks the controller what was decided, for a push that was lost; one question a run at a time, however many tasks wait. */
   async askVerdict(run: LiveRun): Promise<void> {
+    if (this.#asked.has(run)) return
+    this.#asked.add(run)
     try {
       const { verdict, reason } = await this.#options.controller.getVerdict(run.entry)
       const isOver = verdict === 'ended' && run.entry.state !== 'committed'
       await this.applyVerdict(run.entry, isOver ? 'abort' : verdict, isOver ? 'the job has ended' : reason)
     } catch (error) {
       this.#notTold(run, error)
+    } finally {
+      this.#asked.delete(run)
     }
   }
 
@@ -231,7 +245,8 @@ export class NodeRuns {
     const late = new VmrmError('vm-boot-timeout', `node ${node}: the VMs were not ready after ${prepareMs / 1000} s`)
     const timer = setTimeout(() => run.stop.abort(late), prepareMs)
     try {
-      const share = await this.#obtainShare(run)
+      const { controller, shareMs, now } = this.#options
+      const share = await obtainShare(run, { controller, shareMs, now })
       await run.record({ share })
       const vms = await maker.make(run, share, run.stop.signal)
       run.stop.signal.throwIfAborted()
@@ -244,45 +259,25 @@ export class NodeRuns {
     }
   }
 
-  async #obtainShare(run: LiveRun): Promise<Share> {
-    const { signal } = run.stop
-    const { controller, shareMs, now } = this.#options
-    let heardMs = now()
-    let last: unknown = new VmrmError('controller-unreachable', 'the controller did not hand out the plan of the run')
-    for (;;) {
-      if (signal.aborted)
-        throw signal.reason instanceof VmrmError && signal.reason.code === 'run-ended' ? signal.reason : last
-      try {
-        const answer = await controller.getShare(run.entry)
-        if (answer.state === 'share') return answer.share
-        if (answer.state === 'refused') throw new Refusal(answer.reason)
-        if (answer.state === 'pending') heardMs = now()
-      } catch (error) {
-        if (error instanceof Refusal) throw error
-        last = error
-      }
-      if (now() - heardMs > shareMs) throw last
-      await delay(shareRetryMs, undefined, { signal }).catch(() => {})
-    }
-  }
-
   async #refuse(run: LiveRun, error: VmrmError): Promise<PrepareOutcome> {
     const { controller, log } = this.#options
     const isOurs = run.entry.state === 'preparing' || run.entry.state === 'prepared'
     if (isOurs) await run.recordEnd({ state: 'refused', reason: renderForUser(error) })
     log.warn('run.refused', { run: run.name, code: error.code, reason: error.message })
-    let outcome: PrepareOutcome['outcome'] = 'refused'
-    if (isOurs && !(error instanceof Refusal)) {
+    const report = async (): Promise<PrepareOutcome['outcome']> => {
+      if (!isOurs || error instanceof Refusal) return 'refused'
       const cause = { code: error.code, reason: [error.message, error.quoted].filter(Boolean).join('\n') }
       try {
         await controller.reportFailed(run.entry, cause)
+        return 'refused'
       } catch (failure) {
         this.#notTold(run, failure)
         // The controller drains a node at fault and sends the job elsewhere; without it Slurm has to be told by the Prolog.
-        if (error.family === 'node') outcome = 'node-fault'
+        return error.family === 'node' ? 'node-fault' : 'refused'
       }
     }
-    await this.#clear(run)
+    // Side by side: one after the other they could outlast the Prolog's own margin.
+    const [outcome] = await Promise.all([report(), this.#clear(run)])
     return { outcome, reason: run.entry.reason }
   }
 
@@ -327,7 +322,7 @@ export class NodeRuns {
     const { maker, journal, adoptMs, log } = this.#options
     const { state, share } = run.entry
     try {
-      if (state === 'removing') return await run.exclusively(() => this.#removeOnce(run))
+      if (state === 'removing') return await this.#removeOnce(run)
       if (state === 'preparing' || share === undefined) {
         // Whoever asked for it asks again; half a creation is not worth adopting.
         await maker.remove(run.entry)
@@ -338,6 +333,7 @@ export class NodeRuns {
       if (state === 'refused' || state === 'lost') return await this.#clear(run)
       const vms = await maker.adopt(run, share, AbortSignal.timeout(adoptMs))
       for (const vm of vms) run.vms.set(vm.index, vm)
+      this.#options.onAdopted(run)
       log.info('run.adopted', { run: run.name, vms: vms.length })
       if (state === 'prepared') this.#keepAsking(run)
     } catch (thrown) {
@@ -393,11 +389,4 @@ function renderReason(reason: string): string {
   const [sentence = '', ...quoted] = reason.split('\n')
   if (sentence === '') return ''
   return [sentence, ...quoted.map((line) => `  | ${line}`)].map((line) => `vmrm: ${line}\n`).join('')
-}
-
-/** The controller has refused the run already: it need not be told. */
-class Refusal extends VmrmError {
-  constructor(reason: string) {
-    super('request-invalid', reason)
-  }
 }

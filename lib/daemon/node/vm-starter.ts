@@ -70,7 +70,9 @@ export function createVmStarter(options: {
     const runFolder = journal.folder(entry)
     await makeFiles(filesOf(entry, vm.index), { image, owner: { uid: entry.qemuUid, gid: qemuGid } })
     const domain = domainOf({ entry, share, position, image, config, accelerator, qemuGid, runFolder })
-    await hypervisor.startPaused(domain, { signal })
+    // Not abortable: libvirtd would go on with it, and a removal that comes meanwhile would not find it.
+    await hypervisor.startPaused(domain)
+    signal.throwIfAborted()
     if (config.hypervisor.cgroups === 'own') {
       const pid = await hypervisor.pidOf(vm.name)
       if (pid === undefined) throw new VmrmError('vm-start-failed', `QEMU of VM ${vm.name} ended at once`)

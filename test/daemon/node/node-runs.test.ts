@@ -19,6 +19,7 @@ function setUp(t: Test, limits: { prepareMs?: number; shareMs?: number } = {}) {
   const maker = createFakeVmMaker()
   const controller = createFakeController()
   const told: string[] = []
+  const adopted: string[] = []
   /** A daemon; a second one on the same folder is the first one's restart. */
   const start = () =>
     new NodeRuns({
@@ -33,9 +34,10 @@ function setUp(t: Test, limits: { prepareMs?: number; shareMs?: number } = {}) {
       firstUid: 600_000,
       uidCount: 2,
       onGone: (_run, text) => told.push(text),
+      onAdopted: (run) => adopted.push(run.name),
       now: () => Date.now(),
     })
-  return { folder, maker, controller, told, start, runs: start() }
+  return { folder, maker, controller, told, adopted, start, runs: start() }
 }
 
 t.test('prepare, commit, remove: nothing is left', async (t) => {
@@ -155,11 +157,12 @@ t.test('a loss that is slow to tell touches nothing once the run was removed', a
 })
 
 t.test('a restart adopts what runs, finishes what was ending, and drops half a creation', async (t) => {
-  const { runs, start, maker, told } = setUp(t)
+  const { runs, start, maker, told, adopted } = setUp(t)
   await runs.prepare(request)
   await runs.applyVerdict(run, 'commit', '')
   const next = start()
-  await next.recover()
+  await (await next.recover()).done
+  t.same(adopted, ['j7r0'])
   t.match(next.ofJob(7), { entry: { state: 'committed' } })
   t.equal(next.ofJob(7)?.vms.size, 1)
   t.same(told, [], 'no task hears of it')
@@ -169,9 +172,37 @@ t.test('a restart adopts what runs, finishes what was ending, and drops half a c
   await t.rejects(next.remove(run), { code: 'node-fault' })
   maker.onRemove = async () => {}
   const third = start()
-  await third.recover()
+  await (await third.recover()).done
   t.equal(third.ofJob(7), undefined)
   t.same([...maker.existing], [])
+})
+
+t.test('one run that is slow to be taken up holds up no other job, and its own tasks wait', async (t) => {
+  const { runs, start, maker } = setUp(t)
+  await runs.prepare(request)
+  await runs.applyVerdict(run, 'commit', '')
+  let answer = () => {}
+  const silent = new Promise<void>((resolve) => {
+    answer = resolve
+  })
+  const adopt = maker.adopt
+  maker.adopt = async (...args) => {
+    await silent
+    return adopt(...args)
+  }
+  const next = start()
+  const { done } = await next.recover()
+  t.same(await next.prepare({ ...request, job: 8 }), { outcome: 'prepared' })
+  const taken = next.ofJob(7)
+  t.equal(taken?.vmAt(0), undefined)
+  const stop = new AbortController()
+  const waiting = taken?.idle(stop.signal) ?? Promise.resolve()
+  stop.abort(new Error('the task went away'))
+  await t.rejects(waiting, /the task went away/)
+  answer()
+  await taken?.idle(new AbortController().signal)
+  t.ok(taken?.vmAt(0))
+  await done
 })
 
 t.test('a restart notices VMs that ended meanwhile', async (t) => {
@@ -180,7 +211,7 @@ t.test('a restart notices VMs that ended meanwhile', async (t) => {
   await runs.applyVerdict(run, 'commit', '')
   maker.existing.clear()
   const next = start()
-  await next.recover()
+  await (await next.recover()).done
   t.match(next.ofJob(7)?.entry, { state: 'lost', reason: /ended while vmrmd was down/ })
   t.equal(told.length, 1)
 })
@@ -190,7 +221,7 @@ t.test('a journal that cannot be read is removed with what belongs to it', async
   await runs.prepare(request)
   writeFileSync(join(folder, 'j7r0', 'journal.json'), '{"version":1,')
   const next = start()
-  await next.recover()
+  await (await next.recover()).done
   t.same([...maker.existing], [])
   t.same(readdirSync(folder), [])
 })

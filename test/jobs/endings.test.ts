@@ -19,25 +19,24 @@ interface Case {
   readonly length?: 'seconds' | 'minutes'
 }
 
-/** A script that names the signals it gets, with a child that does the same; it ends by `finish`, a file's appearance. */
+/** A script that names the signals it gets, with a child that does the same; ALRM ends both. */
 const listener = `#!/bin/bash
 listen() { for signal in USR1 USR2 HUP TERM; do trap "echo $1 got $signal" $signal; done; }
-(listen child; echo child is there; while [ ! -e "finish-$SLURM_JOB_ID" ]; do sleep 0.2; done) &
+there=/tmp/there-$SLURM_JOB_ID
+(listen child; echo child is there; : >$there; while :; do sleep 0.2; done) &
+child=$!
+finish() { kill -KILL $child; exit 3; }
 listen script
-while ! grep -q 'child is there' "job-$SLURM_JOB_ID.out"; do sleep 0.1; done
+trap finish ALRM
+while [ ! -e $there ]; do sleep 0.1; done
+rm $there
 echo ready
-while [ ! -e "finish-$SLURM_JOB_ID" ]; do sleep 0.2; done
-wait
-exit 3
+while :; do sleep 0.2; done
 `
 
 async function scancel(jobs: Jobs, ...argv: string[]): Promise<void> {
   const found = await jobs.alice(['scancel', ...argv])
   if (found.exitCode !== 0) throw new Error(`scancel ${argv.join(' ')}: ${found.stderr}`)
-}
-
-async function finish(jobs: Jobs, id: number): Promise<void> {
-  await jobs.alice(['touch', `finish-${id}`])
 }
 
 const byItself = (name: string, line: string, JobState: string, ExitCode: string): Case => ({
@@ -85,14 +84,14 @@ const cases: readonly Case[] = [
       await scancel(jobs, '--signal=HUP', '--full', String(id))
       await jobs.awaitOutput(id, 'script got HUP')
       await jobs.awaitOutput(id, 'child got HUP')
-      await finish(jobs, id)
+      await scancel(jobs, '--signal=ALRM', '--batch', String(id))
     },
     wanted: { JobState: 'FAILED', ExitCode: '3:0' },
   },
   {
     // Slurm looks twice a minute, so the signal comes 70 to 100 s after the job's start: a boot on a busy machine has ended by then.
     name: '--signal=B:USR1@20, which is for the script alone',
-    script: listener.replace('listen script', `trap 'echo script got USR1; touch "finish-$SLURM_JOB_ID"' USR1`),
+    script: listener.replace('listen script', "listen script; trap 'echo script got USR1; finish' USR1"),
     arguments: ['--time=2', '--signal=B:USR1@20'],
     wanted: { JobState: 'FAILED', ExitCode: '3:0' },
     said: ['script got USR1'],
@@ -126,7 +125,7 @@ function summary({ id, fields, output }: EndedJob): object {
 
 t.test('a batch script in a VM ends as one on the node does, by', (t) =>
   withJobs(t, 'endings', async (jobs) => {
-    const turns = createSemaphore(3)
+    const turns = createSemaphore(2)
     const one = (each: Case, more: readonly string[]): Promise<EndedJob> =>
       each.length === 'minutes'
         ? play(jobs, each, more)

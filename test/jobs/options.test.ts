@@ -1,5 +1,6 @@
 // The options of sbatch, srun and salloc: listed, checked before there is a job, taken from #SBATCH lines and the environment, the command line first.
 import t from 'tap'
+import { createSemaphore } from '../../lib/daemon/semaphore.ts'
 import { type Jobs, withJobs } from '../support/job-cluster.ts'
 
 t.setTimeout(600_000)
@@ -115,18 +116,15 @@ t.test('the options', (t) =>
       t.equal(await jobCount(jobs), before)
     })
 
-    // All jobs at once, in part on the hosts alone.
-    const played = sources.map((source) =>
-      jobs.run(source.script, { arguments: source.arguments ?? [], environment: source.environment ?? {} }),
+    // More boots at a time than a machine has cores last longer than one after the other.
+    const turns = createSemaphore(2)
+    const bound = AbortSignal.timeout(400_000)
+    const played = sources.map(({ script, arguments: given = [], environment = {} }) =>
+      turns.run(() => jobs.run(script, { arguments: given, environment }), bound),
     )
-    const srun = jobs.alice(['srun', 'hostname'], { environment: { VMRM_IMAGE: 'tiny' } })
-    const salloc = jobs.alice([
-      'salloc',
-      '--vm-image=tiny',
-      'sh',
-      '-c',
-      'hostname; srun hostname; srun --vm-image=tiny hostname; srun --vm-image=none true',
-    ])
+    const steps = 'hostname; srun hostname; srun --vm-image=tiny hostname; srun --vm-image=none true'
+    const srun = turns.run(() => jobs.alice(['srun', 'hostname'], { environment: { VMRM_IMAGE: 'tiny' } }), bound)
+    const salloc = turns.run(() => jobs.alice(['salloc', '--vm-image=tiny', 'sh', '-c', steps]), bound)
     for (const [index, { name, output }] of sources.entries()) {
       await t.test(`sbatch takes them from ${name}`, async (t) => {
         const job = await played[index]

@@ -49,6 +49,11 @@ static void receive_refusal(struct session *session, const struct vmrm_frame *fr
 {
 	struct vmrm_tlv field;
 	uint32_t code = 1;
+	/* The task has ended by itself before: what it said stands, and there is nobody left to take a CLOSE. */
+	if (session->is_over) {
+		session->is_closed = true;
+		return;
+	}
 	if (vmrm_tlv_find(frame->payload, frame->length, VMRM_REFUSED_TEXT, &field))
 		say_text(field.value, field.length);
 	if (frame->type == VMRM_REFUSED && vmrm_tlv_find(frame->payload, frame->length, VMRM_REFUSED_EXIT, &field))

@@ -161,8 +161,10 @@ export class TaskClient {
 
   #read(chunk: Buffer): void {
     if (this.#state === 'over') return
-    if (this.#state !== 'attached' || !this.#events.isGuestFull(this)) this.#reader.push(chunk)
-    else this.#pending = chunk
+    const mustWait = this.#pending !== undefined || (this.#state === 'attached' && this.#events.isGuestFull(this))
+    if (!mustWait) this.#reader.push(chunk)
+    // A chunk may still come after the pause: behind what waits already.
+    else this.#pending = this.#pending === undefined ? chunk : Buffer.concat([this.#pending, chunk])
     if (this.#state === 'attached' && this.#events.isGuestFull(this)) this.#holdForGuest()
   }
 

@@ -14,6 +14,7 @@ interface Result {
 
 const parallel = 2
 const fileTimeoutMs = 900_000
+const killAfterMs = 30_000
 /** These use the whole machine or one cluster: one at a time, last. */
 const alone = /^test\/(cluster|jobs|images|crash)\//
 
@@ -68,7 +69,11 @@ function runFile(file: string): Promise<Result> {
     const chunks: Buffer[] = []
     child.stdout.on('data', (chunk: Buffer) => chunks.push(chunk))
     child.stderr.on('data', (chunk: Buffer) => chunks.push(chunk))
-    const timer = setTimeout(() => child.kill('SIGKILL'), fileTimeoutMs)
+    // First a signal that lets it take down what it brought up.
+    const timer = setTimeout(() => {
+      child.kill('SIGTERM')
+      setTimeout(() => child.kill('SIGKILL'), killAfterMs).unref()
+    }, fileTimeoutMs)
     child.on('close', (code) => {
       clearTimeout(timer)
       const output = Buffer.concat(chunks).toString()

@@ -105,9 +105,17 @@ function nodeHandlers({ ledger, transactions, slurm, log, now }: ControllerHandl
         const has = ledger.shares(run).some((share) => share.node === request.node && share.state !== 'ended')
         if (has && !isHeld(run)) void transactions.nodeEnded(run, request.node)
       }
+      const isStranger = (run: { job: number; restart: number }) => ledger.find(run) === undefined
+      const states = request.runs.some(isStranger) ? await slurm.jobStates() : undefined
       return {
         runs: request.runs.map(({ job, restart }) => {
           const state = ledger.find({ job, restart })?.state
+          const inSlurm = states?.get(job) ?? 'ended'
+          if (state === undefined && (inSlurm === 'active' || inSlurm === 'completing')) {
+            // The ledger was lost, not the job: its VMs must not go for that.
+            log.error('run.not-in-ledger', { job, restart, node: request.node })
+            return { job, restart, verdict: 'pending' as const }
+          }
           // While a run is ending the node's own Epilog removes it, once its tasks are gone.
           const verdict = state === 'ending' ? 'pending' : transactions.verdict({ job, restart }).verdict
           return { job, restart, verdict }

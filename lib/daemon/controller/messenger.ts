@@ -25,7 +25,7 @@ const seenToBeOver: ReadonlySet<string> = new Set<ErrorCode>([
   'parts-missing',
 ])
 
-const verdictOfState = { committed: 'commit', aborted: 'abort', lost: 'lost' } as const
+const verdictOfState = { committed: 'commit', aborted: 'abort', lost: 'lost', ending: 'abort' } as const
 
 export function createMessenger(options: {
   ledger: Ledger
@@ -44,8 +44,9 @@ export function createMessenger(options: {
   }
   return {
     pushVerdict(record: RunRecord) {
-      const { state, reason } = record
-      if (state !== 'committed' && state !== 'aborted' && state !== 'lost') return
+      const { state } = record
+      if (state === 'preparing' || state === 'ended') return
+      const reason = state === 'ending' ? 'the job has ended' : record.reason
       for (const { node } of record.plan?.nodes ?? []) {
         void inBackground('verdict.not-pushed', record, async () => {
           if (ledger.find(record)?.state === state) await nodes.verdict(node, record, verdictOfState[state], reason)

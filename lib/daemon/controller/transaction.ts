@@ -12,7 +12,7 @@ export type Verdict = 'pending' | 'commit' | 'abort' | 'lost' | 'ended'
 
 /** What the transaction tells others. Every message may fail or be lost: nodes ask again and the reconciler repeats it. */
 export interface Messenger {
-  /** Tells the run's nodes the verdict; returns at once. */
+  /** Tells the run's nodes the verdict, or that a run without one is over; returns at once. */
   pushVerdict(run: RunRecord): void
   /** Sets the job's AdminComment. Resolves when that is done or given up; never rejects. */
   comment(run: Run, text: string): Promise<void>
@@ -144,8 +144,11 @@ export function createTransactions(options: {
   const end = (run: Run) => {
     for (const record of ledger.ofJob(run.job)) {
       if (record.restart > run.restart) continue
-      if (ledger.move(record, ['preparing', 'committed', 'aborted', 'lost'], 'ending'))
+      if (ledger.move(record, ['preparing', 'committed', 'aborted', 'lost'], 'ending')) {
         log.info('run.ending', { run: runId(record) })
+        // Slurm lets a node's Prolog end before its Epilog begins, and nobody else tells it that the VMs are not wanted any more.
+        if (record.state === 'preparing') messenger.pushVerdict({ ...record, state: 'ending' })
+      }
       void finishIfDone(record)
     }
   }

@@ -194,3 +194,18 @@ t.test('hooks that come twice, late or for an older run change nothing', async (
   t.equal(transactions.verdict(next).verdict, 'pending', 'the end of an older run does not end the newer one')
   t.equal(transactions.verdict({ job: 99, restart: 0 }).verdict, 'ended', 'a run nobody knows is over')
 })
+
+t.test(
+  'the end of a run that is still being prepared is told to its nodes, of a committed one it is not',
+  async (t) => {
+    const { transactions, told } = setUp()
+    await transactions.begin(request())
+    transactions.end(run)
+    t.same(told, ['ending 7r0'])
+    const other = setUp()
+    await other.transactions.begin(request())
+    for (const node of ['n1', 'n2']) other.transactions.prepared(run, node)
+    other.transactions.end(run)
+    t.same(other.told, ['committed 7r0'])
+  },
+)

@@ -7,9 +7,12 @@ export const earlyModules = ['virtio_pci', 'virtio_blk', 'virtio_console', 'virt
 /** Loaded beside the agent; the NFS client first, since it takes half a second and most jobs mount their home. */
 export const lateModules = ['nfsv4', 'virtio-rng', 'pvpanic-mmio', 'pvpanic-pci', 'virtio_balloon'] as const
 
-/** Loaded by the kernel or by mount when they are needed. */
+/**
+ * Loaded by the kernel or by mount when they are needed. Not rpcsec_gss_krb5: the NFS client asks for it at each first mount,
+ * Kerberos or not, and loading it and auth_rpcgss made jobs wait for nothing.
+ */
 export const onDemandModules = [
-  ...['nfs', 'nfsv3', 'nfsv4', 'nfs_layout_nfsv41_files', 'nfs_layout_flexfiles', 'sunrpc', 'rpcsec_gss_krb5'],
+  ...['nfs', 'nfsv3', 'nfsv4', 'nfs_layout_nfsv41_files', 'nfs_layout_flexfiles', 'sunrpc'],
   ...['isofs', 'virtio_scsi', 'overlay', 'fuse', 'virtiofs', 'loop', 'virtio_mem', 'squashfs', 'vfat'],
 ] as const
 

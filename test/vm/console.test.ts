@@ -43,6 +43,13 @@ t.test('The tail has the last lines only, and of a long line its beginning', asy
   t.equal(await consoleTail(path), 'x'.repeat(200))
 })
 
+t.test("A kernel's complaint is kept where its trace has pushed it out of the last lines", async (t) => {
+  const trace = Array.from({ length: 40 }, (_, number) => `trace ${number}`)
+  writeFileSync(path, ['starting', 'Kernel panic - not syncing: no init', ...trace, ''].join('\n'))
+  const lines = (await consoleTail(path, { maxLines: 5 })).split('\n')
+  t.same(lines, ['Kernel panic - not syncing: no init', '[...]', 'trace 37', 'trace 38', 'trace 39'])
+})
+
 t.test('A console that is not there has no lines and cannot be cut', async (t) => {
   t.equal(await consoleTail(join(folder, 'none')), '')
   t.equal(await capConsole(join(folder, 'none'), 100), 'kept')

@@ -10,6 +10,7 @@ import { silentLog } from '../../../lib/log.ts'
 import { writeMessage } from '../../../lib/protocol/envelope.ts'
 import { createFakeController } from '../../fakes/controller-link.ts'
 import { createFakeVmMaker } from '../../fakes/vm-maker.ts'
+import { until } from '../../support/until.ts'
 
 const run = { job: 7, restart: 0 }
 const request = { ...run, uid: 2001, gid: 2001, user: 'alice', script: 'guest' as const }
@@ -301,4 +302,46 @@ t.test('each run has a uid of its own, and a node that has none left says so', a
     [600_000, 600_001],
   )
   t.match(await runs.prepare({ ...request, job: 9 }), { outcome: 'refused', reason: /all 2 uids for QEMU are in use/ })
+})
+
+t.test('a VM that ends while others are still made fails the run', async (t) => {
+  const { runs, maker, controller } = setUp(t)
+  maker.onMake = async () => runs.vmStopped('j7r0v0', 'its QEMU crashed or was killed')
+  t.match(await runs.prepare(request), {
+    outcome: 'refused',
+    reason: /^vmrm: VM j7r0v0 on node n1 ended before all VMs were ready: its QEMU crashed or was killed\n/,
+  })
+  t.same([...maker.existing], [])
+  t.same(controller.reports, ['failed vm-lost j7r0'])
+})
+
+t.test("a disk without room is the job's failure, not the node's fault", async (t) => {
+  const { runs, maker } = setUp(t)
+  maker.onMake = async () => {
+    throw Object.assign(new Error('ENOSPC: no space left on device, mkdir'), { code: 'ENOSPC' })
+  }
+  t.match(await runs.prepare(request), {
+    outcome: 'refused',
+    reason: /^vmrm: node n1 has no room for the files of a VM/,
+  })
+})
+
+t.test('what another node quotes is marked as a quotation', async (t) => {
+  const { runs, told } = setUp(t)
+  await runs.prepare(request)
+  await runs.applyVerdict(run, 'commit', '')
+  await runs.applyVerdict(run, 'lost', 'VM j7r0v1 on node n2 is gone\nKernel panic')
+  t.same(told, ['vmrm: VM j7r0v1 on node n2 is gone\nvmrm:   | Kernel panic\n'])
+})
+
+t.test('a node whose report is not heard goes on reporting and does not decide', async (t) => {
+  const { runs, maker, controller } = setUp(t)
+  maker.onMake = async () => {
+    controller.state = 'down'
+  }
+  t.same(await runs.prepare(request), { outcome: 'prepared' })
+  t.equal(runs.ofJob(7)?.entry.state, 'prepared')
+  controller.state = 'up'
+  await until('the verdict', () => runs.ofJob(7)?.entry.state === 'committed')
+  t.same(controller.reports, ['prepared j7r0'])
 })

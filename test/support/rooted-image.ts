@@ -1,0 +1,41 @@
+// The tiny image with a way to become the guest's root, for tests of what a guest's root can do. It never touches tiny itself.
+import { createHash } from 'node:crypto'
+import { mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { execa } from 'execa'
+import type { Cluster } from './cluster.ts'
+import type { TestImage } from './test-images.ts'
+
+const source = join(import.meta.dirname, '../jobs/isolation/become-root.c')
+
+export interface RootedImage extends TestImage {
+  readonly master: string
+  readonly sha256: string
+}
+
+export const sha256Of = (path: string): string => createHash('sha256').update(readFileSync(path)).digest('hex')
+
+/** Makes the master in the cluster's folder; `become-root CMD` is in the PATH of its guests. The caller removes the master. */
+export async function makeRootedImage(cluster: Cluster): Promise<RootedImage> {
+  const folder = join(cluster.layout.folder, 'rooted')
+  mkdirSync(folder, { recursive: true })
+  const [program, raw, master] = ['become-root', 'raw', 'rooted.qcow2'].map((name) => join(folder, name)) as [
+    string,
+    string,
+    string,
+  ]
+  const tiny = join(cluster.layout.images, 'tiny.qcow2')
+  await execa('gcc', ['-std=c11', '-static', '-s', '-O1', '-o', program, source], { timeout: 60_000 })
+  await execa('qemu-img', ['convert', '-f', 'qcow2', '-O', 'raw', tiny, raw], { timeout: 60_000 })
+  const guestPath = '/usr/bin/become-root'
+  const input = [`write ${program} ${guestPath}`, `set_inode_field ${guestPath} mode 0104755`].join('\n')
+  await execa('/usr/sbin/debugfs', ['-w', '-f', '-', raw], { input, timeout: 60_000 })
+  await execa('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', raw, master], { timeout: 60_000 })
+  rmSync(raw)
+  const sha256 = sha256Of(master)
+  const changes = [
+    [/<master path="[^"]*"/, `<master path="${master}"`],
+    [/sha256="[^"]*"/, `sha256="${sha256}"`],
+  ] as const
+  return { name: 'rooted', changes, master, sha256 }
+}

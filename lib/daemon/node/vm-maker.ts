@@ -50,12 +50,14 @@ export function createVmMaker(options: VmMakerOptions): VmMaker {
     const image = imageOf(options.catalogue, share)
     await options.requireParts()
     await requireHypervisor(hypervisor, signal)
-    const account = await options.lookUpAccount(entry.uid)
+    // The name service answers in its own time, which the network need not wait for.
+    const lookUp = options.lookUpAccount(entry.uid)
     await allOrFirstError([
       timed(log, run.name, 'network', () => networks.setUp(networks.plan(entry, share, image), signal)),
-      addExports(exports, entry, share, image, account),
+      lookUp.then((account) => addExports(exports, entry, share, image, account)),
       cgroups.create(entry, share),
     ])
+    const account = await lookUp
     // Its own signal, so that the first VM that fails stops the others.
     const failed = new AbortController()
     const both = AbortSignal.any([signal, failed.signal])

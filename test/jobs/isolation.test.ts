@@ -113,8 +113,10 @@ async function bySocket(t: Test, { cluster, alice, bob }: Scene): Promise<void> 
     const facts = [bobUid, addressOf(node), node, addressOf('ctl'), machineUid('slurm'), alice.job].map(String)
     const found = await cluster.run([process.execPath, join(folder, 'neighbour.ts'), ...facts], { node: host })
     t.equal(found.exitCode, 0, found.stderr)
-    const { answers, seen, places } = JSON.parse(found.stdout)
+    const { answers, lies, seen, places } = JSON.parse(found.stdout)
     for (const [what, answer] of Object.entries(answers)) t.equal(answer, 'not-permitted', `${what}, from ${host}`)
+    for (const [what, answer] of Object.entries(lies))
+      t.equal(answer, 'daemon-unreachable', `${what}, from ${host}, in a node's name`)
     t.ok(Object.keys(answers).length >= 15, 'every message was tried')
     for (const jobs of Object.values(seen)) t.same(jobs, [bob.job])
     if (places === undefined) continue

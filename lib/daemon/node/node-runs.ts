@@ -95,7 +95,13 @@ export class NodeRuns {
       if (older.entry.job === request.job && older.entry.restart < request.restart) await this.remove(older.entry)
     }
     const known = this.#runs.get(runId(request))
-    if (known !== undefined) return known.exclusively(() => this.#prepareOnce(known))
+    if (known !== undefined) {
+      const joined = await known.exclusively(async () =>
+        this.#runs.get(known.name) === known ? this.#prepareOnce(known) : undefined,
+      )
+      // It was removed while this waited, as half a creation is after a restart: then it begins anew.
+      return joined ?? this.prepare(request)
+    }
     const { firstUid, uidCount, node } = this.#options
     const qemuUid = this.#freeUid()
     const run = this.#begin(request, qemuUid ?? firstUid)

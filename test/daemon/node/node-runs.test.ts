@@ -345,3 +345,27 @@ t.test('a node whose report is not heard goes on reporting and does not decide',
   await until('the verdict', () => runs.ofJob(7)?.entry.state === 'committed')
   t.same(controller.reports, ['prepared j7r0'])
 })
+
+t.test('a Prolog that asks again while a restart removes half a creation has it made anew', async (t) => {
+  const { runs, start, maker } = setUp(t)
+  const begun = Promise.withResolvers<void>()
+  maker.onMake = () => {
+    begun.resolve()
+    return new Promise(() => {}) // this daemon is killed here
+  }
+  void runs.prepare(request)
+  await begun.promise
+  maker.onMake = async () => {}
+  const removed = Promise.withResolvers<void>()
+  maker.onRemove = () => removed.promise
+  const next = start()
+  const { done } = await next.recover()
+  const prepared = next.prepare(request)
+  removed.resolve()
+  await done
+  t.same(await prepared, { outcome: 'prepared' })
+  t.equal(next.ofJob(7)?.vms.size, 1, 'and the node knows it')
+  maker.onRemove = async () => {}
+  await next.remove(run)
+  t.same([...maker.existing], [])
+})

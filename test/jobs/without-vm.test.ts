@@ -22,7 +22,6 @@ echo "srun $?"
 printf '0 echo zero %%t\\n1 echo one %%o\\n' >programs
 srun -n2 -O --label --multi-prog programs | sort
 seq 3 | srun cat
-ls /proc/$$/fd | wc -l
 ps -o args= -p $PPID
 exit 5
 `

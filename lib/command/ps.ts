@@ -18,7 +18,7 @@ export const ps: Command = {
   --all    also runs that have ended
   --json   as JSON
   JOB      these jobs only, ended or not
-RUN counts how often Slurm restarted the job. BEGAN is in UTC. A reason stands below the run it belongs to.`,
+RUN counts how often Slurm restarted the job. BEGAN is in UTC. A reason, and what an ended run used, stand below the run they belong to.`,
   async run(args) {
     const { values, positionals } = readOptions(usage, args, { all: { type: 'boolean' }, json: { type: 'boolean' } })
     const wanted = new Set(positionals.map(parseJobId))
@@ -32,7 +32,7 @@ RUN counts how often Slurm restarted the job. BEGAN is in UTC. A reason stands b
   },
 }
 
-/** One line a VM (or a run that has none), and below each run its reason. */
+/** One line a VM (or a run that has none), and below each run its reason and what it used. */
 export function renderRuns(runs: readonly Run[]): string {
   if (runs.length === 0) return 'no runs\n'
   const rows = runs.flatMap((run) => {
@@ -47,8 +47,14 @@ export function renderRuns(runs: readonly Run[]): string {
     const count = Math.max(1, run.vms.length)
     const own = lines.slice(at, at + count)
     at += count
-    const reason = (run.reason ?? '').trim()
-    return reason === '' ? own : [...own, ...reason.split('\n').map((line) => `    ${cleanLine(line)}`)]
+    const notes = [...(run.reason ?? '').trim().split('\n'), usageLine(run)].filter((line) => line !== '')
+    return [...own, ...notes.map((line) => `    ${cleanLine(line)}`)]
   })
   return `${[title, ...withReasons].join('\n')}\n`
+}
+
+/** Slurm cannot see what a VM uses, since its QEMU is not in the job's own cgroup. */
+function usageLine({ peakMemoryMib, cpuTimeMs }: Run): string {
+  if (peakMemoryMib === undefined || cpuTimeMs === undefined) return ''
+  return `used at most ${peakMemoryMib} MiB on a node and ${(cpuTimeMs / 1000).toFixed(1)} s of CPU time`
 }

@@ -81,7 +81,7 @@ function nodeHandlers({ ledger, transactions, slurm, log, now }: ControllerHandl
     'report-ended': async (request: RequestOf<'report-ended'>): Promise<ReplyOf<'report-ended'>> => {
       const { peakMemoryBytes, cpuTimeNs } = request
       const usage = { peakMemoryBytes: Number(peakMemoryBytes), cpuTimeNs: Number(cpuTimeNs) }
-      await transactions.nodeEnded(request, request.node, usage)
+      transactions.nodeEnded(request, request.node, usage)
       return {}
     },
     'report-lost': async (request: RequestOf<'report-lost'>): Promise<ReplyOf<'report-lost'>> => {
@@ -103,7 +103,7 @@ function nodeHandlers({ ledger, transactions, slurm, log, now }: ControllerHandl
         request.runs.some((held) => held.job === run.job && held.restart === run.restart)
       for (const run of ledger.inState('ending')) {
         const has = ledger.shares(run).some((share) => share.node === request.node && share.state !== 'ended')
-        if (has && !isHeld(run)) void transactions.nodeEnded(run, request.node)
+        if (has && !isHeld(run)) transactions.nodeEnded(run, request.node)
       }
       const isStranger = (run: { job: number; restart: number }) => ledger.find(run) === undefined
       const states = request.runs.some(isStranger) ? await slurm.jobStates() : undefined
@@ -149,7 +149,12 @@ function userHandlers({ ledger, catalogue, lookUpAccount, trustedUids }: Control
     'list-runs': async ({ all }: RequestOf<'list-runs'>, caller: Caller): Promise<ReplyOf<'list-runs'>> => {
       const seesAll = trustedUids.includes(caller.uid)
       const runs = ledger.recent(listedRuns, seesAll ? 'everybody' : caller.uid)
-      return { runs: upTo(listedBytes, runs.filter((run) => all || run.state !== 'ended').map(toListed)) }
+      return {
+        runs: upTo(
+          listedBytes,
+          runs.filter((run) => all || run.state !== 'ended').map((run) => toListed(run, ledger.usage(run))),
+        ),
+      }
     },
     'list-images': async (_request: RequestOf<'list-images'>, caller: Caller): Promise<ReplyOf<'list-images'>> => {
       const requester = await requesterOf(caller)
@@ -191,7 +196,11 @@ function upTo<T>(bytes: number, entries: readonly T[]): T[] {
   })
 }
 
-function toListed(run: RunRecord): ReplyOf<'list-runs'>['runs'][number] {
+function usageOf({ peakMemoryBytes, cpuTimeNs }: { peakMemoryBytes: number; cpuTimeNs: number }) {
+  return { peakMemoryMib: Math.round(peakMemoryBytes / 1_048_576), cpuTimeMs: Math.round(cpuTimeNs / 1e6) }
+}
+
+function toListed(run: RunRecord, usage: ReturnType<Ledger['usage']>): ReplyOf<'list-runs'>['runs'][number] {
   const state = vmStateOf[run.state]
   const vms = (run.plan?.nodes ?? []).flatMap((node) =>
     node.vms.map((vm) => ({
@@ -212,6 +221,7 @@ function toListed(run: RunRecord): ReplyOf<'list-runs'>['runs'][number] {
     // The lines below the first are a console's or a tool's; they are in the job's own output.
     ...(run.reason === '' ? {} : { reason: run.reason.split('\n')[0]?.slice(0, listedReason) }),
     began: new Date(run.beganMs).toISOString(),
+    ...(usage === undefined ? {} : usageOf(usage)),
     vms,
   }
 }

@@ -50,6 +50,8 @@ export interface Ledger {
   /** Moves a run from one of `from` to `to`; false if it was in another state, and then nothing changed. */
   move(run: Run, from: readonly RunState[], to: RunState, cause?: { code: string; reason: string }): boolean
   shares(run: Run): readonly ShareRecord[]
+  /** What the run used on the nodes that have told; undefined before the first has. */
+  usage(run: Run): { peakMemoryBytes: number; cpuTimeNs: number } | undefined
   setShare(run: Run, node: string, share: Partial<ShareRecord> & { state: ShareState }): void
   /** Ends a run: its leases are free again. */
   finish(run: Run, atMs: number): void
@@ -139,6 +141,9 @@ function runMethods(database: DatabaseSync, leases: Leases) {
 
 function shareMethods(database: DatabaseSync) {
   const select = database.prepare('SELECT * FROM shares WHERE job = ? AND restart = ? ORDER BY node')
+  const usage = database.prepare(
+    'SELECT max(peak_memory_bytes) AS peak, sum(cpu_time_ns) AS cpu FROM shares WHERE job = ? AND restart = ?',
+  )
   const update = database.prepare(
     `UPDATE shares SET state = ?, reason = coalesce(?, reason), peak_memory_bytes = coalesce(?, peak_memory_bytes),
        cpu_time_ns = coalesce(?, cpu_time_ns) WHERE job = ? AND restart = ? AND node = ?`,
@@ -152,6 +157,11 @@ function shareMethods(database: DatabaseSync) {
         peakMemoryBytes: optionalNumber(row.peak_memory_bytes),
         cpuTimeNs: optionalNumber(row.cpu_time_ns),
       })),
+    usage(run: Run) {
+      const row = usage.get(run.job, run.restart)
+      if (row === undefined || row.peak === null) return undefined
+      return { peakMemoryBytes: Number(row.peak), cpuTimeNs: Number(row.cpu ?? 0) }
+    },
     setShare(run: Run, node: string, share: Partial<ShareRecord> & { state: ShareState }) {
       const { state, reason = null, peakMemoryBytes = null, cpuTimeNs = null } = share
       update.run(state, reason, peakMemoryBytes, cpuTimeNs, run.job, run.restart, node)

@@ -35,7 +35,7 @@ export function createReconciler(options: {
       left.map(async ({ node }) => {
         try {
           await nodes.destroyRun(node, run)
-          await transactions.nodeEnded(run, node)
+          transactions.nodeEnded(run, node)
           log.info('run.destroyed', { run: runId(run), node })
         } catch (error) {
           // Its leases stay: nobody may have its addresses before the node has confirmed.

@@ -28,11 +28,8 @@ export interface Transactions {
   /** Resolves, as `lost` does, when the cause is in AdminComment: what the node does then may end the job. */
   failed(run: Run, node: string, cause: { code: string; reason: string }): Promise<void>
   lost(run: Run, cause: { node: string; vm: string; reason: string }): Promise<void>
-  /**
-   * A node has confirmed that nothing of the run is left on it. Resolves when the run's usage is told, which Slurm takes
-   * only while the job is completing: the last node's Epilog waits for it.
-   */
-  nodeEnded(run: Run, node: string, usage?: { peakMemoryBytes: number; cpuTimeNs: number }): Promise<void>
+  /** A node has confirmed that nothing of the run is left on it. */
+  nodeEnded(run: Run, node: string, usage?: { peakMemoryBytes: number; cpuTimeNs: number }): void
   /** The job, up to this restart count, is over (EpilogSlurmctld or the reconciler). Safe to repeat. */
   end(run: Run): void
   /** Aborts what is past its deadline. */
@@ -126,19 +123,18 @@ export function createTransactions(options: {
     await decided
   }
 
-  const nodeEnded = async (run: Run, node: string, usage?: { peakMemoryBytes: number; cpuTimeNs: number }) => {
+  const nodeEnded = (run: Run, node: string, usage?: { peakMemoryBytes: number; cpuTimeNs: number }) => {
     ledger.setShare(run, node, { state: 'ended', ...usage })
-    await finishIfDone(run)
+    finishIfDone(run)
   }
 
-  const finishIfDone = async (run: Run) => {
+  const finishIfDone = (run: Run) => {
     const record = ledger.find(run)
     if (record?.state !== 'ending') return
     const shares = ledger.shares(run)
     if (!shares.every((share) => share.state === 'ended')) return
     ledger.finish(run, now())
     log.info('run.ended', { run: runId(run), user: record.user, ms: now() - record.beganMs })
-    if (record.reason === '' && shares.length > 0) await messenger.comment(run, usageComment(record, shares))
   }
 
   const end = (run: Run) => {
@@ -149,7 +145,7 @@ export function createTransactions(options: {
         // Slurm lets a node's Prolog end before its Epilog begins, and nobody else tells it that the VMs are not wanted any more.
         if (record.state === 'preparing') messenger.pushVerdict({ ...record, state: 'ending' })
       }
-      void finishIfDone(record)
+      finishIfDone(record)
     }
   }
 
@@ -198,16 +194,6 @@ function familyOf(code: string): ErrorFamily | undefined {
 /** The lines below the first are the guest's or a tool's: they are in the job's own output. */
 function causeComment(reason: string): string {
   return `vmrm: ${reason.split('\n')[0]}`
-}
-
-function usageComment(
-  record: RunRecord,
-  shares: readonly { peakMemoryBytes: number | undefined; cpuTimeNs: number | undefined }[],
-): string {
-  const vms = record.plan?.nodes.reduce((sum, node) => sum + node.vms.length, 0) ?? 0
-  const peakMib = Math.round(Math.max(0, ...shares.map((share) => share.peakMemoryBytes ?? 0)) / 1_048_576)
-  const cpuSeconds = shares.reduce((sum, share) => sum + (share.cpuTimeNs ?? 0), 0) / 1e9
-  return `vmrm: image ${record.image}, ${vms} VMs, peak memory of a node ${peakMib} MiB, CPU time ${cpuSeconds.toFixed(1)} s`
 }
 
 function verdictOf(record: RunRecord | undefined): { verdict: Verdict; reason: string } {

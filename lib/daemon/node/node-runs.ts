@@ -44,7 +44,6 @@ export interface NodeRunsOptions {
 }
 
 const askAgainMs = 1000
-const reportMs = 2000
 const lossReportMs = 4000
 
 export class NodeRuns {
@@ -318,10 +317,8 @@ export class NodeRuns {
     await journal.remove(run.entry)
     this.#runs.delete(run.name)
     log.info('run.removed', { run: run.name, ms: now() - startedMs, peakMemoryBytes: usage.peakMemoryBytes })
-    // Slurm takes the usage only while the job is completing, that is until this Epilog ends; but the Epilog must not hang
-    // on a controller that is down: the next hello tells it all the same.
-    const told = controller.reportEnded(run.entry, usage).catch((error: unknown) => this.#notTold(run, error))
-    await Promise.race([told, delay(reportMs, undefined, { ref: false })])
+    // Not awaited: the Epilog must not hang on a controller that is down; the next hello tells it all the same.
+    controller.reportEnded(run.entry, usage).catch((error: unknown) => this.#notTold(run, error))
   }
 
   async #recoverRun(run: LiveRun): Promise<void> {

@@ -33,6 +33,9 @@ const listedRun = z.strictObject({
   state: runState,
   reason: reason.optional(),
   began: instant,
+  /** What the run used, once its nodes have told: the highest memory of any node, and all CPU time. */
+  peakMemoryMib: z.int().min(0).optional(),
+  cpuTimeMs: z.int().min(0).optional(),
   vms: list('vm', listedVm),
 })
 

@@ -51,6 +51,8 @@ export const examples: Readonly<Record<string, unknown>> = {
         image: 'tiny',
         state: 'committed',
         began: '2026-11-22T10:00:00Z',
+        peakMemoryMib: 132,
+        cpuTimeMs: 3100,
         vms: [{ name: 'j123r0v0', hostname: 'vm0', node: 'n1', state: 'running' }],
       },
       {

@@ -92,22 +92,6 @@ t.test('check-request says who may have what, and 65 is for refusals alone', bou
   })
 })
 
-t.test('check-request is quick', bound, async (t) => {
-  await withCluster(t, async (cluster) => {
-    const times: number[] = []
-    for (let round = 0; round < 10; round += 1) {
-      const script = 's=$(date +%s%N); vmrm check-request --image=tiny || exit 1; e=$(date +%s%N); echo $(((e-s)/1000))'
-      const { exitCode, stdout } = await cluster.run(['/bin/sh', '-c', script], { user: 'alice' })
-      t.equal(exitCode, 0)
-      times.push(Number(stdout) / 1000)
-    }
-    const median = times.toSorted((a, b) => a - b)[5] ?? 0
-    t.comment(`check-request: median ${median.toFixed(0)} ms of ${times.map((ms) => ms.toFixed(0)).join(' ')}`)
-    // The goal is 60 ms on an idle machine; this bound holds on a busy one, and far below the plug-in's 5 s.
-    t.ok(median < 1500, `${median} ms`)
-  })
-})
-
 t.test("ps shows one's own runs, root everybody's, and refuses what is no job id", bound, async (t) => {
   await withCluster(t, async (cluster) => {
     const vmrm = (user: string, ...args: string[]) => cluster.run(['vmrm', 'ps', ...args], { user })

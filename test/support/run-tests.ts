@@ -16,7 +16,7 @@ const parallel = 2
 const fileTimeoutMs = 900_000
 const killAfterMs = 30_000
 /** These use the whole machine or one cluster: one at a time, last. */
-const alone = /^test\/(cluster|jobs|images|crash)\//
+const alone = /^test\/((cluster|jobs|images|crash)\/|command\/.*-cluster)/
 
 const files = chooseFiles(process.argv.slice(2))
 const results: Result[] = []
@@ -28,8 +28,6 @@ await runAll(
   files.filter((file) => alone.test(file)),
   1,
 )
-const failures = results.filter((result) => result.failed > 0)
-for (const { file, output } of failures) process.stdout.write(`\n===== ${file}\n${tail(output)}\n`)
 const passed = results.reduce((sum, result) => sum + result.passed, 0)
 const failed = results.reduce((sum, result) => sum + result.failed, 0)
 process.stdout.write(`\n${passed} passed, ${failed} failed\n`)
@@ -53,6 +51,7 @@ async function runAll(queue: readonly string[], width: number): Promise<void> {
       process.stdout.write(
         `${done} ${verdict} ${file} (${result.passed} passed, ${result.failed} failed, ${result.seconds} s)\n`,
       )
+      if (result.failed > 0) process.stdout.write(`${tail(result.output)}\n`)
     }
   }
   await Promise.all(Array.from({ length: width }, work))

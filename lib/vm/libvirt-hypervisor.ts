@@ -154,10 +154,6 @@ class LibvirtHypervisor implements Hypervisor {
     const present = new Set((await this.#list(connection)).map((vm) => vm.name))
     for (const name of [...this.#known]) if (!present.has(name)) this.#tellStopped(name, 'vanished')
     for (const name of present) this.#known.add(name)
-    // libvirt probes QEMU when it is first asked (1 to 2 s); else the first job of a fresh libvirtd pays for that.
-    connection
-      .capabilities()
-      .catch((error: unknown) => this.#options.log.debug('libvirt.not-probed', { text: String(error) }))
   }
 
   #onLifecycle({ domain, event, detail }: LifecycleEvent): void {

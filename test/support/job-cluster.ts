@@ -1,7 +1,7 @@
 // Real jobs for tests: a cluster of the test file's own, jobs submitted and awaited by id, and the masters' checksums.
 // It never takes down a cluster that VMRM_CLUSTER_DIR names, and reads results from the shared home, not from Slurm.
 import { createHash } from 'node:crypto'
-import { createReadStream, existsSync, readdirSync, readFileSync } from 'node:fs'
+import { createReadStream, existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import type { Test } from 'tap'
@@ -123,6 +123,10 @@ export async function withJobs(t: Test, name: string, work: (jobs: Jobs) => Prom
       }
     })
   } finally {
-    if (isOwn) await clusterCommand(['down'])
+    if (isOwn) {
+      await clusterCommand(['down'])
+      // The logs stay for whoever has to find out why.
+      if (t.passing()) rmSync(process.env.VMRM_CLUSTER_DIR, { recursive: true, force: true })
+    }
   }
 }

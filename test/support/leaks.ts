@@ -62,6 +62,8 @@ function processes(running: RunningHost): string[] {
   return membersOfPidNamespace(space)
     .map((pid) => commandLineOf(pid))
     .filter(([file = '']) => /^(qemu-|vmrm-|slurmstepd)/.test(basename(file)))
+    // libvirtd asks each QEMU what it can do, when it pleases: no VM.
+    .filter((argv) => !argv[argv.indexOf('-machine') + 1]?.startsWith('none'))
     .map((argv) => argv.slice(0, 4).join(' '))
 }
 

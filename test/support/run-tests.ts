@@ -1,6 +1,6 @@
 // Runs test files, each in a process of its own on the Node that runs this: tap is the library, its runner is not needed
 // (its TypeScript loader type-checks every file again). Closes with a line `N passed, N failed`.
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { globSync } from 'node:fs'
 import { relative, resolve } from 'node:path'
 
@@ -18,8 +18,11 @@ const killAfterMs = 30_000
 /** These use the whole machine or one cluster: one at a time, last. */
 const alone = /^test\/((cluster|jobs|images|crash)\/|command\/.*-cluster)/
 
+const cluster = 'test/cluster/cluster'
 const files = chooseFiles(process.argv.slice(2))
 const results: Result[] = []
+// Tests share one cluster and leave it up for the next; the last one out takes it down, unless it was somebody's before.
+const wasDown = spawnSync(cluster, ['status'], { stdio: 'ignore' }).status !== 0
 await runAll(
   files.filter((file) => !alone.test(file)),
   parallel,
@@ -28,8 +31,10 @@ await runAll(
   files.filter((file) => alone.test(file)),
   1,
 )
+const isDown = !wasDown || spawnSync(cluster, ['down'], { stdio: 'ignore' }).status === 0
+if (!isDown) process.stdout.write('FAIL the shared test cluster cannot be taken down\n')
 const passed = results.reduce((sum, result) => sum + result.passed, 0)
-const failed = results.reduce((sum, result) => sum + result.failed, 0)
+const failed = results.reduce((sum, result) => sum + result.failed, 0) + (isDown ? 0 : 1)
 process.stdout.write(`\n${passed} passed, ${failed} failed\n`)
 process.exitCode = failed > 0 || passed === 0 ? 1 : 0
 

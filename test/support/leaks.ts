@@ -59,12 +59,14 @@ function mounts(running: RunningHost): string[] {
 function processes(running: RunningHost): string[] {
   const space = namespaceOf(running.init.pid, 'pid')
   if (space === undefined) return []
-  return membersOfPidNamespace(space)
-    .map((pid) => commandLineOf(pid))
-    .filter(([file = '']) => /^(qemu-|vmrm-|slurmstepd)/.test(basename(file)))
-    // libvirtd asks each QEMU what it can do, when it pleases: no VM.
-    .filter((argv) => !argv[argv.indexOf('-machine') + 1]?.startsWith('none'))
-    .map((argv) => argv.slice(0, 4).join(' '))
+  return (
+    membersOfPidNamespace(space)
+      .map((pid) => commandLineOf(pid))
+      .filter(([file = '']) => /^(qemu-|vmrm-|slurmstepd)/.test(basename(file)))
+      // libvirtd asks each QEMU what it can do, when it pleases: no VM.
+      .filter((argv) => !argv[argv.indexOf('-machine') + 1]?.startsWith('none'))
+      .map((argv) => argv.slice(0, 4).join(' '))
+  )
 }
 
 function cgroups(layout: Layout, host: Host): string[] {

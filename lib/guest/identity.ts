@@ -1,4 +1,4 @@
-// What a VM is to become: the typed identity and its field list. It owns the form; the values are the lead's plan.
+// What a VM is to become: the typed identity and its field list. It owns the form; the values are the controller's plan.
 import { encodeFields, joinTexts, u64Field } from './fields.ts'
 
 export interface GuestNic {

@@ -7,7 +7,7 @@ import { buildC, Rig } from './rig.ts'
 const rig = await Rig.start({
   agent: buildC('vmrm-agent', 'plain'),
   run: buildC('vmrm-run', 'sanitized'),
-  orphanGraceMs: 1500,
+  orphanGraceMs: 5000,
 })
 t.teardown(() => rig.stop())
 

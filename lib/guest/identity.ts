@@ -42,7 +42,8 @@ export interface GuestIdentity {
   readonly entropy: Uint8Array
 }
 
-const tag = {
+/** Field numbers of IDENTITY. */
+export const identityTag = {
   run: 1,
   hostname: 2,
   nic: 3,
@@ -64,16 +65,16 @@ export function encodeIdentity(identity: GuestIdentity): Buffer {
   const { user } = identity
   const account = [user.name, number(user.uid), number(user.gid), user.home, user.shell, user.gecos]
   return encodeFields([
-    [tag.run, joinTexts([identity.run])],
-    [tag.hostname, joinTexts([identity.hostname])],
-    [tag.node, joinTexts([identity.node])],
-    ...identity.nics.map((nic) => [tag.nic, joinTexts([nic.mac, nic.address, String(nic.mtu)])] as const),
-    ...(identity.gateway === undefined ? [] : [[tag.gateway, joinTexts([identity.gateway])] as const]),
-    ...identity.hosts.map((host) => [tag.host, joinTexts([host.address, ...host.names])] as const),
-    [tag.user, joinTexts(account)],
-    ...identity.groups.map((group) => [tag.group, joinTexts([group.name, number(group.gid)])] as const),
-    ...identity.mounts.map((m) => [tag.mount, joinTexts([m.type, m.source, m.target, m.options])] as const),
-    [tag.time, u64Field(identity.timeNs)],
-    [tag.entropy, identity.entropy],
+    [identityTag.run, joinTexts([identity.run])],
+    [identityTag.hostname, joinTexts([identity.hostname])],
+    [identityTag.node, joinTexts([identity.node])],
+    ...identity.nics.map((nic) => [identityTag.nic, joinTexts([nic.mac, nic.address, String(nic.mtu)])] as const),
+    ...(identity.gateway === undefined ? [] : [[identityTag.gateway, joinTexts([identity.gateway])] as const]),
+    ...identity.hosts.map((host) => [identityTag.host, joinTexts([host.address, ...host.names])] as const),
+    [identityTag.user, joinTexts(account)],
+    ...identity.groups.map((group) => [identityTag.group, joinTexts([group.name, number(group.gid)])] as const),
+    ...identity.mounts.map((m) => [identityTag.mount, joinTexts([m.type, m.source, m.target, m.options])] as const),
+    [identityTag.time, u64Field(identity.timeNs)],
+    [identityTag.entropy, identity.entropy],
   ])
 }

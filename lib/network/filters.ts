@@ -115,10 +115,6 @@ table inet ${table} {
 ${fill}`
 }
 
-export function renderNodeFiltersRemoval(): string {
-  return `add table inet ${table}\ndelete table inet ${table}\n`
-}
-
 /** The services namespace's table: nothing in, out or through but what a run's own chains accept. Runs stay as they are. */
 export function renderServicesFilters(): string {
   return `table inet ${table} {

@@ -1,5 +1,5 @@
 // What a node needs once for all runs: the services namespace and the host's own filter table.
-import { renderNodeFilters, renderNodeFiltersRemoval, renderServicesFilters } from './filters.ts'
+import { renderNodeFilters, renderServicesFilters } from './filters.ts'
 import type { NetworkContext } from './run-network.ts'
 import { runTool } from './tools.ts'
 
@@ -39,15 +39,4 @@ export async function setUpNodeNetwork(options: NodeNetworkOptions, context: Net
   await runTool({ tool: 'nft', args: ['-f', '-'], input: renderServicesFilters(), namespace, signal })
   const input = renderNodeFilters(options)
   await runTool({ tool: 'nft', args: ['-f', '-'], input, namespace: hostNamespace, signal })
-}
-
-/** The inverse, for a node that vmrm leaves: only when no run is up. */
-export async function removeNodeNetwork(
-  options: { readonly servicesNamespace: string },
-  context: NetworkContext,
-): Promise<void> {
-  const { signal, hostNamespace } = context
-  const input = renderNodeFiltersRemoval()
-  await runTool({ tool: 'nft', args: ['-f', '-'], input, namespace: hostNamespace, signal })
-  await runTool({ tool: 'ip', args: ['netns', 'delete', options.servicesNamespace], signal })
 }

@@ -8,5 +8,3 @@ export const sealedMessageLimitBytes = 380 * 1024
 export const depthLimit = 16
 /** Elements of one list, unless its definition says less. */
 export const listLimit = 16_384
-/** Any attribute or text, unless its definition says otherwise. */
-export const textLimitCharacters = 256 * 1024

@@ -190,7 +190,7 @@ async function createMaker(options: {
   journal: ReturnType<typeof openJournal>
 }): Promise<VmMaker> {
   const { config, log, node, address, hypervisor, journal } = options
-  const { vxlanPort: _port, servicesNamespace } = config.network
+  const { servicesNamespace } = config.network
   const cgroups = await createRunCgroups({ config, log })
   const networks: RunNetworks = {
     plan: (entry, share, image) => networkOf({ entry, share, image, config, underlay: address }),

@@ -4,8 +4,9 @@ import { join } from 'node:path'
 import t from 'tap'
 import { joinTexts, u64Field } from '../../../lib/guest/fields.ts'
 import { frameType } from '../../../lib/guest/frame.ts'
+import { identityTag as tag } from '../../../lib/guest/identity.ts'
 import { Task } from './task.ts'
-import { checkGuest, type Guest, startGuest, identityTag as tag, user, userFields } from './with-agent.ts'
+import { checkGuest, type Guest, startGuest, user, userFields } from './with-agent.ts'
 
 t.setTimeout(120_000)
 

@@ -5,12 +5,13 @@ import { execa } from 'execa'
 import t from 'tap'
 import { loadImage } from '../../../lib/config/load.ts'
 import { joinTexts, u64Field } from '../../../lib/guest/fields.ts'
+import { identityTag as tag } from '../../../lib/guest/identity.ts'
 import { bootByHand, handMac } from '../../support/qemu-by-hand.ts'
 import { createRandom } from '../../support/random.ts'
 import { until } from '../../support/until.ts'
 import { Host } from './host.ts'
 import { Task } from './task.ts'
-import { identityTag as tag, userFields } from './with-agent.ts'
+import { userFields } from './with-agent.ts'
 
 const project = join(import.meta.dirname, '../../..')
 

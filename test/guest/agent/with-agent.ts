@@ -1,24 +1,11 @@
 // One agent with its host and a user, for a test; everything is ended with the test. It must not hide what a sanitizer said.
 import type { Test } from 'tap'
 import { type FieldValue, joinTexts } from '../../../lib/guest/fields.ts'
+import { identityTag } from '../../../lib/guest/identity.ts'
 import { AgentProcess, buildAgent, type Grouping } from './agent-process.ts'
 import { Host } from './host.ts'
 
 export const user = { name: 'tess', uid: 4321, gid: 4321, extraGid: 4322, home: '/tmp' }
-
-export const identityTag = {
-  run: 1,
-  hostname: 2,
-  nic: 3,
-  gateway: 4,
-  host: 5,
-  user: 6,
-  group: 7,
-  mount: 8,
-  time: 9,
-  entropy: 10,
-  node: 11,
-} as const
 
 export const userFields: readonly (readonly [number, FieldValue])[] = [
   [identityTag.run, 'j1r0'],

@@ -26,12 +26,16 @@ enum vmrm_type {
 	VMRM_ERROR = 24,
 	VMRM_RESIZE = 25,
 	VMRM_KILL = 26,
-	/* From here on between vmrm-run and vmrmd only, never in a guest. */
+	VMRM_CALL = 27,
+	VMRM_HELD = 28,
+	VMRM_RELEASE = 29,
+	/* From here on between vmrm-run and vmrmd only, never on a guest's port. */
 	VMRM_ATTACH = 64,
 	VMRM_ATTACHED = 65,
 	VMRM_REFUSED = 66,
 	VMRM_LOST = 67,
-	VMRM_RESET = 68
+	VMRM_RESET = 68,
+	VMRM_SERVE = 69
 };
 
 enum vmrm_stream_number { VMRM_STDIN = 0, VMRM_STDOUT = 1, VMRM_STDERR = 2, VMRM_SPEC = 3, VMRM_STREAMS = 4 };
@@ -52,13 +56,14 @@ enum {
 	VMRM_IDENTITY_MOUNT = 8,
 	VMRM_IDENTITY_TIME = 9,
 	VMRM_IDENTITY_ENTROPY = 10,
-	VMRM_IDENTITY_NODE = 11
+	VMRM_IDENTITY_NODE = 11,
+	VMRM_IDENTITY_COMMAND = 12
 };
 enum { VMRM_DONE_ERROR = 1 };
 enum { VMRM_CLOCK_TIME = 1 };
 enum { VMRM_SIGNAL_NAME = 1, VMRM_SIGNAL_SCOPE = 2 };
 enum { VMRM_EXIT_KIND = 1, VMRM_EXIT_VALUE = 2, VMRM_EXIT_SIGNAL = 3, VMRM_EXIT_CORE = 4 };
-enum { VMRM_RESUME_RECEIVED = 1, VMRM_RESUME_LIMIT = 2 };
+enum { VMRM_RESUME_RECEIVED = 1, VMRM_RESUME_LIMIT = 2, VMRM_RESUME_ASK = 3 };
 /* NUMBER (u32, exec-failed only) is the errno of the failed call in Linux' numbering, for the client's choice of exit code. */
 enum { VMRM_ERROR_TEXT = 1, VMRM_ERROR_CODE = 2, VMRM_ERROR_NUMBER = 3 };
 enum { VMRM_RESIZE_ROWS = 1, VMRM_RESIZE_COLUMNS = 2 };
@@ -72,7 +77,8 @@ enum {
 	VMRM_SPEC_RLIMIT = 7,
 	VMRM_SPEC_CPUS = 8,
 	VMRM_SPEC_TERMINAL = 9,
-	VMRM_SPEC_STDIN = 10
+	VMRM_SPEC_STDIN = 10,
+	VMRM_SPEC_FILE = 11
 };
 enum {
 	VMRM_ATTACH_JOB = 1,
@@ -82,8 +88,20 @@ enum {
 	VMRM_ATTACH_STEP = 5,
 	VMRM_ATTACH_VM = 6
 };
-enum { VMRM_ATTACHED_VM = 1, VMRM_ATTACHED_HOSTNAME = 2, VMRM_ATTACHED_CPUS = 3 };
+enum {
+	VMRM_ATTACHED_VM = 1,
+	VMRM_ATTACHED_HOSTNAME = 2,
+	VMRM_ATTACHED_CPUS = 3,
+	VMRM_ATTACHED_PROGRAM = 4,
+	VMRM_ATTACHED_FOLDER = 5,
+	VMRM_ATTACHED_ARG = 8
+};
 enum { VMRM_REFUSED_TEXT = 1, VMRM_REFUSED_EXIT = 2 };
 enum { VMRM_LOST_TEXT = 1 };
+enum { VMRM_KILL_TEXT = 1 };
+enum { VMRM_CALL_CALL = 1, VMRM_CALL_COMMAND = 2 };
+enum { VMRM_HELD_ENV = 1, VMRM_HELD_UNSET = 2 };
+enum { VMRM_RELEASE_VALUE = 1 };
+enum { VMRM_SERVE_JOB = 1, VMRM_SERVE_PARENT = 2, VMRM_SERVE_RESUMED = 3 };
 
 #endif

@@ -1,4 +1,5 @@
 // Which daemons each host has, in the order of their start.
+import { mariadbdSpec, slurmdbdSpec } from './accounting.ts'
 import type { DaemonName, DaemonSpec, LiveHost } from './daemons.ts'
 import type { ClusterSettings, Host } from './layout.ts'
 import { libvirtdSpec } from './libvirt.ts'
@@ -10,13 +11,15 @@ import { vmrmdSpec } from './vmrm.ts'
 /** `controller` is asked whether a slurmd has registered. */
 export function daemonsOf(host: Host, settings: ClusterSettings, controller: LiveHost): DaemonSpec[] {
   const vmrm = settings.vmrm === 'with-vmrm' ? [vmrmdSpec(host)] : []
-  if (host.role === 'controller') return [mungedSpec(host), ...vmrm, slurmctldSpec]
+  const accounting = settings.accounting === 'with-accounting' ? [mariadbdSpec, slurmdbdSpec] : []
+  if (host.role === 'controller') return [mungedSpec(host), ...accounting, ...vmrm, slurmctldSpec(settings)]
   return [mungedSpec(host), libvirtdSpec, ganeshaSpec, ...vmrm, slurmdSpec(controller)]
 }
 
 /** Names alone, for those who only look. */
 export function daemonNamesOf(host: Host, settings: ClusterSettings): DaemonName[] {
   const vmrm: DaemonName[] = settings.vmrm === 'with-vmrm' ? ['vmrmd'] : []
-  if (host.role === 'controller') return ['munged', ...vmrm, 'slurmctld']
+  const accounting: DaemonName[] = settings.accounting === 'with-accounting' ? ['mariadbd', 'slurmdbd'] : []
+  if (host.role === 'controller') return ['munged', ...accounting, ...vmrm, 'slurmctld']
   return ['munged', 'libvirtd', 'ganesha', ...vmrm, 'slurmd']
 }

@@ -18,7 +18,7 @@ import {
 } from './procfs.ts'
 import { waitFor } from './wait.ts'
 
-export type DaemonName = 'munged' | 'slurmctld' | 'slurmd' | 'libvirtd' | 'ganesha' | 'vmrmd'
+export type DaemonName = 'munged' | 'mariadbd' | 'slurmdbd' | 'slurmctld' | 'slurmd' | 'libvirtd' | 'ganesha' | 'vmrmd'
 
 /** A host of the layout together with its running namespaces. */
 export interface LiveHost {

@@ -56,6 +56,8 @@ export interface ClusterSettings {
   readonly cpusPerNode: number
   readonly memoryMibPerNode: number
   readonly vmrm: 'with-vmrm' | 'without-vmrm'
+  /** slurmdbd with a database of its own on the controller, for sacct and sstat. */
+  readonly accounting: 'with-accounting' | 'without-accounting'
 }
 
 export const defaultSettings: ClusterSettings = {
@@ -63,6 +65,7 @@ export const defaultSettings: ClusterSettings = {
   cpusPerNode: 8,
   memoryMibPerNode: 6000,
   vmrm: 'with-vmrm',
+  accounting: 'without-accounting',
 }
 
 export function hostNamed(layout: Layout, name: string): Host {

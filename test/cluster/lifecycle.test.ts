@@ -147,8 +147,21 @@ t.test('the cluster', { timeout: 240_000 }, async (t) => {
   })
 
   await t.test('comes up again from nothing, with another shape', async (t) => {
-    t.match(await up('--nodes', '1', '--cpus', '2', '--memory', '1000'), /the cluster is up: ctl n1,/)
+    t.match(await up('--nodes', '1', '--cpus', '2', '--memory', '1000', '--accounting'), /the cluster is up: ctl n1,/)
     const shape = await openCluster().run(['sinfo', '-h', '-p', 'main', '-o', '%D %c %m'])
     t.equal(shape.stdout, '1 2 1000\n')
+    t.same(Object.keys((await status())[0]?.daemons ?? {}), ['munged', 'mariadbd', 'slurmdbd', 'slurmctld'])
+  })
+
+  await t.test('keeps account of jobs where it was asked to, and takes it down with everything else', async (t) => {
+    const cluster = openCluster()
+    const script = ['srun', '--account=chemistry', 'sh', '-c', 'exit 3']
+    t.equal((await cluster.run(script, { user: 'alice' })).exitCode, 3)
+    const sacct = ['sacct', '--noheader', '--parsable2', '--format=Account,State,ExitCode,NTasks']
+    const wanted = 'chemistry|FAILED|3:0|\nchemistry|FAILED|3:0|1\n'
+    const found = async () => (await cluster.run(sacct, { user: 'alice' })).stdout === wanted
+    t.ok(await waitFor(found, { timeoutMs: 10_000 }), 'the job and its step are there')
+    await clusterCommand(['down'])
+    t.same(await machineState(cluster.layout), { ...nothing, networkDevices: devices.toSorted() })
   })
 })

@@ -4,11 +4,11 @@ import { type ClusterSettings, controllerName, defaultSettings, hostNamed, maxNo
 import { runningHosts } from './namespaces.ts'
 import { clusterFolder, currentLayout, readSettings } from './state.ts'
 
-const usage = `usage: cluster up [--nodes N] [--cpus N] [--memory MIB] [--no-vmrm]
+const usage = `usage: cluster up [--nodes N] [--cpus N] [--memory MIB] [--no-vmrm] [--accounting]
        cluster down
        cluster status [--json]
        cluster run [--node NAME] [--user USER] -- CMD ...
-       cluster daemon start|stop|restart --node NAME munged|slurmctld|slurmd|libvirtd|ganesha|vmrmd
+       cluster daemon start|stop|restart --node NAME munged|mariadbd|slurmdbd|slurmctld|slurmd|libvirtd|ganesha|vmrmd
        cluster crash --node NAME        ends a host as a power loss does; \`up\` boots it again
 Environment: VMRM_CLUSTER_DIR (/var/tmp/vmrm-cluster), VMRM_IMAGES (/var/tmp/vmrm-images)
 `
@@ -26,9 +26,10 @@ function numberOf(text: string | undefined, name: string, fallback: number, most
 
 async function upCommand(args: string[]): Promise<void> {
   const string = { type: 'string' } as const
+  const boolean = { type: 'boolean' } as const
   const { values } = parseArgs({
     args,
-    options: { nodes: string, cpus: string, memory: string, 'no-vmrm': { type: 'boolean' } },
+    options: { nodes: string, cpus: string, memory: string, 'no-vmrm': boolean, accounting: boolean },
   })
   const { up } = await import('./up.ts')
   const { isBuilt } = await import('./vmrm.ts')
@@ -45,6 +46,7 @@ async function upCommand(args: string[]): Promise<void> {
       10_000_000,
     ),
     vmrm: values['no-vmrm'] === true ? 'without-vmrm' : isUp ? base.vmrm : 'with-vmrm',
+    accounting: values.accounting === true ? 'with-accounting' : isUp ? base.accounting : defaultSettings.accounting,
   }
   if (!isUp && settings.vmrm === 'with-vmrm' && !isBuilt(currentLayout(settings))) {
     say('build/vmrm is missing (npm run build): a plain Slurm cluster without vmrm')

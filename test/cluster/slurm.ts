@@ -1,9 +1,10 @@
 // Slurm's configuration, put together from slurm-conf-snippets and the test-only overlay, and its two daemons.
 import { chownSync, copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
+import { accountingLines, addAssociations, writeDatabaseConfiguration } from './accounting.ts'
 import type { DaemonSpec, LiveHost } from './daemons.ts'
 import { attempt, command } from './exec.ts'
-import type { ClusterSettings, Host, Layout } from './layout.ts'
+import { type ClusterSettings, controllerName, type Host, hostNamed, type Layout } from './layout.ts'
 import { enter } from './namespaces.ts'
 import { machineUid } from './users.ts'
 
@@ -14,7 +15,7 @@ function nodeLines(layout: Layout, settings: ClusterSettings): string[] {
   const nodes = layout.hosts.filter((host) => host.role === 'node')
   return nodes.map(
     ({ name, address }) =>
-      `NodeName=${name} NodeAddr=${address} ${shape} RealMemory=${settings.memoryMibPerNode} State=UNKNOWN`,
+      `NodeName=${name} NodeAddr=${address} ${shape} RealMemory=${settings.memoryMibPerNode} Gres=gpu:2,fake:4 State=UNKNOWN`,
   )
 }
 
@@ -23,13 +24,18 @@ export function writeSlurmConfiguration(layout: Layout, settings: ClusterSetting
   const folder = join(layout.folder, 'etc-slurm')
   mkdirSync(folder, { recursive: true })
   const parts = [readFileSync(join(overlayFolder, 'slurm.conf'), 'utf8'), nodeLines(layout, settings).join('\n')]
-  copyFileSync(join(overlayFolder, 'cgroup.conf'), join(folder, 'cgroup.conf'))
+  for (const name of ['cgroup.conf', 'gres.conf']) copyFileSync(join(overlayFolder, name), join(folder, name))
   if (settings.vmrm === 'with-vmrm') {
     const snippets = join(layout.repository, 'slurm-conf-snippets')
     for (const name of ['slurm.conf.vmrm', 'plugstack.conf.vmrm', 'job_submit.conf.vmrm', 'job_submit/job_submit.lua'])
       copyFileSync(join(snippets, name), join(folder, basename(name)))
     parts.push('include /etc/slurm/slurm.conf.vmrm', 'include /etc/slurm/job_submit.conf.vmrm')
     writeFileSync(join(folder, 'plugstack.conf'), 'include /etc/slurm/plugstack.conf.vmrm\n')
+  }
+  if (settings.accounting === 'with-accounting') {
+    const { address } = hostNamed(layout, controllerName)
+    writeDatabaseConfiguration(layout, address)
+    parts.push(...accountingLines(address))
   }
   writeFileSync(join(folder, 'slurm.conf'), `${parts.join('\n')}\n`)
 }
@@ -52,15 +58,18 @@ async function writeSubmissionTable({ running }: LiveHost): Promise<void> {
   await command(enter(running, ['/usr/lib/vmrm/vmrm', 'job-submit-table', '--output', table]))
 }
 
-export const slurmctldSpec: DaemonSpec = {
-  name: 'slurmctld',
-  argv: ['/usr/sbin/slurmctld', '-D'],
-  prepare: async (live) => {
-    makeSlurmFolders(live.host)
-    await writeSubmissionTable(live)
-  },
-  isReady: async ({ running }) => (await attempt(enter(running, ['/usr/bin/scontrol', 'ping']))).exitCode === 0,
-  readyTimeoutMs: 15_000,
+export function slurmctldSpec(settings: ClusterSettings): DaemonSpec {
+  return {
+    name: 'slurmctld',
+    argv: ['/usr/sbin/slurmctld', '-D'],
+    prepare: async (live) => {
+      makeSlurmFolders(live.host)
+      await writeSubmissionTable(live)
+      if (settings.accounting === 'with-accounting') await addAssociations(live)
+    },
+    isReady: async ({ running }) => (await attempt(enter(running, ['/usr/bin/scontrol', 'ping']))).exitCode === 0,
+    readyTimeoutMs: 15_000,
+  }
 }
 
 export function slurmdSpec(controller: LiveHost): DaemonSpec {

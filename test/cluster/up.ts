@@ -98,7 +98,7 @@ export async function up(options: {
   const { layout, settings, earlier, say } = options
   const start = performance.now()
   if (settings.vmrm === 'with-vmrm' && !isBuilt(layout)) throw new Error('build/vmrm is missing: npm run build')
-  await installPackages(['cluster'], say)
+  await installPackages(settings.accounting === 'with-accounting' ? ['cluster', 'accounting'] : ['cluster'], say)
   const fresh = earlier === undefined || hostsWithProcesses(layout).length === 0
   if (fresh) wipe(layout)
   mkdirSync(layout.folder, { recursive: true })

@@ -140,10 +140,14 @@ export function openCluster(folder: string = clusterFolder()): Cluster {
 
 /**
  * Runs `work` on the cluster, up and idle, with no other test at the same time. Afterwards everything must be as it was before, within 20 s: the test fails
- * with what is left, whether `work` failed or not.
+ * with what is left, whether `work` failed or not. `options` are those of `cluster up`; one that is up in another shape is refused.
  */
-export async function withCluster(t: Test, work: (cluster: Cluster) => Promise<void>): Promise<void> {
-  await clusterCommand(['up'])
+export async function withCluster(
+  t: Test,
+  work: (cluster: Cluster) => Promise<void>,
+  options: readonly string[] = [],
+): Promise<void> {
+  await clusterCommand(['up', ...options])
   const cluster = openCluster()
   const release = await lockExclusively(join(cluster.layout.folder, 'lock-of-tests'), 600_000)
   try {

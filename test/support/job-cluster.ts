@@ -110,18 +110,27 @@ async function masterSums(folder: string): Promise<Record<string, { stated: stri
 
 /**
  * Runs `work` with a cluster that the test file `name` has for itself, or with the one that VMRM_CLUSTER_DIR names. Afterwards nothing may be left (the leak
- * ledger) and every master must be what its catalogue entry says.
+ * ledger) and every master must be what its catalogue entry says. `options` are those of `cluster up`.
  */
-export async function withJobs(t: Test, name: string, work: (jobs: Jobs) => Promise<void>): Promise<void> {
+export async function withJobs(
+  t: Test,
+  name: string,
+  work: (jobs: Jobs) => Promise<void>,
+  options: readonly string[] = [],
+): Promise<void> {
   const isOwn = process.env.VMRM_CLUSTER_DIR === undefined
   process.env.VMRM_CLUSTER_DIR ??= `/var/tmp/vmrm-jobs-${name}`
   try {
-    await withCluster(t, async (cluster) => {
-      await work(openJobs(cluster))
-      for (const [path, { stated, found }] of Object.entries(await masterSums(cluster.layout.images))) {
-        t.equal(found, stated, `the master ${path} is as it was`)
-      }
-    })
+    await withCluster(
+      t,
+      async (cluster) => {
+        await work(openJobs(cluster))
+        for (const [path, { stated, found }] of Object.entries(await masterSums(cluster.layout.images))) {
+          t.equal(found, stated, `the master ${path} is as it was`)
+        }
+      },
+      options,
+    )
   } finally {
     if (isOwn) {
       await clusterCommand(['down'])

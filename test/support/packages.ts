@@ -11,6 +11,8 @@ const neededBy = {
     ...['munge', 'nfs-ganesha', 'nfs-ganesha-vfs', 'nftables', 'qemu-system-x86', 'qemu-utils'],
     ...['slurm-client', 'slurm-wlm-basic-plugins', 'slurmctld', 'slurmd', 'tini', 'util-linux'],
   ],
+  /** test/cluster with `--accounting`. */
+  accounting: ['mariadb-server-core', 'slurmdbd'],
   /** .ci/build and test/images: C, static C, Slurm's header, a file system in a file. */
   build: ['gcc', 'make', 'libc6-dev', 'libslurm-dev', 'e2fsprogs', 'qemu-utils'],
   /** Programs that only tests call. */

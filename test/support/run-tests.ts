@@ -16,7 +16,7 @@ const parallel = 2
 const fileTimeoutMs = 900_000
 const killAfterMs = 30_000
 /** These use the whole machine or one cluster: one at a time, last. */
-const alone = /^test\/((cluster|jobs|images|crash)\/|command\/.*-cluster)/
+const alone = /^test\/((cluster|jobs|images|crash|transparent)\/|command\/.*-cluster)/
 
 const cluster = 'test/cluster/cluster'
 const files = chooseFiles(process.argv.slice(2))

@@ -6,6 +6,7 @@ import { renderForUser, toVmrmError } from '../lib/errors/vmrm-error.ts'
 const commands: Readonly<Record<string, () => Promise<Command>>> = {
   'check-request': async () => (await import('../lib/command/check-request.ts')).checkRequest,
   doctor: async () => (await import('../lib/command/doctor.ts')).doctor,
+  exec: async () => (await import('../lib/command/exec.ts')).exec,
   image: async () => (await import('../lib/command/image.ts')).image,
   'job-submit-table': async () => (await import('../lib/command/job-submit-table.ts')).jobSubmitTable,
   ps: async () => (await import('../lib/command/ps.ts')).ps,

@@ -12,6 +12,8 @@
 
 #define DEFAULT_SOCKET "/run/vmrm/task.sock"
 #define DEFAULT_GIVE_UP_MS 60000u
+/* `vmrm exec` says with it which of the node's VMs its one task is for. */
+#define VM_VARIABLE "VMRM_EXEC_VM"
 /* Slurm's numbers for steps that are not srun's (slurm.h). */
 #define STEP_INTERACTIVE 4294967290u
 
@@ -83,6 +85,9 @@ static void read_place(struct job *job)
 	uint32_t node = 0;
 	uint32_t number = 0;
 	/* Slurm 22.05 sets SLURM_STEP_ID for every step but the batch script's. */
+	if (step != NULL && !job->has_vm)
+		job->has_vm = read_u32(getenv(VM_VARIABLE), &job->vm);
+	unsetenv(VM_VARIABLE);
 	job->is_batch = step == NULL && !job->has_vm;
 	read_u32(getenv("SLURM_PROCID"), &job->rank);
 	read_u32(getenv("SLURM_NODEID"), &node);

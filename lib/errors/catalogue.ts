@@ -105,6 +105,28 @@ export const catalogue = {
     meaning: 'The vmrmd of this host does not answer.',
     hint: 'Tell the administrators of this cluster.',
   },
+  'job-unknown': {
+    family: 'user',
+    meaning: 'Slurm shows the asking user no such job.',
+    hint: 'See `squeue --me`.',
+  },
+  'job-not-yours': {
+    family: 'user',
+    meaning: "The job is another user's; only its user and root may look into its VMs.",
+    hint: '',
+  },
+  'job-not-running': { family: 'user', meaning: 'The job does not run, so it has no VMs now.', hint: '' },
+  'job-without-vms': {
+    family: 'user',
+    meaning: 'The job was submitted without --vm-image, or its VMs are gone.',
+    hint: 'See `vmrm ps JOB`.',
+  },
+  'vms-not-ready': {
+    family: 'user',
+    meaning: "The job's VMs are still being made.",
+    hint: 'Try again in a moment; `vmrm ps JOB` shows when they are committed.',
+  },
+  'vm-unknown': { family: 'user', meaning: 'The job has no VM of that number.', hint: 'See `vmrm ps JOB`.' },
   'run-unknown': { family: 'user', meaning: 'There is no such run on this node or controller.', hint: '' },
   'run-ended': { family: 'peer', meaning: 'The run was ended while this was under way.', hint: '' },
   'not-permitted': { family: 'user', meaning: 'The caller may not do that.', hint: '' },

@@ -146,13 +146,17 @@ function userHandlers({ ledger, catalogue, lookUpAccount, trustedUids }: Control
       }
       return {}
     },
-    'list-runs': async ({ all }: RequestOf<'list-runs'>, caller: Caller): Promise<ReplyOf<'list-runs'>> => {
+    'list-runs': async ({ all, job }: RequestOf<'list-runs'>, caller: Caller): Promise<ReplyOf<'list-runs'>> => {
       const seesAll = trustedUids.includes(caller.uid)
-      const runs = ledger.recent(listedRuns, seesAll ? 'everybody' : caller.uid)
+      const runs =
+        job === undefined
+          ? ledger.recent(listedRuns, seesAll ? 'everybody' : caller.uid)
+          : ledger.ofJob(job).filter((run) => seesAll || run.uid === caller.uid)
+      const shown = runs.filter((run) => all || job !== undefined || run.state !== 'ended')
       return {
         runs: upTo(
           listedBytes,
-          runs.filter((run) => all || run.state !== 'ended').map((run) => toListed(run, ledger.usage(run))),
+          shown.map((run) => toListed(run, ledger.usage(run))),
         ),
       }
     },

@@ -62,7 +62,8 @@ export const userMessages = {
     summary: "The asking user's runs, or everyone's where the user may see them.",
     from: ['user'],
     to: ['controller'],
-    request: z.strictObject({ all: z.boolean() }),
+    /** With a job: its runs alone, ended or not. */
+    request: z.strictObject({ all: z.boolean(), job: jobId.optional() }),
     reply: z.strictObject({ runs: list('run', listedRun) }),
   }),
   'list-images': defineCall({

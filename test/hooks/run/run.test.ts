@@ -92,6 +92,10 @@ t.test('a step says which task of how many on its node it is', async (t) => {
   t.match(rig.requests.at(-1), { jobId: '7', step: '0.12', localId: 2, localCount: 3 })
   await rig.run({ argv: ['true'], options: ['--job', '9', '--vm', '1'] }).ended
   t.match(rig.requests.at(-1), { jobId: '9', vm: 1 })
+  const chosen = rig.run({ argv: sh('env | grep -c VMRM_EXEC_VM'), env: { ...env, VMRM_EXEC_VM: '3' } })
+  await chosen.ended
+  t.match(rig.requests.at(-1), { vm: 3 }, 'vmrm exec chooses the VM')
+  t.equal(chosen.stdout, '0\n', 'and that is nothing for the command')
 })
 
 t.test('--multi-prog: each rank runs the program of its line', async (t) => {

@@ -42,7 +42,7 @@ export const examples: Readonly<Record<string, unknown>> = {
   'node-end reply': { outcome: 'removed' },
   'check-request request': { request },
   'check-request reply': {},
-  'list-runs request': { all: true },
+  'list-runs request': { all: true, job: 5 },
   'list-runs reply': {
     runs: [
       {

@@ -1,0 +1,71 @@
+// A step of one task in one VM of a running job: srun's command line and environment. Slurm decides who may have the step,
+// and accounts for it. Never a task of root's: where root asks, srun itself runs as the job's user.
+import type { Account } from '../daemon/account.ts'
+import type { FoundVm } from './find-vm.ts'
+
+export interface Step {
+  readonly file: string
+  /** argv[0] included. */
+  readonly argv: readonly string[]
+  readonly environment: Readonly<Record<string, string>>
+}
+
+export interface StepOptions {
+  readonly vm: FoundVm
+  /** Never empty. */
+  readonly command: readonly string[]
+  readonly io: 'terminal' | 'streams'
+  /** Whose step it is, where that is not the caller. */
+  readonly as?: Account
+  readonly environment: Readonly<Record<string, string | undefined>>
+}
+
+/** The runtime of this program ignores them, and that would be handed on. */
+const defaultSignals = '--default-signal=PIPE,XFSZ'
+
+export function stepOf({ vm, command, io, as, environment }: StepOptions): Step {
+  const { commands, config } = vm.config.slurm
+  const user = as === undefined ? [] : asUser(as)
+  const folder = as === undefined ? [] : [`--chdir=${as.home}`]
+  return {
+    file: '/usr/bin/env',
+    argv: [
+      ...['env', defaultSignals],
+      ...user,
+      ...[`${commands}/srun`, `--jobid=${vm.job.id}`, '--overlap', '--nodes=1', '--ntasks=1', `--nodelist=${vm.node}`],
+      // Without --unbuffered slurmstepd hands on whole lines only, and a protocol such as ssh's has none.
+      ...['--mpi=none', io === 'terminal' ? '--pty' : '--unbuffered', ...folder, '--'],
+      ...command,
+    ],
+    environment: {
+      ...(as === undefined ? ownEnvironment(environment) : loginEnvironment(as, environment)),
+      SLURM_CONF: config,
+      // With it the plug-in knows in time that this is a step and no new job.
+      SLURM_JOB_ID: String(vm.job.id),
+      VMRM_EXEC_VM: String(vm.position),
+    },
+  }
+}
+
+function asUser({ uid, gid }: Account): string[] {
+  return ['/usr/bin/setpriv', `--reuid=${uid}`, `--regid=${gid}`, '--init-groups', '--']
+}
+
+/** The caller's, without what an allocation around it has set: srun would take that for its options. */
+function ownEnvironment(environment: StepOptions['environment']): Record<string, string> {
+  const kept = Object.entries(environment).filter(([name]) => !/^(?:SLURM|SLURMD|SRUN|SPANK|_SLURM|VMRM)_/.test(name))
+  return Object.fromEntries(kept.flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])))
+}
+
+/** As after a login: nothing of root's own comes into a user's VM. */
+function loginEnvironment(account: Account, { TERM, LANG }: StepOptions['environment']): Record<string, string> {
+  return {
+    HOME: account.home,
+    USER: account.name,
+    LOGNAME: account.name,
+    SHELL: account.shell,
+    PATH: '/usr/local/bin:/usr/bin:/bin',
+    ...(TERM === undefined ? {} : { TERM }),
+    ...(LANG === undefined ? {} : { LANG }),
+  }
+}

@@ -63,11 +63,26 @@ static bool put_limit(struct spec *spec, const char *entry)
 	return n < 0 || (size_t)n >= sizeof value || put(spec, VMRM_SPEC_RLIMIT, value, (size_t)n);
 }
 
+/* Where the agent puts the host files; see docs/internals/guest-channel.md. */
+static const char *const host_files[] = {"VMRM_HOSTFILE=/run/vmrm/hostfile", "VMRM_MACHINEFILE=/run/vmrm/machinefile"};
+#define HOST_FILES (sizeof host_files / sizeof *host_files)
+
+static bool is_host_file(const char *entry)
+{
+	for (size_t i = 0; i < HOST_FILES; i++)
+		if (strncmp(entry, host_files[i], strcspn(host_files[i], "=") + 1) == 0)
+			return true;
+	return false;
+}
+
 static bool put_environment(struct spec *spec)
 {
+	for (size_t i = 0; i < HOST_FILES; i++)
+		if (!put(spec, VMRM_SPEC_ENV, host_files[i], strlen(host_files[i])))
+			return false;
 	for (char **entry = environ; *entry != NULL; entry++) {
 		/* The kernel lets an entry have no "="; it is no variable. */
-		if (strchr(*entry, '=') == NULL)
+		if (strchr(*entry, '=') == NULL || is_host_file(*entry))
 			continue;
 		if (strncmp(*entry, RLIMIT_PREFIX, sizeof RLIMIT_PREFIX - 1) == 0) {
 			/* slurmstepd applies and removes them just before its own execve. */

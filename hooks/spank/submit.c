@@ -29,6 +29,8 @@ static const char *const inherited_options[] = {
 void forget_outer_job(void) {
   for (size_t i = 0; i < sizeof inherited_options / sizeof inherited_options[0]; i++) unsetenv(inherited_options[i]);
   unsetenv(MULTI_PROG_VARIABLE);
+  unsetenv("VMRM_HOSTFILE");
+  unsetenv("VMRM_MACHINEFILE");
   if (is_step_in_allocation()) return;
   for (int setting = 0; setting < SETTING_COUNT; setting++) unsetenv(setting_names[setting].task_variable);
 }

@@ -25,6 +25,15 @@ export interface GuestMount {
   readonly options: string
 }
 
+/** Keys and lines in OpenSSH's own formats. */
+export interface GuestSshKeys {
+  readonly hostKey: string
+  readonly hostCertificate: string
+  readonly userKey: string
+  readonly authorized: string
+  readonly known: string
+}
+
 export interface GuestIdentity {
   readonly run: string
   readonly hostname: string
@@ -36,6 +45,9 @@ export interface GuestIdentity {
   readonly user: GuestUser
   readonly groups: readonly { readonly name: string; readonly gid?: number }[]
   readonly mounts: readonly GuestMount[]
+  /** Tasks of the job on each of `hosts`, in their order. */
+  readonly slots?: readonly number[]
+  readonly ssh?: GuestSshKeys
   /** Nanoseconds since 1970. */
   readonly timeNs: bigint
   /** 32 bytes or more, fresh for each VM. */
@@ -55,6 +67,12 @@ export const identityTag = {
   time: 9,
   entropy: 10,
   node: 11,
+  sshHostKey: 13,
+  sshHostCertificate: 14,
+  sshUserKey: 15,
+  sshAuthorized: 16,
+  sshKnown: 17,
+  slots: 18,
 } as const
 
 const number = (value: number | undefined): string => (value === undefined ? '' : String(value))
@@ -74,7 +92,19 @@ export function encodeIdentity(identity: GuestIdentity): Buffer {
     [identityTag.user, joinTexts(account)],
     ...identity.groups.map((group) => [identityTag.group, joinTexts([group.name, number(group.gid)])] as const),
     ...identity.mounts.map((m) => [identityTag.mount, joinTexts([m.type, m.source, m.target, m.options])] as const),
+    ...(identity.slots === undefined ? [] : [[identityTag.slots, identity.slots.join(',')] as const]),
+    ...(identity.ssh === undefined ? [] : sshFields(identity.ssh)),
     [identityTag.time, u64Field(identity.timeNs)],
     [identityTag.entropy, identity.entropy],
   ])
+}
+
+function sshFields(ssh: GuestSshKeys) {
+  return [
+    [identityTag.sshHostKey, ssh.hostKey],
+    [identityTag.sshHostCertificate, ssh.hostCertificate],
+    [identityTag.sshUserKey, ssh.userKey],
+    [identityTag.sshAuthorized, ssh.authorized],
+    [identityTag.sshKnown, ssh.known],
+  ] as const
 }

@@ -10,6 +10,8 @@ const plannedVm = z.strictObject({
   address: z.string(),
   vcpus: z.int().min(1),
   memoryMib: z.int().min(1),
+  /** Tasks of the job in this VM, as Slurm places them; absent in plans of an older version. */
+  slots: z.int().min(0).optional(),
 })
 
 const plannedNode = z.strictObject({
@@ -30,6 +32,11 @@ export const runPlanSchema = z.strictObject({
   /** Prefix length of the run's network. */
   prefixLength: z.int().min(1).max(30),
   gateway: z.string(),
+  /** What the run's SSH keys are derived from, in hexadecimal; absent in plans of an older version. */
+  sshSecret: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .optional(),
   nodes: z.array(plannedNode).min(1),
 })
 
@@ -41,6 +48,7 @@ export interface HostEntry {
   readonly address: string
   readonly name: string
   readonly aliases: readonly string[]
+  readonly slots?: number
 }
 
 /** Names of all VMs of the run, for every VM's hosts file: a node's Slurm name is its first VM's alias. */
@@ -50,6 +58,7 @@ export function hostEntries(plan: RunPlan): readonly HostEntry[] {
       address: vm.address,
       name: vm.hostname,
       aliases: position === 0 ? [node.node] : [],
+      ...(vm.slots === undefined ? {} : { slots: vm.slots }),
     })),
   )
 }

@@ -2,12 +2,15 @@
 // Job names and the like are users' text and may hold lines that look like Slurm's own; see parseJobDetails().
 import { VmrmError } from '../errors/vmrm-error.ts'
 import type { NodeAllocation } from '../job/sizing.ts'
+import { type TaskLayout, tasksOnNodes } from '../job/slots.ts'
 import { parseCpuList } from './cpu-list.ts'
 import { expandHostlist } from './hostlist.ts'
 
 export interface AllocationOnNode extends NodeAllocation {
   /** Slurm's abstract CPU numbers; empty where Slurm did not tell. */
   readonly cpuIds: readonly number[]
+  /** Tasks that Slurm places here; its CPUs where Slurm did not tell. */
+  readonly tasks: number
 }
 
 /**
@@ -21,7 +24,7 @@ export function parseJobDetails(
   nodes: readonly string[],
 ): readonly AllocationOnNode[] | undefined {
   const blocks = text.split(/^(?=JobId=\d+ )/m).filter((block) => block.startsWith(`JobId=${job} `))
-  const found = new Map<string, AllocationOnNode>()
+  const found = new Map<string, Omit<AllocationOnNode, 'tasks'>>()
   for (const match of blocks.join('\n').matchAll(/(?:^|\s)Nodes=(\S+) CPU_IDs=(\S+) Mem=(\d+) GRES=/g)) {
     const [, hosts, cpuText, memoryText] = match
     if (hosts === undefined || cpuText === undefined) return undefined
@@ -31,8 +34,21 @@ export function parseJobDetails(
       found.set(node, { node, cpus: cpuIds.length, cpuIds, memoryMib: Number(memoryText) })
     }
   }
-  const all = nodes.map((node) => found.get(node))
-  return all.every((entry) => entry !== undefined) && found.size === nodes.length ? all : undefined
+  const all = nodes.flatMap((node) => found.get(node) ?? [])
+  if (all.length !== nodes.length || found.size !== nodes.length) return undefined
+  const cpus = all.map((entry) => entry.cpus)
+  const layout = parseTaskLayout(blocks.join('\n'))
+  const tasks = layout === undefined ? cpus : tasksOnNodes(cpus, layout)
+  return all.map((entry, at) => ({ ...entry, tasks: tasks[at] ?? entry.cpus }))
+}
+
+/** Undefined where a user's text made a second line of one of these: what is wrong there spoils the user's own host file. */
+function parseTaskLayout(block: string): TaskLayout | undefined {
+  const counts = [...block.matchAll(/^ +NumNodes=\S+ NumCPUs=\d+ NumTasks=(\d{1,9}) CPUs\/Task=(\d{1,6}) /gm)]
+  const perNode = [...block.matchAll(/^ +Socks\/Node=\S+ NtasksPerN:B:S:C=(\d{1,5}):/gm)]
+  if (counts.length !== 1 || perNode.length !== 1) return undefined
+  const [, tasks, cpusPerTask] = counts[0] ?? []
+  return { tasks: Number(tasks), cpusPerTask: Number(cpusPerTask), perNode: Number(perNode[0]?.[1]) }
 }
 
 interface SqueueNode {
@@ -62,7 +78,8 @@ export function parseSqueueJson(text: string, job: number, nodes: readonly strin
     const cores = Object.values(found?.sockets ?? {}).flatMap((socket) => Object.values(socket.cores ?? {}))
     const count = cores.filter((state) => state.startsWith('allocated')).length
     if (count === 0) throw new VmrmError('command-failed', `squeue does not tell job ${job}'s CPUs on node ${node}`)
-    return { node, cpus: count * cpusPerCore, cpuIds: [], memoryMib: found?.memory_allocated ?? 0 }
+    const cpus = count * cpusPerCore
+    return { node, cpus, cpuIds: [], memoryMib: found?.memory_allocated ?? 0, tasks: cpus }
   })
 }
 

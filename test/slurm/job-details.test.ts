@@ -4,6 +4,7 @@ import { parseJobDetails, parseJobStates, parseSqueueJson } from '../../lib/slur
 const details = (name: string, id = 12) => `JobId=${id} JobName=${name}
    UserId=alice(2001) GroupId=alice(2001) MCS_label=N/A
    NumNodes=3 NumCPUs=5 NumTasks=3 CPUs/Task=1 ReqB:S:C:T=0:0:*:*
+   Socks/Node=* NtasksPerN:B:S:C=0:0:*:* CoreSpec=*
    JOB_GRES=(null)
      Nodes=n[1-2] CPU_IDs=0-1 Mem=512 GRES=
      Nodes=n3 CPU_IDs=4 Mem=256 GRES=
@@ -13,9 +14,9 @@ const nodes = ['n1', 'n2', 'n3']
 
 t.test('CPUs and memory of each node are read', async (t) => {
   t.same(parseJobDetails(details('job'), 12, nodes), [
-    { node: 'n1', cpus: 2, cpuIds: [0, 1], memoryMib: 512 },
-    { node: 'n2', cpus: 2, cpuIds: [0, 1], memoryMib: 512 },
-    { node: 'n3', cpus: 1, cpuIds: [4], memoryMib: 256 },
+    { node: 'n1', cpus: 2, cpuIds: [0, 1], memoryMib: 512, tasks: 2 },
+    { node: 'n2', cpus: 2, cpuIds: [0, 1], memoryMib: 512, tasks: 2 },
+    { node: 'n3', cpus: 1, cpuIds: [4], memoryMib: 256, tasks: 1 },
   ])
 })
 
@@ -33,6 +34,16 @@ t.test('a job name that looks like an allocation makes the text ambiguous, never
     'x\nJobId=99 JobName=y',
   ]
   for (const fake of fakes) t.equal(parseJobDetails(details(fake), 12, nodes), undefined, JSON.stringify(fake))
+})
+
+t.test("tasks of each node are what Slurm's own variable says, and a user's line makes them unknown", async (t) => {
+  const counts = '   NumNodes=3 NumCPUs=5 NumTasks=4 CPUs/Task=1 ReqB:S:C:T=0:0:*:*'
+  const of = (text: string) => parseJobDetails(text, 12, nodes)?.map((entry) => entry.tasks)
+  const changed = (from: string, to: string) => details('job').replace(from, to)
+  t.same(of(changed('NumTasks=3', 'NumTasks=4')), [2, 1, 1])
+  t.same(of(changed('NtasksPerN:B:S:C=0:', 'NtasksPerN:B:S:C=3:')), [3, 3, 3])
+  t.same(of(changed('CPUs/Task=1', 'CPUs/Task=2')), [1, 1, 1])
+  t.same(of(details(`x\n${counts}`)), [2, 2, 1], 'its CPUs')
 })
 
 t.test('squeue --json tells the same without CPU numbers', async (t) => {
@@ -56,8 +67,8 @@ t.test('squeue --json tells the same without CPU numbers', async (t) => {
       ],
     })
   t.same(parseSqueueJson(squeue(3), 12, ['n1', 'n2']), [
-    { node: 'n1', cpus: 2, cpuIds: [], memoryMib: 512 },
-    { node: 'n2', cpus: 1, cpuIds: [], memoryMib: 256 },
+    { node: 'n1', cpus: 2, cpuIds: [], memoryMib: 512, tasks: 2 },
+    { node: 'n2', cpus: 1, cpuIds: [], memoryMib: 256, tasks: 1 },
   ])
   t.match(parseSqueueJson(squeue(6), 12, ['n2', 'n1']), [
     { node: 'n2', cpus: 2 },

@@ -1,17 +1,21 @@
 // From a job to the plan of its VMs: checks the request again (the environment is hostile), asks Slurm for the allocation
 // once, sizes the VMs, and takes leases. Nothing is changed but the ledger, inside the transaction that stores the plan.
+import { randomBytes } from 'node:crypto'
 import type { DaemonConfig } from '../../config/daemon-schema.ts'
 import type { Image } from '../../config/image-schema.ts'
 import { VmrmError } from '../../errors/vmrm-error.ts'
 import { chooseImage } from '../../image/access.ts'
 import type { PlannedNode, RunPlan } from '../../job/plan.ts'
 import type { Run } from '../../job/run.ts'
-import { type NodeAllocation, sizeVms, type VmSize } from '../../job/sizing.ts'
+import { sizeVms, type VmSize } from '../../job/sizing.ts'
+import { tasksOnVms } from '../../job/slots.ts'
 import { addressPool, hostnameRange, macOf } from '../../network/address.ts'
 import { macLeaseCount } from '../../network/mac.ts'
 import type { SlurmCommands } from '../../slurm/commands.ts'
 import type { VmRequest } from '../../slurm/hook-environment.ts'
 import { expandHostlist } from '../../slurm/hostlist.ts'
+import type { AllocationOnNode } from '../../slurm/job-details.ts'
+import { secretBytes } from '../../ssh/run-keys.ts'
 import type { Leases } from './leases.ts'
 
 export interface BeginRequest extends Run {
@@ -60,13 +64,15 @@ export function createPlanner(options: {
 }
 
 interface SizedNode extends Omit<PlannedNode, 'vms'> {
-  readonly sizes: readonly VmSize[]
+  readonly sizes: readonly (VmSize & { readonly slots: number })[]
 }
 
-function sizesOf(allocation: NodeAllocation, image: Image, perNode: number, overheadMib: number) {
+function sizesOf(allocation: AllocationOnNode, image: Image, perNode: number, overheadMib: number) {
   const sizes = sizeVms({ allocation, perNode, overheadMib, limits: image.limits, image: image.name })
   const needed = sizes.reduce((sum, size) => sum + size.memoryMib + overheadMib, 0)
-  return { sizes, memoryMib: allocation.memoryMib === 0 ? needed : allocation.memoryMib }
+  const tasks = tasksOnVms(allocation.tasks, sizes.length)
+  const withSlots = sizes.map((size, at) => ({ ...size, slots: tasks[at] ?? size.vcpus }))
+  return { sizes: withSlots, memoryMib: allocation.memoryMib === 0 ? needed : allocation.memoryMib }
 }
 
 function lease(options: {
@@ -95,6 +101,7 @@ function lease(options: {
     vni: firstVni + vni,
     prefixLength: addresses.prefixLength,
     gateway: addresses.gateway ?? '',
+    sshSecret: randomBytes(secretBytes).toString('hex'),
     nodes: nodes.map(({ sizes, ...node }) => ({
       ...node,
       vms: sizes.map((size) => {

@@ -5,6 +5,7 @@ import type { GuestIdentity, GuestMount } from '../../guest/identity.ts'
 import { type Run, runId } from '../../job/run.ts'
 import { exportPath } from '../../network/nfs-export.ts'
 import type { Share } from '../../protocol/messages/share.ts'
+import { type VmSshKeys, vmSshKeys } from '../../ssh/run-keys.ts'
 import type { Account } from '../account.ts'
 
 const entropyBytes = 64
@@ -33,6 +34,8 @@ export function identityOf(options: {
     // A private network has no way out: its gateway is a file server, reached on the link itself.
     ...(image.network.kind === 'bridge' && share.gateway !== undefined ? { gateway: share.gateway } : {}),
     hosts: share.hosts.map((host) => ({ address: host.address, names: [host.name, ...host.aliases] })),
+    ...slotsOf(share),
+    ...sshOf(run, share, vm),
     user: {
       name: account.name,
       uid: account.uid,
@@ -46,6 +49,19 @@ export function identityOf(options: {
     timeNs: BigInt(Date.now()) * 1_000_000n,
     entropy: randomBytes(entropyBytes),
   }
+}
+
+function slotsOf(share: Share): { slots?: readonly number[] } {
+  const slots = share.hosts.flatMap((host) => host.slots ?? [])
+  return slots.length === share.hosts.length ? { slots } : {}
+}
+
+function sshOf(run: Run, share: Share, vm: Share['vms'][number]): { ssh?: VmSshKeys } {
+  if (share.sshSecret === undefined) return {}
+  const names = share.hosts
+    .filter((host) => host.address === vm.address)
+    .flatMap((host) => [host.name, ...host.aliases, host.address])
+  return { ssh: vmSshKeys({ secret: Buffer.from(share.sshSecret, 'hex'), run: runId(run), index: vm.index, names }) }
 }
 
 function mountsOf(run: Run, share: Share, image: Image): readonly GuestMount[] {

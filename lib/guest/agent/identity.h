@@ -12,6 +12,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* Everything of a run that lies in the guest's files but is no configuration of others. */
+#define IDENTITY_FOLDER "/run/vmrm"
 #define IDENTITY_GROUPS_MAX 1024
 #define IDENTITY_HOSTS_MAX 8192
 #define IDENTITY_MOUNTS_MAX 64
@@ -44,7 +46,12 @@ struct identity_user {
 	const char *home, *shell, *gecos;
 };
 
-/* All texts point into `texts`; each is a C string without control characters. */
+/* In OpenSSH's own formats; NULL where not given. */
+struct identity_ssh {
+	const char *host_key, *host_certificate, *user_key, *authorized, *known;
+};
+
+/* All texts point into `texts`; each is a C string without control characters, but for the line ends of keys. */
 struct identity {
 	char *texts;
 	const char *hostname, *gateway;
@@ -52,6 +59,9 @@ struct identity {
 	size_t nic_count;
 	char **hosts; /* whole lines of /etc/hosts */
 	size_t host_count;
+	unsigned *slots; /* of each host the number of tasks; NULL: not given */
+	size_t slot_count; /* 0 or host_count */
+	struct identity_ssh ssh;
 	struct identity_user user;
 	struct identity_group groups[IDENTITY_GROUPS_MAX];
 	size_t group_count;
@@ -81,6 +91,8 @@ bool identity_apply_network(const struct identity *identity, struct complaint *c
 bool identity_apply_users(const struct identity *identity, struct complaint *complaint);
 bool identity_apply_mounts(const struct identity *identity, struct complaint *complaint);
 bool identity_apply_home(const struct identity *identity, struct complaint *complaint);
+bool identity_apply_hostfiles(const struct identity *identity, struct complaint *complaint);
+bool identity_apply_ssh(const struct identity *identity, struct complaint *complaint);
 /* The line of /proc/self/mountinfo with this mount point, for its source (out) and type. False: nothing is mounted there. */
 bool mount_find(const char *target, char *source, size_t room);
 bool set_clock(uint64_t time_ns);

@@ -149,6 +149,60 @@ static bool take_mount(struct identity *identity, const struct fields *fields)
 	return true;
 }
 
+static const char **key_of(struct identity_ssh *ssh, uint16_t tag)
+{
+	switch (tag) {
+	case VMRM_IDENTITY_SSH_HOST_KEY:
+		return &ssh->host_key;
+	case VMRM_IDENTITY_SSH_HOST_CERTIFICATE:
+		return &ssh->host_certificate;
+	case VMRM_IDENTITY_SSH_USER_KEY:
+		return &ssh->user_key;
+	case VMRM_IDENTITY_SSH_AUTHORIZED:
+		return &ssh->authorized;
+	case VMRM_IDENTITY_SSH_KNOWN:
+		return &ssh->known;
+	default:
+		return NULL;
+	}
+}
+
+/* A key or a line of one: printable ASCII and line ends. */
+static bool take_key(const char **key, char **texts, const struct vmrm_tlv *value)
+{
+	for (uint32_t i = 0; i < value->length; i++)
+		if (value->value[i] != '\n' && (value->value[i] < 0x20 || value->value[i] >= 0x7f))
+			return false;
+	memcpy(*texts, value->value, value->length);
+	(*texts)[value->length] = '\0';
+	*key = *texts;
+	*texts += value->length + 1;
+	return true;
+}
+
+/* `4,4,2`: of each host, in their order. */
+static bool take_slots(struct identity *identity, const char *text)
+{
+	size_t count = 0;
+	free(identity->slots);
+	identity->slots = calloc(IDENTITY_HOSTS_MAX, sizeof *identity->slots);
+	while (identity->slots != NULL && count < IDENTITY_HOSTS_MAX && *text >= '0' && *text <= '9') {
+		char *end;
+		unsigned long slots = strtoul(text, &end, 10);
+		if (end - text > 9)
+			return false;
+		identity->slots[count++] = (unsigned)slots;
+		if (*end == '\0') {
+			identity->slot_count = count;
+			return true;
+		}
+		if (*end != ',')
+			return false;
+		text = end + 1;
+	}
+	return false;
+}
+
 static bool take_entropy(struct identity *identity, char **texts, const struct vmrm_tlv *value)
 {
 	memcpy(*texts, value->value, value->length);
@@ -165,6 +219,9 @@ static bool take(struct identity *identity, char **texts, const struct vmrm_tlv 
 		return vmrm_tlv_u64(value, &identity->time_ns);
 	if (value->tag == VMRM_IDENTITY_ENTROPY)
 		return take_entropy(identity, texts, value);
+	const char **key = key_of(&identity->ssh, value->tag);
+	if (key != NULL)
+		return take_key(key, texts, value);
 	if (!split(texts, value, &fields))
 		return false;
 	switch (value->tag) {
@@ -182,6 +239,8 @@ static bool take(struct identity *identity, char **texts, const struct vmrm_tlv 
 		return take_user(identity, &fields);
 	case VMRM_IDENTITY_GROUP:
 		return take_group(identity, &fields);
+	case VMRM_IDENTITY_SLOTS:
+		return take_slots(identity, fields.at[0]);
 	case VMRM_IDENTITY_MOUNT:
 		return take_mount(identity, &fields);
 	default:
@@ -210,9 +269,12 @@ struct identity *identity_parse(const uint8_t *bytes, size_t length, struct comp
 			goto failed;
 		}
 	}
-	if (found == VMRM_TLV_LIST_ENDS)
+	if (found != VMRM_TLV_LIST_ENDS)
+		complain(complaint, 0, "the identity is no list of fields");
+	else if (identity->slot_count != 0 && identity->slot_count != identity->host_count)
+		complain(complaint, 0, "the identity has %zu hosts and the tasks of %zu", identity->host_count, identity->slot_count);
+	else
 		return identity;
-	complain(complaint, 0, "the identity is no list of fields");
 failed:
 	if (identity == NULL || identity->texts == NULL)
 		free(texts);
@@ -227,6 +289,7 @@ void identity_free(struct identity *identity)
 	for (size_t i = 0; i < identity->host_count; i++)
 		free(identity->hosts[i]);
 	free(identity->hosts);
+	free(identity->slots);
 	free(identity->texts);
 	free(identity);
 }

@@ -48,7 +48,21 @@ export const share = z.strictObject({
     }),
   ),
   /** What every VM of the run gets in its hosts file. */
-  hosts: list('host', z.strictObject({ address: ipAddress, name: hostName, aliases: list('alias', hostName, 64) })),
+  hosts: list(
+    'host',
+    z.strictObject({
+      address: ipAddress,
+      name: hostName,
+      aliases: list('alias', hostName, 64),
+      /** Tasks of the job there; absent in shares of an older version. */
+      slots: z.int().min(0).optional(),
+    }),
+  ),
+  /** What the run's SSH keys are derived from; absent in shares of an older version. No guest ever gets it. */
+  sshSecret: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .optional(),
 })
 
 /** Memory is MiB. */

@@ -26,8 +26,8 @@ const request: BeginRequest = {
 function setUp(entry = image) {
   const ledger = openLedger(':memory:')
   const slurm = createFakeSlurm()
-  slurm.allocations.set('n1', { node: 'n1', cpus: 3, cpuIds: [0, 1, 4], memoryMib: 1000 })
-  slurm.allocations.set('n2', { node: 'n2', cpus: 2, cpuIds: [0, 1], memoryMib: 600 })
+  slurm.allocations.set('n1', { node: 'n1', cpus: 3, cpuIds: [0, 1, 4], memoryMib: 1000, tasks: 3 })
+  slurm.allocations.set('n2', { node: 'n2', cpus: 2, cpuIds: [0, 1], memoryMib: 600, tasks: 1 })
   const planner = createPlanner({
     config,
     slurm,
@@ -58,6 +58,16 @@ t.test('every VM of the run is planned with its own names and numbers', async (t
     { node: 'n1', underlay: '10.99.0.11', cpuIds: [0, 1, 4], memoryMib: 1000 },
     { node: 'n2', underlay: '10.99.0.12', cpuIds: [0, 1], memoryMib: 600 },
   ])
+  const slots = planned.nodes.map((node) => node.vms.map((vm) => vm.slots))
+  t.same(
+    slots,
+    [
+      [2, 1],
+      [1, 0],
+    ],
+    "Slurm's tasks of a node are dealt out to its VMs",
+  )
+  t.match(planned.sshSecret, /^[0-9a-f]{64}$/)
   const vms = planned.nodes.flatMap((node) => node.vms)
   t.same(
     vms.map(({ index, hostname, address, vcpus, memoryMib }) => [index, hostname, address, vcpus, memoryMib]),

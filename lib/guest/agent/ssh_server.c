@@ -1,0 +1,82 @@
+/*
+ * Owns telling an sshd that its configuration has changed, whether it runs, starts or will start.
+ * Must never signal a process that is no sshd, nor wait without a bound.
+ */
+#include "clock.h"
+#include "identity_ssh.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define COMMAND_WAIT_MS 10000
+#define POLL_NS 5000000L
+
+/* Runs systemctl with nothing to read or say. True: it ended with 0 in time. */
+static bool systemctl(const char *const argv[])
+{
+	int wait_status = -1;
+	pid_t child = fork();
+	if (child == 0) {
+		int null = open("/dev/null", O_RDWR);
+		for (int fd = 0; fd < 3; fd++)
+			dup2(null, fd);
+		setenv("PATH", "/usr/bin:/bin", 1);
+		execvp(argv[0], (char *const *)argv);
+		_exit(127);
+	}
+	int64_t deadline_ms = now_ms() + COMMAND_WAIT_MS;
+	while (child > 0 && waitpid(child, &wait_status, WNOHANG) == 0) {
+		if (now_ms() >= deadline_ms)
+			return false;
+		nanosleep(&(struct timespec){.tv_nsec = POLL_NS}, NULL);
+	}
+	return child > 0 && WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 0;
+}
+
+/*
+ * One that runs or is being started is restarted, which ends no login; one that waits for its turn in the boot finds the new
+ * configuration anyway. One that failed, for want of any host key, is started: it has one now.
+ */
+static void renew_by_systemd(const char *unit)
+{
+	systemctl((const char *[]){"systemctl", "try-restart", unit, NULL});
+	if (systemctl((const char *[]){"systemctl", "is-failed", "--quiet", unit, NULL}))
+		systemctl((const char *[]){"systemctl", "start", unit, NULL});
+}
+
+static bool read_line(const char *path, char *line, size_t room)
+{
+	FILE *file = fopen(path, "re");
+	bool has_line = file != NULL && fgets(line, (int)room, file) != NULL;
+	if (file != NULL)
+		fclose(file);
+	return has_line;
+}
+
+static void renew_by_signal(void)
+{
+	char line[64], path[64];
+	if (!read_line("/run/sshd.pid", line, sizeof line))
+		return;
+	int pid = atoi(line);
+	snprintf(path, sizeof path, "/proc/%d/comm", pid);
+	if (pid > 1 && read_line(path, line, sizeof line) && strcmp(line, "sshd\n") == 0)
+		kill(pid, SIGHUP);
+}
+
+void ssh_server_renew(void)
+{
+	if (access("/run/systemd/system", F_OK) != 0) {
+		renew_by_signal();
+		return;
+	}
+	/* Debian and Red Hat name it differently; each may have the other's name as an alias. */
+	renew_by_systemd("ssh.service");
+	renew_by_systemd("sshd.service");
+}

@@ -9,6 +9,7 @@
 #include "say.h"
 #include "session.h"
 #include "signals.h"
+#include "task_role.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -27,13 +28,13 @@ struct run {
 	struct link link;
 	struct signals signals;
 	struct session session;
-	uint64_t away_since_ms; /* when vmrmd was last there; 0: it is */
-	uint64_t stop_at_ms; /* 0: no suspension is under way */
+	int64_t away_since_ms; /* when vmrmd was last there; 0: it is */
+	int64_t stop_at_ms; /* 0: no suspension is under way */
 	bool stop_due; /* STOP has been handed to the session; stop ourselves when it is sent */
 	bool was_stopped; /* everyone in the session was; whoever CONT is for, everyone goes on */
 };
 
-static void on_signal(struct run *run, const struct heard_signal *heard, uint64_t now)
+static void on_signal(struct run *run, const struct heard_signal *heard, int64_t now)
 {
 	if (heard->number == SIGTSTP)
 		run->stop_at_ms = now + STOP_AFTER_MS;
@@ -45,7 +46,7 @@ static void on_signal(struct run *run, const struct heard_signal *heard, uint64_
 	session_signal(&run->session, heard->number, is_end_of_stop ? SCOPE_ALL : heard->scope);
 }
 
-static void on_time(struct run *run, uint64_t now)
+static void on_time(struct run *run, int64_t now)
 {
 	struct heard_signal heard;
 	while (signals_next(&run->signals, now, &heard))
@@ -64,7 +65,7 @@ static void on_time(struct run *run, uint64_t now)
 	}
 }
 
-static void lose_link(struct run *run, uint64_t now)
+static void lose_link(struct run *run, int64_t now)
 {
 	if (run->session.is_attached)
 		run->away_since_ms = now;
@@ -72,7 +73,7 @@ static void lose_link(struct run *run, uint64_t now)
 	session_disconnected(&run->session);
 }
 
-static void on_link(struct run *run, uint64_t now)
+static void on_link(struct run *run, int64_t now)
 {
 	struct vmrm_frame frame;
 	bool is_alive = link_read(&run->link);
@@ -86,7 +87,7 @@ static void on_link(struct run *run, uint64_t now)
 }
 
 /* Sends what is due; then, where a suspension asks for it, stops until CONT. */
-static void send_due(struct run *run, uint64_t now)
+static void send_due(struct run *run, int64_t now)
 {
 	if (run->link.fd >= 0 && !session_send(&run->session, &run->link))
 		lose_link(run, now);
@@ -97,10 +98,10 @@ static void send_due(struct run *run, uint64_t now)
 	raise(SIGSTOP);
 }
 
-static int wait_ms(const struct run *run, uint64_t now)
+static int wait_ms(const struct run *run, int64_t now)
 {
 	int wait = signals_wait_ms(&run->signals, now);
-	uint64_t times[2] = {run->stop_at_ms, run->link.fd < 0 ? run->link.retry_at_ms : 0};
+	int64_t times[2] = {run->stop_at_ms, run->link.fd < 0 ? run->link.retry_at_ms : 0};
 	for (int i = 0; i < 2; i++) {
 		if (times[i] == 0)
 			continue;
@@ -138,7 +139,7 @@ static void loop(struct run *run)
 {
 	/* Finished, and the last frame has left; a vmrmd that is gone needs none. */
 	while (!session_is_finished(&run->session) || (run->link.fd >= 0 && !link_can_send(&run->link))) {
-		uint64_t now = now_ms();
+		int64_t now = now_ms();
 		on_time(run, now);
 		send_due(run, now);
 		if (session_is_finished(&run->session) && (run->link.fd < 0 || link_can_send(&run->link)))
@@ -152,9 +153,7 @@ static _Noreturn void end(struct run *run)
 	struct ending ending = run->session.ending;
 	signals_end(&run->signals);
 	session_free(&run->session);
-	if (ending.kind == ENDING_SIGNAL)
-		signals_die_of(ending.value);
-	_exit(ending.value);
+	ending_follow(ending);
 }
 
 int main(int argc, char **argv)
@@ -172,10 +171,11 @@ int main(int argc, char **argv)
 		say("vmrm-run cannot start: %s", strerror(errno));
 		return EXIT_UNAVAILABLE;
 	}
-	uint64_t now = now_ms();
+	int64_t now = now_ms();
 	run.away_since_ms = now;
 	link_init(&run.link, run.job.socket_path, now);
-	session_init(&run.session, &run.job, number | 1);
+	session_init(&run.session, &(struct session_options){
+		.role = &task_role, .context = &run.job, .number = number | 1, .takes_terminal = true, .takes_stdin = true});
 	loop(&run);
 	end(&run);
 }

@@ -7,7 +7,6 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -81,7 +80,7 @@ static void lose_canary(struct signals *signals)
 	waitpid(signals->canary_pid, NULL, 0);
 }
 
-static void hear_canary(struct signals *signals, uint64_t now)
+static void hear_canary(struct signals *signals, int64_t now)
 {
 	uint8_t numbers[16];
 	ssize_t n = 0;
@@ -95,10 +94,10 @@ static void hear_canary(struct signals *signals, uint64_t now)
 }
 
 /* A signal that waits for the canary and is now decided; 0: none. */
-static int ripe(struct signals *signals, uint64_t now, enum signal_scope *scope)
+static int ripe(struct signals *signals, int64_t now, enum signal_scope *scope)
 {
 	for (int number = 1; number < 65; number++) {
-		uint64_t at = signals->ripe_at_ms[number];
+		int64_t at = signals->ripe_at_ms[number];
 		if (at == 0)
 			continue;
 		bool is_heard = signals->heard_at_ms[number] != 0 && signals->heard_at_ms[number] + CANARY_WAIT_MS + CANARY_WAIT_MS >= at;
@@ -112,7 +111,7 @@ static int ripe(struct signals *signals, uint64_t now, enum signal_scope *scope)
 	return 0;
 }
 
-bool signals_next(struct signals *signals, uint64_t now, struct heard_signal *heard)
+bool signals_next(struct signals *signals, int64_t now, struct heard_signal *heard)
 {
 	struct signalfd_siginfo info;
 	hear_canary(signals, now);
@@ -132,11 +131,11 @@ bool signals_next(struct signals *signals, uint64_t now, struct heard_signal *he
 	return heard->number != 0;
 }
 
-int signals_wait_ms(const struct signals *signals, uint64_t now)
+int signals_wait_ms(const struct signals *signals, int64_t now)
 {
-	uint64_t first = 0;
+	int64_t first = 0;
 	for (int number = 1; number < 65; number++) {
-		uint64_t at = signals->ripe_at_ms[number];
+		int64_t at = signals->ripe_at_ms[number];
 		if (at != 0 && (first == 0 || at < first))
 			first = at;
 	}
@@ -151,17 +150,4 @@ void signals_end(struct signals *signals)
 		return;
 	kill(signals->canary_pid, SIGKILL);
 	lose_canary(signals);
-}
-
-_Noreturn void signals_die_of(int number)
-{
-	sigset_t set;
-	struct rlimit none = {0, 0};
-	setrlimit(RLIMIT_CORE, &none);
-	signal(number, SIG_DFL);
-	sigemptyset(&set);
-	sigaddset(&set, number);
-	raise(number);
-	sigprocmask(SIG_UNBLOCK, &set, NULL);
-	_exit(128 + number);
 }

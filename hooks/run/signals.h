@@ -17,17 +17,17 @@
 #ifndef RUN_SIGNALS_H
 #define RUN_SIGNALS_H
 
+#include "session.h"
+
 #include <stdbool.h>
 #include <stdint.h>
-
-enum signal_scope { SCOPE_ALL, SCOPE_LEADER };
 
 struct signals {
 	int fd; /* signalfd */
 	int canary_fd; /* -1: none, or it is gone */
 	int canary_pid;
-	uint64_t ripe_at_ms[65]; /* by number: when to decide that the canary heard nothing; 0: not waiting */
-	uint64_t heard_at_ms[65]; /* by number: the canary heard it first */
+	int64_t ripe_at_ms[65]; /* by number: when to decide that the canary heard nothing; 0: not waiting */
+	int64_t heard_at_ms[65]; /* by number: the canary heard it first */
 };
 
 struct heard_signal {
@@ -38,12 +38,10 @@ struct heard_signal {
 /* Blocks every signal that can be forwarded. Starts the canary first, where it is small. False: the kernel refused. */
 bool signals_init(struct signals *signals);
 /* The next signal to act on; false: none just now. Call it again until it is false, and when signals_wait_ms has passed. */
-bool signals_next(struct signals *signals, uint64_t now, struct heard_signal *heard);
+bool signals_next(struct signals *signals, int64_t now, struct heard_signal *heard);
 /* Milliseconds until a signal is decided; -1: none waits. */
-int signals_wait_ms(const struct signals *signals, uint64_t now);
+int signals_wait_ms(const struct signals *signals, int64_t now);
 /* Ends the canary. */
 void signals_end(struct signals *signals);
-/* Dies as one dies of this signal, without a core; 128 + number where the signal does not kill. */
-_Noreturn void signals_die_of(int number);
 
 #endif

@@ -25,10 +25,10 @@ void agent_init(struct agent *agent)
 	agent->boot_id[strcspn(agent->boot_id, "\n")] = '\0';
 }
 
-static struct session *find(struct agent *agent, uint64_t id)
+static struct task *find(struct agent *agent, uint64_t id)
 {
 	for (size_t i = 0; i < agent->session_count; i++)
-		if (agent->sessions[i]->id == id && agent->sessions[i]->state != SESSION_GONE)
+		if (agent->sessions[i]->id == id && agent->sessions[i]->state != TASK_GONE)
 			return agent->sessions[i];
 	return NULL;
 }
@@ -46,18 +46,18 @@ static size_t count_living(const struct agent *agent)
 {
 	size_t living = 0;
 	for (size_t i = 0; i < agent->session_count; i++)
-		living += agent->sessions[i]->state != SESSION_GONE;
+		living += agent->sessions[i]->state != TASK_GONE;
 	return living;
 }
 
 static void open_session(struct agent *agent, uint64_t id)
 {
 	bool is_full = count_living(agent) >= SESSIONS_MAX || agent->session_count >= SESSIONS_MAX * 2;
-	struct session *session = is_full ? NULL : session_new(id);
-	if (session == NULL)
+	struct task *task = is_full ? NULL : task_new(id);
+	if (task == NULL)
 		answer_stray(agent, id, "too-many-sessions", "the VM runs as many sessions as it can");
 	else
-		agent->sessions[agent->session_count++] = session;
+		agent->sessions[agent->session_count++] = task;
 }
 
 static void take_hello(struct agent *agent, const struct vmrm_frame *frame)
@@ -71,7 +71,7 @@ static void take_hello(struct agent *agent, const struct vmrm_frame *frame)
 	agent->stray_count = 0;
 	agent->owes_pong = false;
 	for (size_t i = 0; i < agent->session_count; i++)
-		session_pause(agent->sessions[i]);
+		task_pause(agent->sessions[i]);
 }
 
 static void take_ping(struct agent *agent, const struct vmrm_frame *frame)
@@ -113,27 +113,42 @@ static void on_daemon_frame(struct agent *agent, const struct vmrm_frame *frame)
 	}
 }
 
-static void on_session_frame(struct agent *agent, struct session *session, const struct vmrm_frame *frame)
+/* Whom tasks run as; NULL while the VM does not know. */
+static const struct account *account_of(struct agent *agent)
+{
+	const struct identity *who = agent->identity.current;
+	struct account *account = &agent->account;
+	if (who == NULL || who->user.name == NULL)
+		return NULL;
+	*account = (struct account){.uid = who->user.uid, .gid = who->user.gid};
+	account->groups[account->group_count++] = who->user.gid;
+	for (size_t i = 0; i < who->group_count && account->group_count < ACCOUNT_GROUPS_MAX; i++)
+		if (who->groups[i].gid != who->user.gid)
+			account->groups[account->group_count++] = who->groups[i].gid;
+	return account;
+}
+
+static void on_session_frame(struct agent *agent, struct task *task, const struct vmrm_frame *frame)
 {
 	switch (frame->type) {
 	case VMRM_DATA:
-		session_on_data(session, frame, agent->identity.current);
+		task_on_data(task, frame, frame->stream == VMRM_SPEC ? account_of(agent) : NULL);
 		break;
 	case VMRM_ACK:
-		session_on_ack(session, frame);
+		task_on_ack(task, frame);
 		break;
 	case VMRM_SIGNAL:
-		session_on_signal(session, frame);
+		task_on_signal(task, frame);
 		break;
 	case VMRM_RESUME:
-		session_on_resume(session, frame);
+		task_on_resume(task, frame);
 		break;
 	case VMRM_RESIZE:
-		session_on_resize(session, frame);
+		task_on_resize(task, frame);
 		break;
 	case VMRM_CLOSE:
 	case VMRM_KILL:
-		session_forget(session);
+		task_forget(task);
 		break;
 	default:
 		break;
@@ -146,9 +161,9 @@ void agent_on_frame(struct agent *agent, const struct vmrm_frame *frame)
 		on_daemon_frame(agent, frame);
 		return;
 	}
-	struct session *session = find(agent, frame->session);
-	if (session != NULL)
-		on_session_frame(agent, session, frame);
+	struct task *task = find(agent, frame->session);
+	if (task != NULL)
+		on_session_frame(agent, task, frame);
 	else if (frame->type == VMRM_OPEN)
 		open_session(agent, frame->session);
 	else if (frame->type == VMRM_DATA || frame->type == VMRM_RESUME || frame->type == VMRM_SIGNAL)
@@ -163,7 +178,7 @@ static void put_hello(struct agent *agent, struct vmrm_tlv_writer *list)
 	vmrm_tlv_put_text(list, VMRM_HELLO_STATE, agent->identity.current != NULL ? "identified" : "fresh");
 	vmrm_tlv_put_text(list, VMRM_HELLO_AGENT, "vmrm-agent 1 (linux)");
 	for (size_t i = 0; i < agent->session_count; i++)
-		if (agent->sessions[i]->state != SESSION_GONE)
+		if (agent->sessions[i]->state != TASK_GONE)
 			vmrm_tlv_put_u64(list, VMRM_HELLO_SESSION, agent->sessions[i]->id);
 }
 
@@ -206,8 +221,8 @@ bool agent_next_frame(struct agent *agent, struct vmrm_frame *frame)
 	for (size_t i = 0; i < agent->session_count; i++) {
 		if (agent->next_session >= agent->session_count)
 			agent->next_session = 0;
-		struct session *session = agent->sessions[agent->next_session++];
-		if (session_next_frame(session, frame, agent->scratch))
+		struct task *task = agent->sessions[agent->next_session++];
+		if (task_next_frame(task, frame, agent->scratch))
 			return true;
 	}
 	return false;
@@ -221,22 +236,22 @@ void agent_on_child(struct agent *agent, pid_t pid, int wait_status)
 	}
 	for (size_t i = 0; i < agent->session_count; i++)
 		if (agent->sessions[i]->leader == pid)
-			session_on_leader_end(agent->sessions[i], wait_status);
+			task_on_leader_end(agent->sessions[i], wait_status);
 }
 
 void agent_tick(struct agent *agent)
 {
 	identity_worker_tick(&agent->identity);
-	session_set_output_budget(OUTPUTS_BYTES / (agent->session_count * 2 + 1));
+	task_set_output_budget(OUTPUTS_BYTES / (agent->session_count * 2 + 1));
 	for (size_t i = 0; i < agent->session_count;) {
-		struct session *session = agent->sessions[i];
-		if (session_wants_tick(session))
-			session_tick(session);
-		if (session->state != SESSION_GONE || !session_is_clean(session)) {
+		struct task *task = agent->sessions[i];
+		if (task_wants_tick(task))
+			task_tick(task);
+		if (task->state != TASK_GONE || !task_is_clean(task)) {
 			i++;
 			continue;
 		}
-		session_free(session);
+		task_free(task);
 		agent->sessions[i] = agent->sessions[--agent->session_count];
 	}
 }
@@ -244,7 +259,7 @@ void agent_tick(struct agent *agent)
 int agent_tick_wait_ms(const struct agent *agent)
 {
 	for (size_t i = 0; i < agent->session_count; i++)
-		if (session_wants_tick(agent->sessions[i]) || agent->sessions[i]->state == SESSION_GONE)
+		if (task_wants_tick(agent->sessions[i]) || agent->sessions[i]->state == TASK_GONE)
 			return TICK_MS;
 	return agent->identity.child != 0 ? 1000 : -1;
 }
@@ -252,13 +267,13 @@ int agent_tick_wait_ms(const struct agent *agent)
 void agent_stop(struct agent *agent)
 {
 	for (size_t i = 0; i < agent->session_count; i++)
-		session_forget(agent->sessions[i]);
+		task_forget(agent->sessions[i]);
 }
 
 void agent_free(struct agent *agent)
 {
 	for (size_t i = 0; i < agent->session_count; i++)
-		session_free(agent->sessions[i]);
+		task_free(agent->sessions[i]);
 	agent->session_count = 0;
 	identity_worker_free(&agent->identity);
 }

@@ -6,7 +6,7 @@
 #define VMRM_AGENT_AGENT_H
 
 #include "identity_worker.h"
-#include "session.h"
+#include "task.h"
 
 /* The daemon bounds a HELLO_ACK, which lists them all, to 16 KiB. */
 #define SESSIONS_MAX 1000
@@ -22,8 +22,8 @@ struct stray {
 };
 
 struct agent {
-	/* Living ones first come first served; SESSION_GONE ones stay until their processes are gone. */
-	struct session *sessions[SESSIONS_MAX * 2];
+	/* Living ones first come first served; TASK_GONE ones stay until their processes are gone. */
+	struct task *sessions[SESSIONS_MAX * 2];
 	size_t session_count;
 	size_t next_session; /* who may send next */
 	struct identity_worker identity;
@@ -36,6 +36,7 @@ struct agent {
 	uint64_t pong_session;
 	struct stray strays[STRAYS_MAX];
 	size_t stray_count;
+	struct account account; /* whom tasks run as, made from the identity */
 	uint8_t scratch[VMRM_PAYLOAD_MAX_BYTES];
 };
 

@@ -78,32 +78,32 @@ static struct pollfd watch(int fd, short events)
 }
 
 /* A task's stdin is watched even with nothing to write: its reader may go. */
-static void watch_session(const struct session *session, struct pollfd *place)
+static void watch_session(const struct task *task, struct pollfd *place)
 {
 	const uint8_t *bytes;
-	bool has_input = vmrm_receiver_peek(&session->stdin_in, &bytes) > 0 || vmrm_receiver_is_done(&session->stdin_in);
-	bool is_gone = session->state == SESSION_GONE;
-	place[0] = watch(is_gone ? -1 : session->in_fd, has_input ? POLLOUT : 0);
-	place[1] = watch(!is_gone && session_can_read(session->out_fd, &session->out) ? session->out_fd : -1, POLLIN);
-	place[2] = watch(!is_gone && session_can_read(session->err_fd, &session->err) ? session->err_fd : -1, POLLIN);
-	place[3] = watch(is_gone ? -1 : session->status_fd, POLLIN);
+	bool has_input = vmrm_receiver_peek(&task->stdin_in, &bytes) > 0 || vmrm_receiver_is_done(&task->stdin_in);
+	bool is_gone = task->state == TASK_GONE;
+	place[0] = watch(is_gone ? -1 : task->in_fd, has_input ? POLLOUT : 0);
+	place[1] = watch(!is_gone && task_can_read(task->out_fd, &task->out) ? task->out_fd : -1, POLLIN);
+	place[2] = watch(!is_gone && task_can_read(task->err_fd, &task->err) ? task->err_fd : -1, POLLIN);
+	place[3] = watch(is_gone ? -1 : task->status_fd, POLLIN);
 }
 
-static void serve_session(struct session *session, const struct pollfd *place)
+static void serve_session(struct task *task, const struct pollfd *place)
 {
 	/* An fd may have been closed meanwhile, and its number be another's. */
-	if (place[3].revents != 0 && place[3].fd == session->status_fd)
-		session_read_status(session);
-	if (place[1].revents != 0 && place[1].fd == session->out_fd)
-		session_read_output(&session->out_fd, &session->out);
-	if (place[2].revents != 0 && place[2].fd == session->err_fd)
-		session_read_output(&session->err_fd, &session->err);
-	if (place[0].revents == 0 || place[0].fd != session->in_fd)
+	if (place[3].revents != 0 && place[3].fd == task->status_fd)
+		task_read_status(task);
+	if (place[1].revents != 0 && place[1].fd == task->out_fd)
+		task_read_output(&task->out_fd, &task->out);
+	if (place[2].revents != 0 && place[2].fd == task->err_fd)
+		task_read_output(&task->err_fd, &task->err);
+	if (place[0].revents == 0 || place[0].fd != task->in_fd)
 		return;
 	if ((place[0].revents & (POLLERR | POLLHUP | POLLNVAL)) != 0)
-		session_close_stdin(session);
+		task_close_stdin(task);
 	else
-		session_write_stdin(session);
+		task_write_stdin(task);
 }
 
 static void read_port(void)
@@ -140,7 +140,7 @@ static int sooner(int a, int b)
 static void trim_all(void)
 {
 	for (size_t i = 0; i < agent.session_count; i++)
-		session_trim(agent.sessions[i]);
+		task_trim(agent.sessions[i]);
 }
 
 /* One turn. False: it is time to go. */

@@ -1,0 +1,103 @@
+/* Owns what vmrm-run says and hears as a task of a job. Must never take a refusal for a success. */
+#include "task_role.h"
+#include "messages.h"
+#include "say.h"
+#include "task_spec.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void greet(const struct session *session, struct vmrm_frame *frame, struct vmrm_tlv_writer *fields)
+{
+	const struct job *job = session->context;
+	frame->type = VMRM_ATTACH;
+	vmrm_tlv_put_text(fields, VMRM_ATTACH_JOB, job->id);
+	vmrm_tlv_put_text(fields, VMRM_ATTACH_STEP, job->step);
+	if (job->has_vm) {
+		vmrm_tlv_put_u32(fields, VMRM_ATTACH_VM, job->vm);
+	} else {
+		vmrm_tlv_put_u32(fields, VMRM_ATTACH_LOCAL_ID, job->local_id);
+		vmrm_tlv_put_u32(fields, VMRM_ATTACH_LOCAL_COUNT, job->local_count);
+	}
+	if (session->was_attached)
+		vmrm_tlv_put(fields, VMRM_ATTACH_SESSION_RESUMED, NULL, 0);
+}
+
+static int build(struct session *session, const struct vmrm_frame *frame)
+{
+	struct vmrm_tlv field;
+	char cpus[1024];
+	struct task_request request = {.job = session->context, .has_stdin = session->has_stdin};
+	if (vmrm_tlv_find(frame->payload, frame->length, VMRM_ATTACHED_CPUS, &field) && vmrm_tlv_copy_text(&field, cpus, sizeof cpus))
+		request.cpus = cpus;
+	if (session->has_terminal)
+		request.terminal = &session->size;
+	return task_spec_build(&session->spec, &request);
+}
+
+static void receive_refusal(struct session *session, const struct vmrm_frame *frame)
+{
+	struct vmrm_tlv field;
+	uint32_t code = 1;
+	/* The task has ended by itself before: what it said stands, and there is nobody left to take a CLOSE. */
+	if (session->is_over) {
+		session->is_closed = true;
+		return;
+	}
+	if (vmrm_tlv_find(frame->payload, frame->length, VMRM_REFUSED_TEXT, &field))
+		say_text(field.value, field.length);
+	if (frame->type == VMRM_REFUSED && vmrm_tlv_find(frame->payload, frame->length, VMRM_REFUSED_EXIT, &field))
+		vmrm_tlv_u32(&field, &code);
+	/* A refusal is never a success. */
+	session_fail(session, code == 0 || code > 255 ? 1 : (int)code);
+}
+
+/* The interpreter that a script names, where it is one; false: it is none. */
+static bool read_interpreter(const char *path, char *name, size_t size)
+{
+	FILE *script = fopen(path, "re");
+	bool is_script = script != NULL && fgetc(script) == '#' && fgetc(script) == '!' && fgets(name, (int)size, script) != NULL;
+	if (script != NULL)
+		fclose(script);
+	if (is_script)
+		name[strcspn(name, "\n")] = '\0';
+	return is_script;
+}
+
+/* What slurmstepd 22.05 does when its own execve fails: this line, and the errno as exit code. */
+static int explain(const struct session *session, const struct vmrm_tlv *text, uint32_t number)
+{
+	const struct job *job = session->context;
+	char why[512];
+	const char *command = job->argv[0];
+	/* The script itself is there: it was sent along. */
+	if (number == ENOENT && job->is_batch && read_interpreter(command, why, sizeof why)) {
+		dprintf(STDERR_FILENO, "slurmstepd: error: execve(): bad interpreter(%s): %s\n", why, strerror(ENOENT));
+		return ENOENT;
+	}
+	if (number != 0 && number < 256) {
+		/* slurmstepd's own words; it names what lies in the working folder by its whole path. */
+		char *cwd = *command != '/' && strchr(command, '/') != NULL ? getcwd(NULL, 0) : NULL;
+		dprintf(STDERR_FILENO, "slurmstepd: error: execve(): %s%s%s: %s\n", cwd == NULL ? "" : cwd, cwd == NULL ? "" : "/", command,
+			strerror((int)number));
+		free(cwd);
+		return (int)number;
+	}
+	if (text == NULL || !vmrm_tlv_copy_text(text, why, sizeof why))
+		strcpy(why, "unknown");
+	say("the VM could not start %s: %s", command, why);
+	return 1;
+}
+
+static void receive(struct session *session, const struct vmrm_frame *frame)
+{
+	if (frame->type == VMRM_ATTACHED)
+		session_attached(session, frame);
+	else if (frame->type == VMRM_REFUSED || frame->type == VMRM_LOST)
+		receive_refusal(session, frame);
+}
+
+const struct session_role task_role = {greet, build, explain, receive};

@@ -1,0 +1,133 @@
+/* Owns what a task is to run, as the bytes of the spec stream. Must never interpret the command, and never send a variable that only a host has. */
+#include "task_spec.h"
+#include "messages.h"
+#include "multi_prog.h"
+#include "say.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define RLIMIT_PREFIX "SLURM_RLIMIT_"
+
+extern char **environ;
+
+/* SLURM_RLIMIT_NOFILE=1024 becomes NOFILE NUL 1024 NUL unlimited: Slurm carries the soft limit only. */
+static bool put_limit(struct spec_bytes *spec, const char *entry)
+{
+	char value[128];
+	const char *name = entry + sizeof RLIMIT_PREFIX - 1;
+	const char *equals = strchr(name, '=');
+	const char *soft = equals + 1;
+	/* What Slurm sends for "unlimited" is the number of RLIM_INFINITY. */
+	if (strcmp(soft, "18446744073709551615") == 0)
+		soft = "unlimited";
+	if (*soft == '\0' || (strspn(soft, "0123456789") != strlen(soft) && strcmp(soft, "unlimited") != 0))
+		return true;
+	int n = snprintf(value, sizeof value, "%.*s%c%s%cunlimited", (int)(equals - name), name, '\0', soft, '\0');
+	return n < 0 || (size_t)n >= sizeof value || spec_bytes_put(spec, VMRM_SPEC_RLIMIT, value, (size_t)n);
+}
+
+/* Where the agent puts the host files; see docs/internals/guest-channel.md. */
+static const char *const host_files[] = {"VMRM_HOSTFILE=/run/vmrm/hostfile", "VMRM_MACHINEFILE=/run/vmrm/machinefile"};
+#define HOST_FILES (sizeof host_files / sizeof *host_files)
+
+static bool is_host_file(const char *entry)
+{
+	for (size_t i = 0; i < HOST_FILES; i++)
+		if (strncmp(entry, host_files[i], strcspn(host_files[i], "=") + 1) == 0)
+			return true;
+	return false;
+}
+
+static bool put_environment(struct spec_bytes *spec)
+{
+	for (size_t i = 0; i < HOST_FILES; i++)
+		if (!spec_bytes_put_text(spec, VMRM_SPEC_ENV, host_files[i]))
+			return false;
+	for (char **entry = environ; *entry != NULL; entry++) {
+		/* The kernel lets an entry have no "="; it is no variable. */
+		if (strchr(*entry, '=') == NULL || is_host_file(*entry))
+			continue;
+		if (strncmp(*entry, RLIMIT_PREFIX, sizeof RLIMIT_PREFIX - 1) == 0) {
+			/* slurmstepd applies and removes them just before its own execve. */
+			if (!put_limit(spec, *entry))
+				return false;
+		} else if (!spec_bytes_put(spec, VMRM_SPEC_ENV, *entry, strlen(*entry))) {
+			return false;
+		}
+	}
+	/* slurmstepd sets it after task_init, too late for us. */
+	const char *temporary = "TMPDIR=/tmp";
+	return getenv("TMPDIR") != NULL || spec_bytes_put(spec, VMRM_SPEC_ENV, temporary, strlen(temporary));
+}
+
+static bool put_place(struct spec_bytes *spec)
+{
+	char *cwd = getcwd(NULL, 0);
+	mode_t mask = umask(0);
+	umask(mask);
+	const char *slurm = getenv("SLURM_UMASK");
+	bool fits = spec_bytes_put_umask(spec, slurm != NULL ? (unsigned)strtoul(slurm, NULL, 8) & 0777u : mask);
+	if (fits && cwd != NULL)
+		fits = spec_bytes_put(spec, VMRM_SPEC_CWD, cwd, strlen(cwd));
+	free(cwd);
+	return fits;
+}
+
+/* The batch script lies in slurmd's spool, which no guest sees: its bytes go along. Returns 0 or an errno; E2BIG: too large. */
+static int put_script(struct spec_bytes *spec, const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return errno;
+	int error = spec_bytes_put_text(spec, VMRM_SPEC_SCRIPT_PATH, path) ? spec_bytes_put_file(spec, VMRM_SPEC_SCRIPT_BYTES, NULL, 0, fd) : E2BIG;
+	close(fd);
+	return error;
+}
+
+static int put_command(struct spec_bytes *spec, const struct job *job)
+{
+	char **argv = job->argv;
+	int argc = job->argc;
+	if (!job->is_batch && !job->has_vm && multi_prog_is(argc)) {
+		argv = multi_prog_arguments(job->argv[1], job->rank, &argc);
+		if (argv == NULL) {
+			say("the --multi-prog configuration %s names no program for task %u", job->argv[0], job->rank);
+			return ENOENT;
+		}
+	}
+	for (int i = 0; i < argc; i++)
+		if (!spec_bytes_put(spec, VMRM_SPEC_ARG, argv[i], strlen(argv[i])))
+			return E2BIG;
+	return 0;
+}
+
+int task_spec_build(struct spec_bytes *spec, const struct task_request *request)
+{
+	int error = put_command(spec, request->job);
+	if (error == ENOENT)
+		return 2; /* what slurmstepd exits with then */
+	if (error == 0 && request->job->is_batch)
+		error = put_script(spec, request->job->argv[0]);
+	if (error != 0 && error != E2BIG) {
+		say("the batch script %s cannot be read: %s", request->job->argv[0], strerror(error));
+		return EXIT_UNAVAILABLE;
+	}
+	bool fits = error == 0 && put_place(spec) && put_environment(spec);
+	if (fits && request->cpus != NULL)
+		fits = spec_bytes_put(spec, VMRM_SPEC_CPUS, request->cpus, strlen(request->cpus));
+	if (fits && request->terminal != NULL)
+		fits = spec_bytes_put_terminal(spec, request->terminal);
+	if (fits && !request->has_stdin)
+		fits = spec_bytes_put(spec, VMRM_SPEC_STDIN, "null", 4);
+	if (!fits) {
+		say("script, arguments and environment of this task are larger than %u MB together; a VM cannot take them", SPEC_BYTES_MAX >> 20);
+		return EXIT_REQUEST;
+	}
+	return 0;
+}

@@ -1,0 +1,45 @@
+/*
+ * Owns what a client asks to run: the parsed spec stream.
+ * Must never be trusted further than its types: it comes from a user.
+ */
+#ifndef VMRM_TASK_SPEC_H
+#define VMRM_TASK_SPEC_H
+
+#include <sched.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/resource.h>
+
+/* The whole spec; Slurm's own bound for a script is 4 MB, the kernel's for arguments and environment 2 MB. */
+#define SPEC_MAX_BYTES (16u << 20)
+
+struct spec_limit {
+	int resource;
+	struct rlimit value;
+};
+
+struct spec {
+	char *texts; /* the texts below lie here */
+	char **argv; /* ends with NULL, at least one */
+	char **envp; /* ends with NULL */
+	const char *cwd; /* NULL: not given */
+	unsigned umask;
+	const char *script_path; /* NULL: no script */
+	const uint8_t *script; /* inside the bytes that were parsed */
+	size_t script_bytes;
+	struct spec_limit limits[RLIM_NLIMITS];
+	size_t limit_count;
+	bool has_cpus;
+	cpu_set_t cpus;
+	bool has_terminal, has_no_stdin;
+	unsigned rows, columns;
+};
+
+/* NULL if it makes no sense; `why` then points at a sentence. `bytes` must live as long as the spec. */
+struct spec *spec_parse(const uint8_t *bytes, size_t length, const char **why);
+void spec_free(struct spec *spec);
+/* The value of a variable in the spec's environment, or NULL. */
+const char *spec_getenv(const struct spec *spec, const char *name);
+
+#endif

@@ -1,0 +1,259 @@
+/*
+ * Owns a session's life: spec, start, end of the first process, draining, clean-up.
+ * Must never leave a process behind: whatever ends a session also kills its group.
+ */
+#include "task.h"
+
+#include "clock.h"
+#include "log.h"
+#include "spawn.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Output is read to its end so long after the first process; then a process outside the session holds the pipe. */
+#define DRAIN_MS 2000
+#define CLEANUP_TRIES 500
+
+struct task *task_new(uint64_t id)
+{
+	struct task *task = calloc(1, sizeof *task);
+	if (task == NULL)
+		return NULL;
+	task->id = id;
+	task->in_fd = task->out_fd = task->err_fd = task->status_fd = -1;
+	task->group.directory_fd = -1;
+	vmrm_receiver_init(&task->spec_in);
+	vmrm_receiver_init(&task->stdin_in);
+	vmrm_sender_init(&task->out);
+	vmrm_sender_init(&task->err);
+	return task;
+}
+
+static void close_all(struct task *task)
+{
+	task_close_fd(&task->in_fd);
+	task_close_fd(&task->out_fd);
+	task_close_fd(&task->err_fd);
+	task_close_fd(&task->status_fd);
+}
+
+static void forget_spec(struct task *task)
+{
+	free(task->spec_bytes);
+	task->spec_bytes = NULL;
+	task->spec_length = task->spec_room = 0;
+}
+
+void task_free(struct task *task)
+{
+	close_all(task);
+	forget_spec(task);
+	task_close_fd(&task->group.directory_fd);
+	vmrm_receiver_free(&task->spec_in);
+	vmrm_receiver_free(&task->stdin_in);
+	vmrm_sender_free(&task->out);
+	vmrm_sender_free(&task->err);
+	free(task);
+}
+
+static void kill_all(struct task *task)
+{
+	group_kill(&task->group);
+	/* A child that has not entered its group yet. */
+	if (task->leader > 0)
+		kill(task->leader, SIGKILL);
+}
+
+void task_fail(struct task *task, const char *code, int number, const char *text)
+{
+	task->state = TASK_FAILED;
+	task->owes_opened = false;
+	task->owes_result = true;
+	task->error_code = code;
+	task->error_number = number;
+	snprintf(task->error_text, sizeof task->error_text, "%s", text);
+	vmrm_receiver_discard(&task->spec_in);
+	vmrm_receiver_discard(&task->stdin_in);
+	forget_spec(task);
+	close_all(task);
+	kill_all(task);
+}
+
+static void fail_with_errno(struct task *task, const char *code, int number, const char *what)
+{
+	char text[512];
+	const char *why = strerrordesc_np(number);
+	snprintf(text, sizeof text, "%s: %s", what, why != NULL ? why : "unknown error");
+	task_fail(task, code, number, text);
+}
+
+static void on_spawn_failure(struct task *task, const struct spawn_failure *failure)
+{
+	char what[400];
+	switch (failure->stage) {
+	case SPAWN_EXEC:
+		snprintf(what, sizeof what, "execve(): %s", task->command);
+		fail_with_errno(task, "exec-failed", failure->error, what);
+		break;
+	case SPAWN_SCRIPT:
+		snprintf(what, sizeof what, "cannot write the script %s", task->command);
+		fail_with_errno(task, "script-failed", failure->error, what);
+		break;
+	case SPAWN_USER:
+		fail_with_errno(task, "user-failed", failure->error, "cannot become the job's user");
+		break;
+	default:
+		fail_with_errno(task, "spawn-failed", failure->error, "cannot set up the task");
+	}
+}
+
+static void send_early_signals(struct task *task)
+{
+	for (int number = 1; number <= 64; number++)
+		if ((task->early_signals >> (number - 1) & 1) != 0)
+			kill(task->leader, number);
+}
+
+void task_start(struct task *task, const struct account *who)
+{
+	const char *why;
+	struct spawned spawned;
+	if (who == NULL) {
+		task_fail(task, "no-identity", 0, "the VM does not know its user yet");
+		return;
+	}
+	struct spec *spec = spec_parse(task->spec_bytes, task->spec_length, &why);
+	if (spec == NULL) {
+		task_fail(task, "bad-spec", 0, why);
+		return;
+	}
+	struct spawn_request request = {spec, who};
+	snprintf(task->command, sizeof task->command, "%s", spec->argv[0]);
+	task->is_terminal = spec->has_terminal;
+	group_make(&task->group, task->id);
+	if (spawn(&request, &task->group, &spawned)) {
+		task->state = TASK_STARTING;
+		task->leader = spawned.pid;
+		task->in_fd = spawned.in;
+		task->out_fd = spawned.out;
+		task->err_fd = spawned.err;
+		task->status_fd = spawned.status;
+		if (spawned.in < 0)
+			vmrm_receiver_discard(&task->stdin_in);
+		if (spawned.err < 0)
+			vmrm_sender_end(&task->err);
+		send_early_signals(task);
+		task_write_stdin(task);
+	} else {
+		fail_with_errno(task, "spawn-failed", errno, "cannot start a process");
+	}
+	spec_free(spec);
+	forget_spec(task);
+}
+
+void task_read_status(struct task *task)
+{
+	struct spawn_failure failure;
+	if (task->status_fd < 0)
+		return;
+	ssize_t count = read(task->status_fd, &failure, sizeof failure);
+	if (count < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	task_close_fd(&task->status_fd);
+	if (task->state != TASK_STARTING)
+		return;
+	if (count == (ssize_t)sizeof failure) {
+		on_spawn_failure(task, &failure);
+		return;
+	}
+	task->state = TASK_RUNNING;
+	task->owes_opened = true;
+}
+
+void task_on_leader_end(struct task *task, int wait_status)
+{
+	task->leader = 0;
+	/* A failed exec is told through the pipe; the child's exit is no result then. */
+	if (task->state == TASK_STARTING)
+		task_read_status(task);
+	group_kill(&task->group);
+	if (task->state != TASK_STARTING && task->state != TASK_RUNNING)
+		return;
+	task_close_fd(&task->status_fd);
+	task->wait_status = wait_status;
+	task->state = TASK_DRAINING;
+	task->drain_until_ms = now_ms() + DRAIN_MS;
+	task_close_stdin(task);
+	task_tick(task);
+}
+
+void task_forget(struct task *task)
+{
+	task->state = TASK_GONE;
+	forget_spec(task);
+	close_all(task);
+	kill_all(task);
+	task->cleanup_tries = 0;
+	task_tick(task);
+}
+
+/* Whether the output has ended; after the deadline what can be read now is all there is. */
+static bool is_drained(struct task *task, int *fd, struct vmrm_sender *sender)
+{
+	if (*fd < 0)
+		return true;
+	bool is_empty = task_read_output(fd, sender);
+	if (*fd >= 0 && is_empty && now_ms() >= task->drain_until_ms) {
+		task_close_fd(fd);
+		vmrm_sender_end(sender);
+	}
+	return *fd < 0;
+}
+
+void task_tick(struct task *task)
+{
+	if (task->state == TASK_DRAINING) {
+		bool out = is_drained(task, &task->out_fd, &task->out);
+		bool err = is_drained(task, &task->err_fd, &task->err);
+		if (out && err) {
+			task->state = TASK_ENDED;
+			task->owes_result = true;
+		}
+	}
+	bool is_over = task->state == TASK_DRAINING || task->state >= TASK_ENDED;
+	if (!is_over || task_is_clean(task) || task->leader > 0)
+		return;
+	if (!group_is_empty(&task->group))
+		group_kill(&task->group);
+	else if (group_remove(&task->group))
+		task->group.leader = 0;
+	if (++task->cleanup_tries == CLEANUP_TRIES) {
+		agent_log("processes of session %016llx do not die\n", (unsigned long long)task->id);
+		task_close_fd(&task->group.directory_fd);
+		task->group.leader = 0;
+	}
+}
+
+bool task_is_clean(const struct task *task)
+{
+	return task->leader == 0 && task->group.leader == 0 && task->group.directory_fd < 0;
+}
+
+bool task_wants_tick(const struct task *task)
+{
+	return task->state == TASK_DRAINING || (task->state >= TASK_ENDED && !task_is_clean(task));
+}
+
+void task_trim(struct task *task)
+{
+	vmrm_receiver_trim(&task->spec_in);
+	vmrm_receiver_trim(&task->stdin_in);
+	vmrm_sender_trim(&task->out);
+	vmrm_sender_trim(&task->err);
+}

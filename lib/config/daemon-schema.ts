@@ -30,6 +30,8 @@ const paths = z.strictObject({
   runtime: absolutePath.default('/run/vmrm'),
   runs: absolutePath.default('/var/lib/vmrm/runs'),
   controllerState: absolutePath.default('/var/lib/vmrm/controller'),
+  /** The NoCloud image that brings the agent to images with os/@agent="seed". */
+  seed: absolutePath.default('/usr/lib/vmrm/seed.iso'),
 })
 
 const slurm = z.strictObject({

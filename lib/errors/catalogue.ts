@@ -30,7 +30,7 @@ export const catalogue = {
   'image-unusable': {
     family: 'config',
     meaning: 'The image needs something that this release of vmrm does not have.',
-    hint: 'Tell the administrators: the agent must be built into the master, and the entry must say so.',
+    hint: 'Choose another image, and tell the administrators.',
   },
   'request-invalid': {
     family: 'user',

@@ -33,14 +33,10 @@ export function chooseImage(
   if (!mayUse(image, requester)) {
     throw new VmrmError('image-not-allowed', `user ${requester.user} may not use image ${request.image}`)
   }
-  if (image.os.agent === 'seed') {
-    const text = `image ${request.image} has its agent on a NoCloud seed, which this release cannot make`
-    throw new VmrmError('image-unusable', text)
-  }
   return image
 }
 
-/** The image a request names, whoever asks. Throws `image-unknown`. */
+/** The image a request names, whoever asks. Throws `image-unknown` or `image-unusable`. */
 export function findImage(
   catalogue: ReadonlyMap<string, Image>,
   request: { image: string; revision?: string | undefined },
@@ -53,9 +49,7 @@ export function findImage(
       `image ${request.image} has revision ${image.revision}, not ${request.revision}`,
     )
   }
-  if (image.os.agent === 'seed') {
-    const text = `image ${request.image} has its agent on a NoCloud seed, which this release cannot make`
-    throw new VmrmError('image-unusable', text)
-  }
+  if (image.os.family === 'windows')
+    throw new VmrmError('image-unusable', `image ${request.image} is a Windows, for which there is no agent`)
   return image
 }

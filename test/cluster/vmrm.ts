@@ -17,7 +17,7 @@ import { overlayFolder } from './slurm.ts'
 import { chownTree, machineUid } from './users.ts'
 
 const binaryLinks = ['vmrmd', 'vmrm-prolog', 'vmrm-epilog', 'vmrm-prolog-slurmctld', 'vmrm-epilog-slurmctld'] as const
-const cParts = ['vmrm-run', 'vmrm-gate', 'vmrm-agent', 'vmrm.so'] as const
+const cParts = ['vmrm-run', 'vmrm-gate', 'vmrm-agent', 'vmrm.so', 'seed.iso'] as const
 const gateLinks = ['prolog', 'epilog', 'prolog-slurmctld', 'epilog-slurmctld'] as const
 
 const binaryPath = (layout: Layout): string => join(layout.repository, 'build/vmrm')

@@ -7,7 +7,7 @@ import { pipeline } from 'node:stream/promises'
 import type { Package } from './packages.ts'
 
 export interface Stamp {
-  /** Of the build's own sources and the agent. */
+  /** Of the build's own sources and, where the image has it, the agent. */
   readonly sources: string
   /** Of apt's lists: when they are the same the packages are too. */
   readonly aptLists: string
@@ -25,17 +25,23 @@ export async function sha256OfFile(path: string): Promise<string> {
 
 export const sha256OfText = (text: string): string => createHash('sha256').update(text).digest('hex')
 
-/** Changes with any file of this folder (tests and documents aside) and with the agent. */
-export async function sourcesFingerprint(agent: string): Promise<string> {
+/**
+ * Changes with the files of this folder that the image is made by; tests and documents are left out, as is what belongs to
+ * the other image alone: the folder `debian`, and for `debian` what is listed here.
+ */
+export async function sourcesFingerprint(image: 'tiny' | 'debian'): Promise<string> {
   const files = (await readdir(import.meta.dirname, { recursive: true })).sort()
-  const parts = [await sha256OfFile(agent)]
+  const parts: string[] = []
   for (const name of files) {
     const path = join(import.meta.dirname, name)
-    if (name.endsWith('.test.ts') || name.startsWith('fixtures') || !(await stat(path)).isFile()) continue
+    if (/\.test\.ts$|\.md$|^fixtures/.test(name) || !(await stat(path)).isFile()) continue
+    if (image === 'tiny' ? name.startsWith('debian/') : ofTinyAlone.test(name)) continue
     parts.push(`${name} ${await sha256OfFile(path)}`)
   }
   return sha256OfText(parts.join('\n'))
 }
+
+const ofTinyAlone = /^guest\/|^tiny-|^(build-tiny|cpio|initramfs|modules|root-files|main)\.ts$/
 
 export const packagesFingerprint = (packages: readonly Package[]): string =>
   sha256OfText(packages.map((one) => `${one.name} ${one.version} ${one.checksum}`).join('\n'))

@@ -13,8 +13,8 @@ const neededBy = {
   ],
   /** test/cluster with `--accounting`. */
   accounting: ['mariadb-server-core', 'slurmdbd'],
-  /** .ci/build and test/images: C, static C, Slurm's header, a file system in a file. */
-  build: ['gcc', 'make', 'libc6-dev', 'libslurm-dev', 'e2fsprogs', 'qemu-utils'],
+  /** .ci/build and test/images: C, static C, Slurm's header, file systems in files. */
+  build: ['gcc', 'make', 'libc6-dev', 'libslurm-dev', 'e2fsprogs', 'qemu-utils', 'xorriso'],
   /** Programs that only tests call. */
   test: ['busybox-static', 'cpio', 'libxml2-utils', 'man-db', 'openssh-client', 'procps', 'python3-minimal'],
 } as const satisfies Record<string, readonly string[]>

@@ -99,7 +99,7 @@ export async function staticProblems(options: {
     .filter((other): other is Image => !(other instanceof VmrmError) && other.name !== image.name)
   const problems = [...entryProblems(image, site), ...others.flatMap((other) => pairProblems(image, other))]
   try {
-    problems.push(...(await fileProblems(image, { qemuUser: await openQemuUser(config) })))
+    problems.push(...(await fileProblems(image, { qemuUser: await openQemuUser(config), seed: config.paths.seed })))
   } catch (thrown) {
     problems.push(error(`files: ${toVmrmError(thrown).message}`))
   }

@@ -5,29 +5,35 @@ import { dirname } from 'node:path'
 import type { Image } from '../../config/image-schema.ts'
 import { toVmrmError } from '../../errors/vmrm-error.ts'
 import { readImageSize } from '../../image/master.ts'
+import { checkSeed } from '../../image/seed.ts'
 import { error, type ImageProblem, warning } from './problem.ts'
 import type { QemuUser } from './qemu-user.ts'
 
 export interface FileCheckOptions {
   /** Whom to try the files as; undefined: as this process, with a warning. */
   readonly qemuUser: QemuUser | undefined
+  /** paths/@seed of vmrmd.xml. */
+  readonly seed: string
 }
 
-/** Files an entry names, with what each is called in the entry. */
-export function namedFiles({ master, boot }: Image): { what: string; path: string }[] {
+/** Files an entry needs, with what each is called. */
+function neededFiles({ master, boot, os }: Image, seed: string): { what: string; path: string }[] {
   const files = [{ what: 'master', path: master.path }]
   if (boot.kind === 'direct') {
     files.push({ what: 'kernel', path: boot.kernel })
     if (boot.initrd !== undefined) files.push({ what: 'initrd', path: boot.initrd })
   }
+  if (os.agent === 'seed') files.push({ what: 'seed', path: seed })
   return files
 }
 
 export async function fileProblems(image: Image, options: FileCheckOptions): Promise<ImageProblem[]> {
   const problems: ImageProblem[] = []
-  for (const file of namedFiles(image)) problems.push(...(await oneFile(file, options)))
+  for (const file of neededFiles(image, options.seed)) problems.push(...(await oneFile(file, options)))
   const isThere = !problems.some((problem) => problem.text.startsWith(`master: ${image.master.path} `))
   if (isThere) problems.push(...(await masterProblems(image)))
+  const hasSeed = !problems.some((problem) => problem.text.startsWith(`seed: ${options.seed} `))
+  if (image.os.agent === 'seed' && hasSeed) problems.push(...(await seedProblems(options.seed)))
   for (const mount of image.mounts.entries) {
     if (mount.kind !== 'export') continue
     const folder = await stat(mount.path).catch(() => undefined)
@@ -74,6 +80,13 @@ async function blockedBy(path: string, user: QemuUser): Promise<string> {
     if (!(await user.may('enter', folder))) return `: they do not get through ${folder}`
   }
   return ''
+}
+
+async function seedProblems(path: string): Promise<ImageProblem[]> {
+  return checkSeed(path).then(
+    () => [],
+    (thrown) => [error(`seed: ${toVmrmError(thrown).message}`)],
+  )
 }
 
 async function masterProblems({ master }: Image): Promise<ImageProblem[]> {

@@ -21,6 +21,8 @@ export const daemonDescriptions: Readonly<Record<string, string>> = {
     'Sockets and markers of running jobs. The C parts know the default only: tasks need `task.sock` and `jobs` there.',
   'paths/@runs': 'All of a run on a node: journal, overlays, consoles. It needs room for what guests write.',
   'paths/@controller-state': "The ledger, on the controller's local disk.",
+  'paths/@seed':
+    'The NoCloud image that brings the agent to VMs of images with `agent="seed"`; a part of vmrm, readable for QEMU\'s users.',
   slurm: "Slurm's own files.",
   'slurm/@commands': 'Folder of scontrol, squeue, sinfo and scancel.',
   'slurm/@config': 'slurm.conf.',

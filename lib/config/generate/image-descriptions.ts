@@ -9,7 +9,7 @@ export const imageDescriptions: Readonly<Record<string, string>> = {
   os: 'The operating system in the image.',
   'os/@family': 'What kind it is.',
   'os/@agent':
-    'Where the agent comes from: `builtin`, it is in the master; `seed`, cloud-init starts it from a NoCloud seed.',
+    'Where the agent comes from: `builtin`, it is in the master; `seed`, the cloud-init of the master starts it from a second disk (`paths/@seed` of vmrmd.xml).',
   master: 'The disk that every VM starts from. vmrm never writes to it; it may have no backing file.',
   'master/@path': 'The file, at the same place on every node.',
   'master/@format': 'Its format; never guessed.',

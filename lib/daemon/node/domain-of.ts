@@ -59,6 +59,7 @@ export function domainOf(options: {
     vcpus: vm.vcpus,
     memoryMib: vm.memoryMib,
     boot: bootOf(image.boot, files),
+    ...(image.os.agent === 'seed' ? { seedPath: config.paths.seed } : {}),
     overlay: { path: files.overlay, backingPath: image.master.path, backingFormat: image.master.format },
     nic: { mac: vm.mac, tap: tapName(share.vni, position), mtu: image.network.mtu },
     consolePath: files.console,

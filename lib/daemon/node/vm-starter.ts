@@ -8,6 +8,7 @@ import { VmrmError } from '../../errors/vmrm-error.ts'
 import { GuestChannel } from '../../guest/channel.ts'
 import { readImageSize } from '../../image/master.ts'
 import { createOverlay } from '../../image/overlay.ts'
+import { checkSeed } from '../../image/seed.ts'
 import { parseVmName } from '../../job/run.ts'
 import type { Log } from '../../log.ts'
 import type { Share } from '../../protocol/messages/share.ts'
@@ -68,6 +69,7 @@ export function createVmStarter(options: {
     const { entry, share, position, image } = request
     const { accelerator, qemuGid } = options
     const runFolder = journal.folder(entry)
+    if (image.os.agent === 'seed') await checkSeed(config.paths.seed)
     await makeFiles(filesOf(entry, vm.index), { image, owner: { uid: entry.qemuUid, gid: qemuGid } })
     const domain = domainOf({ entry, share, position, image, config, accelerator, qemuGid, runFolder })
     // Not abortable: libvirtd would go on with it, and a removal that comes meanwhile would not find it.

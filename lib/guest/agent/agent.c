@@ -4,6 +4,7 @@
  */
 #include "agent.h"
 
+#include "service_ready.h"
 #include "tlv.h"
 
 #include <fcntl.h>
@@ -232,6 +233,8 @@ void agent_on_child(struct agent *agent, pid_t pid, int wait_status)
 {
 	if (identity_worker_on_child(&agent->identity, pid, wait_status)) {
 		agent->owes_done = true;
+		if (agent->identity.complaint.text[0] == '\0')
+			service_ready();
 		return;
 	}
 	for (size_t i = 0; i < agent->session_count; i++)

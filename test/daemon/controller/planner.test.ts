@@ -122,7 +122,7 @@ t.test('what cannot be planned is refused with the sentence the user reads', asy
   }
 })
 
-t.test('an image whose agent would come on a seed is refused, since nothing makes one yet', async (t) => {
-  const { plan } = setUp({ ...image, os: { family: 'linux', agent: 'seed' } })
-  await t.rejects(plan(request), { code: 'image-unusable', message: /tiny has its agent on a NoCloud seed/ })
+t.test('an image that no agent exists for is refused', async (t) => {
+  const { plan } = setUp({ ...image, os: { family: 'windows', agent: 'builtin' } })
+  await t.rejects(plan(request), { code: 'image-unusable', message: /tiny is a Windows, for which there is no agent/ })
 })

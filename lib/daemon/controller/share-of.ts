@@ -26,7 +26,7 @@ export function shareOf(run: RunRecord, node: string): Share | undefined {
     })),
     cpus: planned.cpuIds.join(','),
     memoryMib: planned.memoryMib,
-    vms: planned.vms.map((vm) => ({ ...vm, name: vmName(run, vm.index) })),
+    vms: planned.vms.map(({ slots: _inHosts, ...vm }) => ({ ...vm, name: vmName(run, vm.index) })),
     ...(plan.sshSecret === undefined ? {} : { sshSecret: plan.sshSecret }),
     hosts: hostEntries(plan).map((entry) => ({ ...entry, aliases: [...entry.aliases] })),
   }

@@ -3,6 +3,8 @@ import { daemonConfigSchema } from '../../../lib/config/daemon-schema.ts'
 import { imageSchema } from '../../../lib/config/image-schema.ts'
 import { openLedger } from '../../../lib/daemon/controller/ledger.ts'
 import { type BeginRequest, createPlanner } from '../../../lib/daemon/controller/planner.ts'
+import { shareOf } from '../../../lib/daemon/controller/share-of.ts'
+import { share } from '../../../lib/protocol/messages/share.ts'
 import { createFakeSlurm } from '../../fakes/slurm.ts'
 
 const config = daemonConfigSchema.parse({ version: '1', cluster: { name: 'c' }, controller: { host: 'ctl' } })
@@ -43,6 +45,18 @@ function setUp(entry = image) {
   }
   return { plan, ledger }
 }
+
+t.test("each node's share fits the message that carries it", async (t) => {
+  const { plan, ledger } = setUp()
+  const { sshSecret } = await plan(request)
+  const run = ledger.find(request)
+  if (run === undefined) throw new Error('the run is not in the ledger')
+  for (const node of ['n1', 'n2']) t.match(share.parse(shareOf(run, node)), { sshSecret, hosts: { length: 4 } })
+  t.same(
+    share.parse(shareOf(run, 'n1')).hosts.map((host) => host.slots),
+    [2, 1, 1, 0],
+  )
+})
 
 t.test('every VM of the run is planned with its own names and numbers', async (t) => {
   const { plan } = setUp()

@@ -8,6 +8,9 @@ import type { ProgramCallType, ReplyOf, RequestOf } from '../lib/protocol/messag
 import { parseVmRequest, type VmRequest } from '../lib/slurm/hook-environment.ts'
 import { callPatiently } from './call-patiently.ts'
 
+/** Of a daemon that is down, for a job that most likely has no VM. */
+export const impatientMs = 1000
+
 export interface HookCall {
   readonly config: DaemonConfig
   /** Calls the daemon of this host. Rejects with `daemon-unreachable` when it stays down. */
@@ -21,13 +24,16 @@ export interface HookCall {
 export async function runHook(options: {
   daemon: 'node' | 'controller'
   failureExit: 0 | 1
+  /** For which jobs a daemon that is down is not waited for: those that most likely have no VM. */
+  patience?: 'patient' | 'impatient'
   work: (hook: HookCall) => Promise<number>
 }): Promise<number> {
   try {
     const config = loadDaemonConfig(defaultConfigPath)
     const path = join(config.paths.runtime, `${options.daemon}.sock`)
     const { nodeDaemonSeconds, controllerDaemonSeconds } = config.timeouts
-    const downMs = (options.daemon === 'node' ? nodeDaemonSeconds : controllerDaemonSeconds) * 1000
+    const patientMs = (options.daemon === 'node' ? nodeDaemonSeconds : controllerDaemonSeconds) * 1000
+    const downMs = options.patience === 'impatient' ? impatientMs : patientMs
     return await options.work({
       config,
       call: (type, body, timeoutMs) => callPatiently({ path, type, body, timeoutMs, downMs }),
@@ -38,8 +44,12 @@ export async function runHook(options: {
   }
 }
 
-/** What the user asked for, or the sentence that says why it cannot be read: a user's mistake must not be the node's. */
-export function requestOrRefusal(): { request: VmRequest } | { refusal: string } {
+/**
+ * What the user asked for, or the sentence that says why it cannot be read: a user's mistake must not be the node's.
+ * Neither for a job that named no image itself.
+ */
+export function requestOrRefusal(): { request: VmRequest } | { refusal: string } | Record<never, never> {
+  if (process.env.SPANK_VMRM_IMAGE === undefined) return {}
   try {
     return { request: parseVmRequest(process.env) }
   } catch (thrown) {

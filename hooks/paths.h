@@ -11,6 +11,9 @@
 #ifndef VMRM_OFF_SWITCH
 #define VMRM_OFF_SWITCH "/etc/vmrm/off"
 #endif
+#ifndef VMRM_DEFAULTS_FLAG
+#define VMRM_DEFAULTS_FLAG "/etc/vmrm/default-images"
+#endif
 
 #define VMRM_CLI VMRM_LIB_DIR "/vmrm"
 #define VMRM_TASK_RUNNER VMRM_LIB_DIR "/vmrm-run"

@@ -8,6 +8,7 @@ export function main(): Promise<number> {
   return runHook({
     daemon: 'controller',
     failureExit: 0,
+    patience: process.env.SPANK_VMRM_IMAGE === undefined ? 'impatient' : 'patient',
     async work({ call }) {
       const { job, restart } = parseControllerJob(process.env)
       await call('run-end', { job, restart }, endMs)

@@ -1,5 +1,6 @@
 // vmrm-gate stands in front of the four hooks: a job without a VM passes in a fraction of a millisecond, whatever else is missing.
-// It decides by the basename of argv[0] and by SPANK_VMRM_IMAGE only, and must never fail for a job without a VM.
+// It decides by the basename of argv[0], SPANK_VMRM_IMAGE, and for a job without that by one file: the job's marker on a node,
+// the flag of default images on the controller. It must never fail for a job without a VM.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -89,33 +90,50 @@ static int run_epilog(char *environment[]) {
   return 0;
 }
 
-static bool is_switched_off(void) {
-  struct stat flag;
-  return lstat(VMRM_OFF_SWITCH, &flag) == 0;
+static bool exists(const char *path) {
+  struct stat found;
+  return lstat(path, &found) == 0;
 }
 
-static int pass(enum kind kind, char *environment[]) {
-  const char *job = environment_find(environment, "SLURM_JOB_ID");
+static bool is_switched_off(void) { return exists(VMRM_OFF_SWITCH); }
+
+// A job that names no image may have one all the same, decided when it was submitted.
+static bool may_have_default(enum kind kind, const char *job) {
+  switch (kind) {
+    case PROLOG:
+    case EPILOG: return marker_exists(job);
+    case PROLOG_SLURMCTLD:
+    case EPILOG_SLURMCTLD: return exists(VMRM_DEFAULTS_FLAG);
+    default: return false;
+  }
+}
+
+static int pass(enum kind kind, const char *image, const char *job, char *environment[]) {
   const char *script = environment_find(environment, "SPANK_VMRM_SCRIPT");
   int code = 0;
-  if (kind == PROLOG && !marker_write(job, script != NULL && strcmp(script, "host") == 0 ? "host" : "guest")) return 1;
+  if (kind == PROLOG && image != NULL &&
+      !marker_write(job, script != NULL && strcmp(script, "host") == 0 ? "host" : "guest"))
+    return 1;
   if (kind == EPILOG) {
     if (!is_switched_off()) code = run_epilog(environment);
     marker_remove(job);
     return code;
   }
-  if (is_switched_off()) return 0;
+  // Whether such a job has an image only the hook can find out, and if it has one it must not go on without its VMs.
+  bool must_ask = kind == PROLOG_SLURMCTLD && image == NULL;
+  if (is_switched_off() && !must_ask) return 0;
   become_hook(kind, environment);
   return kind == PROLOG ? 1 : 0;
 }
 
 int main(int argc, char *argv[], char *environment[]) {
   const char *image = environment_find(environment, "SPANK_VMRM_IMAGE");
-  if (image == NULL || strcmp(image, "none") == 0) return 0;
+  const char *job = environment_find(environment, "SLURM_JOB_ID");
+  enum kind kind = kind_of(argc > 0 ? argv[0] : NULL);
+  if (image != NULL ? strcmp(image, "none") == 0 : !may_have_default(kind, job)) return 0;
   fill_standard_fds();
   umask(022);
-  enum kind kind = kind_of(argc > 0 ? argv[0] : NULL);
-  if (kind != UNKNOWN) return pass(kind, environment);
+  if (kind != UNKNOWN) return pass(kind, image, job, environment);
   // A wrong name in slurm.conf: the job's tasks fail for want of a marker, and no node drains.
   fprintf(stderr, "vmrm-gate: slurm.conf must name it as %s/gate/prolog, epilog, prolog-slurmctld or epilog-slurmctld\n",
           VMRM_LIB_DIR);

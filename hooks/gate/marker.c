@@ -79,6 +79,14 @@ end:
   return is_written;
 }
 
+bool marker_exists(const char *job) {
+  struct stat marker;
+  char path[sizeof VMRM_MARKERS + 16];
+  if (!is_job_id(job)) return false;
+  snprintf(path, sizeof path, "%s/%s", VMRM_MARKERS, job);
+  return lstat(path, &marker) == 0;
+}
+
 bool marker_remove(const char *job) {
   bool is_gone = false;
   int folder = -1;

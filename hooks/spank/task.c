@@ -38,8 +38,9 @@ static _Noreturn void fail(const char *format, ...) {
   _exit(EXIT_FAILURE);
 }
 
-// A marker that is there and cannot be read ends the task; one with another text counts as script=guest.
+// A marker that is there and cannot be read ends the task; one that begins otherwise counts as script=guest.
 static enum marker read_marker(uint32_t job) {
+  static const char host[] = "script=host\n";
   char path[sizeof VMRM_MARKERS + 16], text[32] = "";
   snprintf(path, sizeof path, "%s/%u", VMRM_MARKERS, job);
   int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
@@ -47,7 +48,7 @@ static enum marker read_marker(uint32_t job) {
   if (fd < 0) fail("cannot read %s: %s; this job's tasks may not run outside its VMs", path, strerror(errno));
   ssize_t length = read(fd, text, sizeof text - 1);
   close(fd);
-  return length > 0 && strcmp(text, "script=host\n") == 0 ? MARKER_HOST : MARKER_GUEST;
+  return length > 0 && strncmp(text, host, sizeof host - 1) == 0 ? MARKER_HOST : MARKER_GUEST;
 }
 
 static const char *find_variable(char **environment, const char *name) {

@@ -1,20 +1,23 @@
 // `vmrm job-submit-table`: the Lua table that the rules at submission read, made from vmrmd.xml and the catalogue.
-import type { DaemonConfig } from '../config/daemon-schema.ts'
-import type { Image } from '../config/image-schema.ts'
 import { loadDaemonConfig, openCatalogue } from '../config/load.ts'
 import { writeDurably } from '../daemon/durable-file.ts'
 import { VmrmError } from '../errors/vmrm-error.ts'
+import { createSlurmCommands } from '../slurm/commands.ts'
 import { type Command, readOptions, UsageError } from './command.ts'
+import { flagBeside, setFlag } from './job-submit/default-flag.ts'
+import { jobSubmitTableText, mayDecide } from './job-submit/table-text.ts'
 
 const usage = 'vmrm job-submit-table [--output FILE]'
 /** Where job_submit/vmrm.lua looks. */
 export const tablePath = '/etc/vmrm/job_submit_table.lua'
 
 export const jobSubmitTable: Command = {
-  summary: 'write what job_submit/lua knows of images and partitions',
+  summary: 'write what job_submit/lua knows of images and defaults',
   usage,
-  help: `Writes the table of images and partitions that the rules at submission (job_submit/vmrm.lua) read, to standard output.
-  --output FILE   to this file instead, which is replaced as a whole; the rules read ${tablePath}
+  help: `Writes the table of images and defaults that the rules at submission (job_submit/vmrm.lua) read, to standard output.
+  --output FILE   to this file instead, which is replaced as a whole; the rules read ${tablePath}.
+                  Beside it the file default-images is made or removed, which says whether PrologSlurmctld must look for
+                  images that jobs did not name themselves. It stays while a job in the queue has one.
 Run it on the controller's host whenever vmrmd.xml or the catalogue has changed.`,
   async run(args) {
     const { values, positionals } = readOptions(usage, args, { output: { type: 'string' } })
@@ -25,8 +28,17 @@ Run it on the controller's host whenever vmrmd.xml or the catalogue has changed.
     // A table without an image would refuse its users' jobs, or let them through unchecked.
     if (problem !== undefined) throw problem
     const text = jobSubmitTableText(config, [...catalogue.images().values()])
-    if (values.output === undefined) process.stdout.write(text)
-    else await write(values.output, text)
+    if (values.output === undefined) {
+      process.stdout.write(text)
+      return 0
+    }
+    const flag = flagBeside(values.output)
+    const slurm = createSlurmCommands({ commandsFolder: config.slurm.commands, configFile: config.slurm.config })
+    // A job must not be given an image that nobody looks for: the flag comes before the table and goes after it.
+    if (mayDecide(config)) await setFlag(flag, 'decides', slurm)
+    await write(values.output, text)
+    if (!mayDecide(config) && (await setFlag(flag, 'decides-nothing', slurm)) === 'kept')
+      process.stderr.write(`vmrm: ${flag} stays while jobs in the queue have a default image: run this again later\n`)
     return 0
   },
 }
@@ -39,45 +51,4 @@ async function write(path: string, text: string): Promise<void> {
   } catch (cause) {
     throw new VmrmError('command-failed', `${path} cannot be written: ${(cause as Error).message}`, { cause })
   }
-}
-
-/** The table's text. Throws `config-invalid` for a partition whose default image is not there or that stands there twice. */
-export function jobSubmitTableText(config: DaemonConfig, images: readonly Image[]): string {
-  const partitions = config.partitions.entries
-  const names = new Set<string>()
-  for (const { name, image } of partitions) {
-    if (names.has(name)) throw new VmrmError('config-invalid', `vmrmd.xml has partition ${name} twice`)
-    names.add(name)
-    if (!images.some((one) => one.name === image))
-      throw new VmrmError('config-invalid', `vmrmd.xml: there is no image ${image}, the default of partition ${name}`)
-  }
-  const imageRows = images.map(({ name, limits }) => {
-    const { maxCpus, minMemoryMib, maxMemoryMib } = limits
-    const sizes = `max_cpus = ${maxCpus}, min_memory_mib = ${minMemoryMib}, max_memory_mib = ${maxMemoryMib}`
-    return `    [${quote(name)}] = { ${sizes}, overhead_mib = ${config.hypervisor.overheadMib} },`
-  })
-  const partitionRows = partitions.map(
-    ({ name, image, optOut }) => `    [${quote(name)}] = { default_image = ${quote(image)}, opt_out = ${optOut} },`,
-  )
-  return [
-    '-- Made by `vmrm job-submit-table` from vmrmd.xml and the catalogue; do not edit.',
-    'return {',
-    '  version = 1,',
-    `  threads_per_core = ${config.slurm.threadsPerCore},`,
-    '  images = {',
-    ...imageRows,
-    '  },',
-    '  partitions = {',
-    ...partitionRows,
-    '  },',
-    '}',
-    '',
-  ].join('\n')
-}
-
-/** A Lua string; everything but plain letters by number, so that nothing in a name can end it. */
-function quote(text: string): string {
-  return `'${text.replace(/[^A-Za-z0-9_.@-]/g, (character) =>
-    [...Buffer.from(character)].map((byte) => `\\${String(byte).padStart(3, '0')}`).join(''),
-  )}'`
 }

@@ -43,13 +43,40 @@ const slurm = z.strictObject({
   threadsPerCore: z.int().min(1).max(64).default(1),
 })
 
-const partition = z.strictObject({
-  /** Slurm's name of the partition. */
-  name: z.string().regex(/^[A-Za-z0-9_.-]{1,255}$/, 'the name of a partition'),
-  /** A job without --vm-image is refused and told to add this one. */
+/** The image of jobs that name none, and how their VMs are laid out. */
+const defaultVm = {
   image: imageName,
-  /** Whether --vm-image=none is allowed there. */
+  perNode: z.int().min(1).max(256).default(1),
+  script: z.enum(['guest', 'host']).default('guest'),
+  /** Whether --vm-image=none is allowed. */
   optOut: z.boolean().default(false),
+}
+/** `none` as an image exempts a user or an account from what would count otherwise. */
+const defaults = z.strictObject({
+  partitions: list(
+    'partition',
+    z.strictObject({ name: z.string().regex(/^[A-Za-z0-9_.-]{1,255}$/, 'the name of a partition'), ...defaultVm }),
+  ).default([]),
+  accounts: list(
+    'account',
+    z.strictObject({
+      name: z.string().regex(/^[a-z0-9_.@-]{1,255}$/, 'the name of an account, in lower case as in Slurm'),
+      ...defaultVm,
+    }),
+  ).default([]),
+  users: list(
+    'user',
+    z.strictObject({ name: z.string().regex(/^[^\0-\x20/:]{1,255}$/, 'the name of a user'), ...defaultVm }),
+  ).default([]),
+})
+
+const submission = z.strictObject({
+  /** Whether VMRM_IMAGE in a job's environment counts where no plug-in has read it; it always does where there are defaults. */
+  fromEnvironment: z.boolean().default(false),
+  /** `required`: no VM job may be submitted with --no-requeue. */
+  requeue: z.enum(['any', 'required']).default('any'),
+  /** `append`: every batch job in VMs must be submitted with --open-mode=append. */
+  openMode: z.enum(['any', 'append']).default('any'),
 })
 
 const hypervisor = z.strictObject({
@@ -138,8 +165,9 @@ export const daemonConfigSchema = z.strictObject({
   network: network.prefault({}),
   nfs: nfs.prefault({}),
   timeouts: timeouts.prefault({}),
-  /** Partitions whose jobs run in VMs; for the rules at submission only (`vmrm job-submit-table`). */
-  partitions: z.strictObject({ entries: list('partition', partition).default([]) }).prefault({}),
+  /** For the rules at submission only (`vmrm job-submit-table`), as `submission` is. */
+  defaults: defaults.prefault({}),
+  submission: submission.prefault({}),
   log: z.strictObject({ level: z.enum(['error', 'warn', 'info', 'debug']).default('info') }).prefault({}),
 })
 

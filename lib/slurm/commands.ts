@@ -1,6 +1,7 @@
 // Slurm's commands as the controller's daemon uses them: argv arrays, absolute paths, a clean environment, a deadline.
 // Only the daemon calls them, never a hook.
 import { VmrmError } from '../errors/vmrm-error.ts'
+import { commentFormat, hasDecision, parseAdminComment, withCause } from './admin-comment.ts'
 import {
   type AllocationOnNode,
   type JobState,
@@ -14,7 +15,11 @@ export interface SlurmCommands {
   allocation(job: number, selector: string, nodes: readonly string[]): Promise<readonly AllocationOnNode[]>
   /** States of all jobs Slurm still knows. */
   jobStates(): Promise<ReadonlyMap<number, JobState>>
-  /** Sets a job's AdminComment; line breaks become spaces. */
+  /** A job's AdminComment, empty if it has none; throws `command-failed` if Slurm does not know the job. */
+  adminComment(job: number): Promise<string>
+  /** Whether a job that is not over was given an image when it was submitted. */
+  hasDecidedJobs(): Promise<boolean>
+  /** Puts a cause into a job's AdminComment, in place of an older one; line breaks become spaces. */
   comment(job: number, text: string): Promise<void>
   requeue(job: number): Promise<void>
   /** Drains a node; the reason gets `vmrm: ` in front. A drain that somebody else made stays as it is. */
@@ -45,6 +50,12 @@ export function createSlurmCommands(options: { commandsFolder: string; configFil
     }
     return result.stdout
   }
+  const adminComment = async (job: number): Promise<string> => {
+    const argv = ['--all', '--noheader', `--jobs=${job}`, `--Format=${commentFormat}`]
+    const comment = parseAdminComment(await run('squeue', argv), job)
+    if (comment === undefined) throw new VmrmError('command-failed', `squeue does not know job ${job}`)
+    return comment
+  }
   const drainOf = async (node: string): Promise<'none' | 'ours' | 'others'> => {
     const text = await run('sinfo', ['--noheader', '--nodes', node, '--format=%E|%T'])
     if (!/\|drain/m.test(text)) return 'none'
@@ -58,8 +69,13 @@ export function createSlurmCommands(options: { commandsFolder: string; configFil
     async jobStates() {
       return parseJobStates(await run('squeue', ['--all', '--states=all', '--noheader', '--array', '--format=%A %T']))
     },
+    adminComment,
+    async hasDecidedJobs() {
+      return hasDecision(await run('squeue', ['--all', '--noheader', `--Format=${commentFormat}`]))
+    },
     async comment(job, text) {
-      await run('scontrol', ['update', `JobId=${job}`, `AdminComment=${oneLine(text)}`])
+      const comment = withCause(await adminComment(job), oneLine(text))
+      await run('scontrol', ['update', `JobId=${job}`, `AdminComment=${comment}`])
     },
     async requeue(job) {
       await run('scontrol', ['requeue', String(job)])

@@ -5,7 +5,6 @@ function slurm_job_submit(job, partitions, uid)
   return vmrm.submit(job, partitions, uid) -- vmrm: a site with rules of its own returns this only if it is not slurm.SUCCESS
 end
 
--- Slurm wants both functions.
-function slurm_job_modify()
-  return slurm.SUCCESS
+function slurm_job_modify(job, record, partitions, uid)
+  return vmrm.modify(job, record, partitions, uid) -- vmrm: the same
 end

@@ -1,30 +1,24 @@
--- vmrm's rules for slurmctld's job_submit/lua: refuses what can be seen to be wrong before there is a job.
--- It reads one generated table and must never open a socket or wait: slurmctld holds its locks while this runs.
+-- vmrm's rules for slurmctld's job_submit/lua: gives jobs their default image, and refuses what can be seen to be wrong before
+-- there is a job. They read one generated table and must never open a socket or wait: slurmctld holds its locks meanwhile.
 --
 -- In the site's own job_submit.lua:
 --     local vmrm = dofile('/usr/lib/vmrm/job_submit/vmrm.lua')
 --     function slurm_job_submit(job, partitions, uid)
 --       local answer = vmrm.submit(job, partitions, uid)
 --       if answer ~= slurm.SUCCESS then return answer end
---       ... the site's own rules ...
+--       ... the site's own rules; after them partition and account may not change any more ...
+--     function slurm_job_modify(job, record, partitions, uid)
+--       local answer = vmrm.modify(job, record, partitions, uid)
+--       ...
 --
--- These are courtesies: vmrmd checks everything again when the job starts. So whatever is not known here passes.
+-- Refusals of size are courtesies: vmrmd checks everything again when the job starts. So whatever is not known here passes.
 
 local vmrm = { table_path = '/etc/vmrm/job_submit_table.lua' }
 
--- Slurm's "not given" for fields of 16 and of 32 bits; memory has 64, of which Lua 5.1 keeps 53.
-local NOT_GIVEN_16, NOT_GIVEN_32 = 65534, 4294967294
-local NOT_GIVEN = {
-  cpus_per_task = NOT_GIVEN_16, ntasks_per_node = NOT_GIVEN_16, pn_min_cpus = NOT_GIVEN_16,
-  min_cpus = NOT_GIVEN_32, min_nodes = NOT_GIVEN_32, max_nodes = NOT_GIVEN_32, num_tasks = NOT_GIVEN_32,
-  min_mem_per_node = NOT_GIVEN_32, min_mem_per_cpu = NOT_GIVEN_32, shared = NOT_GIVEN_16,
-}
-
-local function given(job, field)
-  local value = job[field]
-  if type(value) ~= 'number' or value >= NOT_GIVEN[field] then return nil end
-  return value
-end
+local folder = '/usr/lib/vmrm/job_submit/'
+local job_fields = dofile(folder .. 'job.lua')
+local choice = dofile(folder .. 'choice.lua')(job_fields)
+local check_size = dofile(folder .. 'size.lua')(job_fields)
 
 -- The table, freshly read, so that a new one counts at once; nil with a log line if there is none that can be used.
 -- It is data: it runs with an empty environment and can call nothing.
@@ -45,129 +39,61 @@ local function read_table()
   return nil
 end
 
--- What the plug-in vmrm.so left in the job's SPANK environment, a list from index 0 of NAME=VALUE.
-local function spank_variable(job, name)
-  local entries = job.spank_job_env
-  if type(entries) ~= 'table' then return nil end
-  for index = 0, (job.spank_job_env_size or 0) - 1 do
-    local key, value = string.match(entries[index] or '', '^([^=]*)=(.*)$')
-    if key == name then return value end
+-- An image whose users and accounts are all known here; vmrmd knows the groups, too.
+local function check_access(job, name, allowed)
+  local user, account = job.user_name, job_fields.account(job)
+  if not allowed or user == nil or user == 'root' or account == nil and next(allowed.accounts) then return nil end
+  if allowed.users[user] or (account and allowed.accounts[account]) then return nil end
+  return string.format('user %s may not use image %s: ask the administrators of this cluster, or see `vmrm image list`', user, name)
+end
+
+-- What a site asks of VM jobs beyond that, so that one whose node fails can start again with nothing of its output lost.
+local function check_habits(job, rules)
+  if job_fields.variable(job, 'VMRM_CHECKPOINT') then
+    return 'VMRM_CHECKPOINT: checkpoints are not available in this version of vmrm'
+  end
+  if job.script == nil then return nil end
+  if rules.requeue == 'required' and job_fields.given(job, 'requeue') == 0 then
+    return 'jobs in VMs must be ones that Slurm may requeue on this cluster: leave --no-requeue out'
+  end
+  -- Slurm (22.05) shows the open mode here only in the variable that sbatch and slurmrestd set.
+  if rules.open_mode == 'append' and job_fields.variable(job, 'SLURM_OPEN_MODE') ~= 'a' then
+    return 'jobs in VMs must append to their output on this cluster: add --open-mode=append'
   end
   return nil
 end
 
--- Slurm hands these variables to every Prolog and Epilog, and Linux starts no program with one of 128 KiB or with more than
--- about 2 MiB in all: such a job would be requeued again and again, or drain its nodes.
-local LONGEST_VARIABLE, ALL_VARIABLES = 100000, 500000
-
-local function check_spank_size(job)
-  local entries, total = job.spank_job_env, 0
-  if type(entries) ~= 'table' then return nil end
-  for index = 0, (job.spank_job_env_size or 0) - 1 do
-    local size = #(entries[index] or '')
-    total = total + size
-    if size > LONGEST_VARIABLE or total > ALL_VARIABLES then
-      return 'the SPANK environment of the job is too large: no Prolog could be started with it'
-    end
-  end
-  return nil
-end
-
--- The names of the partitions the job may run in: its own list, or the cluster's default.
-local function partitions_of(job, partitions)
-  local names = {}
-  if job.partition then
-    for name in string.gmatch(job.partition, '[^,]+') do names[#names + 1] = name end
-    return names
-  end
-  for name, partition in pairs(partitions) do
-    if partition.flag_default == 1 then names[#names + 1] = name end
-  end
-  return names
-end
-
--- job_submit/lua can read a job's SPANK environment but not set it (22.05, and newer as far as known): the user must add the option.
-local function check_default(image, names, settings)
-  for _, name in ipairs(names) do
-    local partition = settings[name]
-    if partition and partition.default_image then
-      if image == nil then
-        local way_out = partition.opt_out and ', or --vm-image=none to run outside VMs' or ''
-        return string.format('partition %s runs its jobs in VMs: add --vm-image=%s%s', name, partition.default_image, way_out)
-      end
-      if image == 'none' and not partition.opt_out then
-        return string.format('partition %s runs its jobs in VMs only: --vm-image=none is not allowed there', name)
-      end
-    end
-  end
-  return nil
-end
-
--- The least and the most CPUs the job can get on a node; the most is nil where it cannot be told.
-local function cpus_on_node(job, threads_per_core)
-  local per_task = given(job, 'cpus_per_task') or 1
-  local nodes = given(job, 'min_nodes') or 1
-  local total = given(job, 'min_cpus') or 1
-  local least = math.max(given(job, 'pn_min_cpus') or 1, per_task * math.max(given(job, 'ntasks_per_node') or 1, 1))
-  local most_nodes = given(job, 'max_nodes')
-  if most_nodes and most_nodes > 0 then least = math.max(least, math.ceil(total / most_nodes)) end
-  -- --exclusive gives the whole node.
-  if given(job, 'shared') == 0 then return least, nil end
-  local most = math.max(total - (nodes - 1), least)
-  return least, math.ceil(most / threads_per_core) * threads_per_core
-end
-
--- The same for memory in MiB; both nil where the job leaves it to a default or takes all (0).
-local function memory_on_node(job, least_cpus, most_cpus)
-  local per_node, per_cpu = given(job, 'min_mem_per_node'), given(job, 'min_mem_per_cpu')
-  if per_node and per_node > 0 then return per_node, per_node end
-  if per_cpu and per_cpu > 0 then return per_cpu * least_cpus, most_cpus and per_cpu * most_cpus end
-  return nil, nil
-end
-
-local function check_size(job, name, image, per_node, threads_per_core)
-  local least_cpus, most_cpus = cpus_on_node(job, threads_per_core)
-  if most_cpus and per_node > most_cpus then
-    return string.format('--vm-per-node=%d needs at least %d CPUs on each node, and the job asks for %d: '
-      .. 'ask for more with --cpus-per-task or --ntasks-per-node', per_node, per_node, most_cpus)
-  end
-  local cpus = math.floor(least_cpus / per_node)
-  if image.max_cpus and cpus > image.max_cpus then
-    return string.format('a VM of the job would have %d CPUs, and image %s allows %d: ask for fewer, or for more VMs with --vm-per-node',
-      cpus, name, image.max_cpus)
-  end
-  local least_memory, most_memory = memory_on_node(job, least_cpus, most_cpus)
-  local overhead = image.overhead_mib or 0
-  local least_mib = least_memory and math.floor(least_memory / per_node) - overhead
-  local most_mib = most_memory and math.floor(most_memory / per_node) - overhead
-  if least_mib and image.max_memory_mib and least_mib > image.max_memory_mib then
-    return string.format('a VM of the job would have %d MiB, and image %s allows %d: ask for less, or for more VMs with --vm-per-node',
-      least_mib, name, image.max_memory_mib)
-  end
-  if most_mib and image.min_memory_mib and most_mib < image.min_memory_mib then
-    return string.format('a VM of the job would have %d MiB, and image %s needs %d: ask for at least %d MiB on each node',
-      math.max(most_mib, 0), name, image.min_memory_mib, (image.min_memory_mib + overhead) * per_node)
-  end
-  return nil
-end
-
--- The sentence that refuses the job, or nil.
-local function why_refused(job, partitions, rules)
-  local image = spank_variable(job, 'VMRM_IMAGE')
-  local refusal = check_default(image, partitions_of(job, partitions), rules.partitions or {})
-  if refusal or image == nil or image == 'none' then return refusal end
-  local name = string.match(image, '^[^@]*')
+-- The sentence that refuses a job with this VM, or nil.
+local function check_vm(job, vm, rules)
+  local name = string.match(vm.image, '^[^@]*')
   local limits = (rules.images or {})[name]
-  local per_node = tonumber(spank_variable(job, 'VMRM_PER_NODE') or '1')
-  if limits == nil or per_node == nil or per_node < 1 then return nil end
-  return check_size(job, name, limits, per_node, rules.threads_per_core or 1)
+  local refusal = check_habits(job, rules)
+  if refusal or limits == nil or vm.per_node == nil or vm.per_node < 1 then return refusal end
+  return check_access(job, name, limits.allowed) or check_size(job, name, limits, vm.per_node, rules.threads_per_core or 1)
 end
 
+-- What the job's tasks see, as they do of an option. It also makes the plug-in refuse a batch job's tasks outside a VM.
+local function tell_tasks(job, vm)
+  if job.script == nil then return end
+  job.environment['SLURM_SPANK_VMRM_IMAGE'] = vm.image
+  job.environment['SLURM_SPANK_VMRM_PER_NODE'] = tostring(vm.per_node)
+  job.environment['SLURM_SPANK_VMRM_SCRIPT'] = vm.script
+end
+
+-- The sentence that refuses the job, or nil; the decision is in the job then.
 local function answer(job, partitions)
-  local refusal = check_spank_size(job)
+  local refusal = job_fields.check_spank_size(job)
+  local rules = not refusal and read_table()
+  if not rules then return refusal end
+  local vm
+  vm, refusal = choice.decide(job, partitions, rules)
+  if vm and not refusal then refusal = check_vm(job, vm, rules) end
   if refusal then return refusal end
-  local rules = read_table()
-  return rules and why_refused(job, partitions, rules)
+  local before, rest = choice.split(job.admin_comment)
+  local after = vm and vm.source == 'decided' and choice.tokens(vm) or nil
+  if before ~= after then job.admin_comment = choice.join(after, rest) end
+  if after then tell_tasks(job, vm) end
+  return nil
 end
 
 -- slurm.SUCCESS, or slurm.ERROR after a sentence for the user. A fault in these rules is logged and refuses nobody.
@@ -177,6 +103,36 @@ function vmrm.submit(job, partitions, _)
   if not ok or result == nil then return slurm.SUCCESS end
   slurm.log_user('vmrm: %s', result)
   return slurm.ERROR
+end
+
+-- A job's image is decided once: it stays whatever partition or account the job is moved to, and an administrator's new
+-- AdminComment keeps it. A job without VMs does not get into a partition that allows no others.
+local function answer_modify(job, record, partitions)
+  local decided = choice.split(record.admin_comment)
+  if job.admin_comment then
+    local given, rest = choice.split(job.admin_comment)
+    decided = given or decided
+    job.admin_comment = choice.join(decided, rest)
+  end
+  if decided or (job.partition == nil and job.account == nil) then return nil end
+  local image = job_fields.spank_variable(record, 'VMRM_IMAGE')
+  local rules = (image == nil or image == 'none') and read_table()
+  if not rules then return nil end
+  local names = job_fields.partitions({ partition = job.partition or record.partition }, partitions)
+  local account = job_fields.account({ account = job.account or record.account })
+  local entry, owner, refusal = choice.default(rules, record.user_name, account, names)
+  if refusal then return refusal end
+  if entry == nil or entry.opt_out or entry.default_image == 'none' then return nil end
+  return owner .. ' runs its jobs in VMs only, and the job was submitted without: cancel it and submit it there'
+end
+
+-- slurm.SUCCESS, or an error whose cause is in slurmctld's log: Slurm (22.05) tells a user no sentence here.
+function vmrm.modify(job, record, partitions, _)
+  local ok, result = pcall(answer_modify, job, record, partitions)
+  if not ok then slurm.log_error('vmrm: job_submit rules failed: %s', tostring(result)) end
+  if not ok or result == nil then return slurm.SUCCESS end
+  slurm.log_info('vmrm: job %s is not changed: %s', tostring(record.job_id), result)
+  return slurm.ESLURM_ACCESS_DENIED or slurm.ERROR
 end
 
 return vmrm

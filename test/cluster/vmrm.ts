@@ -10,7 +10,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { acceptsOnSocket, type DaemonSpec } from './daemons.ts'
 import type { Host, Layout } from './layout.ts'
 import { overlayFolder } from './slurm.ts'
@@ -18,6 +18,7 @@ import { chownTree, machineUid } from './users.ts'
 
 const binaryLinks = ['vmrmd', 'vmrm-prolog', 'vmrm-epilog', 'vmrm-prolog-slurmctld', 'vmrm-epilog-slurmctld'] as const
 const cParts = ['vmrm-run', 'vmrm-gate', 'vmrm-agent', 'vmrm.so', 'seed.iso'] as const
+const ruleFiles = ['vmrm.lua', 'job.lua', 'choice.lua', 'size.lua'] as const
 const gateLinks = ['prolog', 'epilog', 'prolog-slurmctld', 'epilog-slurmctld'] as const
 
 const binaryPath = (layout: Layout): string => join(layout.repository, 'build/vmrm')
@@ -49,9 +50,9 @@ export function layOutParts(layout: Layout): void {
     const built = join(layout.repository, 'build/c', name)
     if (existsSync(built)) install(built, join(folder, name))
   }
-  const rules = join(folder, 'job_submit/vmrm.lua')
-  mkdirSync(dirname(rules), { recursive: true })
-  install(join(layout.repository, 'slurm-conf-snippets/job_submit/vmrm.lua'), rules)
+  mkdirSync(join(folder, 'job_submit'), { recursive: true })
+  for (const name of ruleFiles)
+    install(join(layout.repository, 'slurm-conf-snippets/job_submit', name), join(folder, 'job_submit', name))
   for (const name of gateLinks) link('../vmrm-gate', join(folder, 'gate', name))
   link('../lib/vmrm/vmrm', join(layout.folder, 'skeleton/usr/bin/vmrm'))
 }

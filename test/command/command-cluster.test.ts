@@ -166,7 +166,7 @@ t.test('slurmctld goes by the table that job-submit-table writes', bound, async 
       cluster.run(['sbatch', '--parsable', '--hold', '--partition=low', '--wrap=true', '--output=/dev/null', ...args], {
         user: 'alice',
       })
-    const partitions = '<partitions><partition name="low" image="tiny" opt-out="true"/></partitions></vmrmd>'
+    const partitions = '<defaults><partition name="low" image="tiny" opt-out="true"/></defaults></vmrmd>'
     try {
       await withConfiguration(
         cluster,
@@ -176,9 +176,12 @@ t.test('slurmctld goes by the table that job-submit-table writes', bound, async 
           t.equal(written.exitCode, 0, written.stderr)
           const mode = await cluster.run(['stat', '-c', '%a', '/etc/vmrm/job_submit_table.lua'])
           t.equal(mode.stdout, '644\n')
-          const refused = await submit()
-          t.not(refused.exitCode, 0)
-          t.match(refused.stderr, /partition low runs its jobs in VMs: add --vm-image=tiny, or --vm-image=none/)
+          t.equal((await cluster.run(['test', '-e', '/etc/vmrm/default-images'])).exitCode, 0)
+          const given = await submit()
+          t.equal(given.exitCode, 0, given.stderr)
+          const shown = await cluster.run(['scontrol', 'show', 'job', given.stdout.trim()])
+          t.match(shown.stdout, /AdminComment=vmrm-image=tiny/)
+          await cluster.run(['scancel', given.stdout.trim()])
           const large = await submit('--vm-image=tiny', '--mem=5900')
           t.not(large.exitCode, 0)
           t.match(large.stderr, /a VM of the job would have \d+ MiB, and image tiny allows 4096/)
@@ -192,6 +195,7 @@ t.test('slurmctld goes by the table that job-submit-table writes', bound, async 
     }
     const free = await submit()
     t.equal(free.exitCode, 0, 'without the partition in vmrmd.xml a job need not be in VMs')
+    t.not((await cluster.run(['test', '-e', '/etc/vmrm/default-images'])).exitCode, 0)
     await cluster.run(['scancel', free.stdout.trim()])
   })
 })

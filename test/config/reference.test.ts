@@ -35,7 +35,7 @@ t.test('every setting has a description, and no description is of a setting that
 
 t.test('the examples of the manual pages are accepted', async (t) => {
   const folder = t.testdir({ 'vmrmd.xml': examples.vmrmd, 'debian12.xml': examples.debian12 })
-  t.equal(loadDaemonConfig(join(folder, 'vmrmd.xml')).partitions.entries[0]?.optOut, true)
+  t.equal(loadDaemonConfig(join(folder, 'vmrmd.xml')).defaults.partitions[0]?.optOut, true)
   t.equal(loadImage(join(folder, 'debian12.xml')).boot.timeoutSeconds, 120)
 })
 

@@ -7,6 +7,7 @@ export interface FakeSlurm extends SlurmCommands {
   state: 'up' | 'down'
   readonly states: Map<number, JobState>
   readonly allocations: Map<string, AllocationOnNode>
+  readonly comments: Map<number, string>
   readonly done: string[]
 }
 
@@ -15,6 +16,7 @@ export function createFakeSlurm(): FakeSlurm {
     state: 'up',
     states: new Map(),
     allocations: new Map(),
+    comments: new Map(),
     done: [],
     async allocation(_job, _selector, nodes) {
       return nodes.map((node) => {
@@ -26,6 +28,13 @@ export function createFakeSlurm(): FakeSlurm {
     async jobStates() {
       if (slurm.state === 'down') throw new VmrmError('command-failed', 'squeue ended with 1')
       return slurm.states
+    },
+    async adminComment(job) {
+      if (slurm.state === 'down') throw new VmrmError('command-failed', 'squeue ended with 1')
+      return slurm.comments.get(job) ?? ''
+    },
+    async hasDecidedJobs() {
+      return [...slurm.comments.values()].some((comment) => comment.startsWith('vmrm-image='))
     },
     async comment(job, text) {
       slurm.done.push(`comment ${job} ${text}`)

@@ -61,6 +61,7 @@ SchedulerParameters=sched_min_interval=100000,batch_sched_delay=0
 NodeName=mini NodeAddr=10.177.0.1 CPUs=4 RealMemory=4000
 PartitionName=main Nodes=mini Default=YES MaxTime=10 State=UP
 PartitionName=vms Nodes=mini MaxTime=10 State=UP
+PartitionName=low Nodes=mini MaxTime=10 State=UP
 `
 
 /** The daemons, in the order of their start; each goes into the background by itself. */

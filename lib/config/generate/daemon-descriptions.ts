@@ -72,11 +72,33 @@ export const daemonDescriptions: Readonly<Record<string, string>> = {
   'timeouts/@controller-daemon-seconds':
     "How long PrologSlurmctld and EpilogSlurmctld wait for the controller's vmrmd where it does not answer.",
   'timeouts/@reconcile-seconds': 'How often the daemons compare what is with what should be.',
-  partitions: 'Partitions whose jobs run in VMs. Only `vmrm job-submit-table` reads this.',
-  'partitions/partition': 'One partition.',
-  'partitions/partition/@name': "Slurm's name of it.",
-  'partitions/partition/@image': 'A job without --vm-image is refused, and told to add this one.',
-  'partitions/partition/@opt-out': 'Whether --vm-image=none is allowed there.',
+  defaults:
+    'Images of jobs that name none. Of several entries for a job that of its user counts, else that of its account, else that of its partition. Only `vmrm job-submit-table` reads this.',
+  'defaults/partition': 'One partition.',
+  'defaults/partition/@name': "Slurm's name of it.",
+  'defaults/partition/@image': 'The image of jobs that name none.',
+  'defaults/partition/@per-node': 'VMs on each node, as with --vm-per-node.',
+  'defaults/partition/@script': 'Where the batch script runs, as with --vm-script.',
+  'defaults/partition/@opt-out': 'Whether --vm-image=none is allowed.',
+  'defaults/account': 'One account.',
+  'defaults/account/@name': "Slurm's name of it, in lower case.",
+  'defaults/account/@image': 'The image of jobs that name none. `none`: no VMs, whatever a less special entry says.',
+  'defaults/account/@per-node': 'VMs on each node, as with --vm-per-node.',
+  'defaults/account/@script': 'Where the batch script runs, as with --vm-script.',
+  'defaults/account/@opt-out': 'Whether --vm-image=none is allowed.',
+  'defaults/user': 'One user.',
+  'defaults/user/@name': 'The name of the account on the hosts.',
+  'defaults/user/@image': 'The image of jobs that name none. `none`: no VMs, whatever a less special entry says.',
+  'defaults/user/@per-node': 'VMs on each node, as with --vm-per-node.',
+  'defaults/user/@script': 'Where the batch script runs, as with --vm-script.',
+  'defaults/user/@opt-out': 'Whether --vm-image=none is allowed.',
+  submission: 'What a site allows at submission. Only `vmrm job-submit-table` reads this.',
+  'submission/@from-environment':
+    'Whether VMRM_IMAGE in the environment of a job counts that came without options of vmrm, as through slurmrestd. It always does where there are defaults. If not, such a job is refused.',
+  'submission/@requeue':
+    '`required`: a job in VMs that has --no-requeue is refused, since Slurm could not run it elsewhere when a node fails.',
+  'submission/@open-mode':
+    '`append`: a batch job in VMs without --open-mode=append is refused, since a second start would overwrite its output.',
   log: 'The log of vmrmd, on standard error.',
   'log/@level': 'The least important lines that are written.',
 }

@@ -72,9 +72,9 @@ const vmrmdPage: ManPage = {
   <node underlay-device="eth1"/>
   <network underlay="10.1.0.0/16"/>
   <nfs server="ganesha"/>
-  <partitions>
+  <defaults>
     <partition name="vm" image="debian12" opt-out="true"/>
-  </partitions>
+  </defaults>
 </vmrmd>`,
   seeAlso: ['vmrm(1)', 'vmrmd(8)', 'images.d(5)', 'slurm.conf(5)'],
 }

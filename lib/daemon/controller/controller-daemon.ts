@@ -13,6 +13,7 @@ import { createSlurmCommands } from '../../slurm/commands.ts'
 import { lookUpAccount } from '../account.ts'
 import { nodeClient } from '../cluster-peers.ts'
 import { repeatEvery } from '../repeat-every.ts'
+import { createBeginRun } from './begin-run.ts'
 import { createControllerHandlers } from './handlers.ts'
 import { type Ledger, openLedger } from './ledger.ts'
 import { createMessenger, type NodeCaller } from './messenger.ts'
@@ -24,6 +25,7 @@ const everySecondMs = 1000
 /** Runs younger than this are not compared with Slurm. */
 const minimumAgeMs = 20_000
 const destroyMs = 90_000
+const expectCallMs = 10_000
 
 /** Runs until `signal` aborts. Throws `config-invalid` and the like when it cannot start. */
 export async function runController(options: { config: DaemonConfig; log: Log; signal: AbortSignal }): Promise<void> {
@@ -51,8 +53,10 @@ export async function runController(options: { config: DaemonConfig; log: Log; s
   transactions.recover()
   const epilogMs = removeSeconds * 1000
   const reconciler = createReconciler({ ledger, transactions, slurm, nodes, log, minimumAgeMs, epilogMs, now })
+  const expectMs = config.timeouts.nodeDaemonSeconds * 1000
+  const beginRun = createBeginRun({ transactions, slurm, nodes, log, expectMs, now })
   const handlers = createControllerHandlers({
-    ...{ ledger, transactions, catalogue, slurm, lookUpAccount, trustedUids, log, now },
+    ...{ ledger, transactions, beginRun, catalogue, slurm, lookUpAccount, trustedUids, log, now },
   })
   const server = await createServer({
     role: 'controller',
@@ -112,6 +116,9 @@ function createNodeCaller(options: {
     },
     async destroyRun(node, { job, restart }: Run) {
       await (await clientOf(node)).call('destroy-run', { job, restart }, { timeoutMs: destroyMs })
+    },
+    async expectRun(node, { job, restart }: Run, script) {
+      await (await clientOf(node)).call('expect-run', { job, restart, script }, { timeoutMs: expectCallMs })
     },
   }
 }

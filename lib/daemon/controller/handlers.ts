@@ -10,6 +10,7 @@ import type { ReplyOf, RequestOf } from '../../protocol/messages.ts'
 import type { Caller } from '../../protocol/transport/caller.ts'
 import type { SlurmCommands } from '../../slurm/commands.ts'
 import type { Account } from '../account.ts'
+import type { createBeginRun } from './begin-run.ts'
 import type { Ledger, RunRecord, RunState } from './ledger.ts'
 import { shareOf } from './share-of.ts'
 import type { Transactions } from './transaction.ts'
@@ -17,6 +18,7 @@ import type { Transactions } from './transaction.ts'
 export interface ControllerHandlerOptions {
   readonly ledger: Ledger
   readonly transactions: Transactions
+  readonly beginRun: ReturnType<typeof createBeginRun>
   readonly catalogue: Catalogue
   readonly slurm: SlurmCommands
   readonly lookUpAccount: (user: string | number) => Promise<Account>
@@ -35,11 +37,10 @@ export function createControllerHandlers(options: ControllerHandlerOptions) {
   return { ...hookHandlers(options), ...nodeHandlers(options), ...userHandlers(options) }
 }
 
-function hookHandlers({ transactions }: ControllerHandlerOptions) {
+function hookHandlers({ transactions, beginRun }: ControllerHandlerOptions) {
   return {
     'run-begin': async (request: RequestOf<'run-begin'>): Promise<ReplyOf<'run-begin'>> => {
-      await transactions.begin(request)
-      return {}
+      return { outcome: await beginRun(request) }
     },
     'run-end': async (request: RequestOf<'run-end'>): Promise<ReplyOf<'run-end'>> => {
       transactions.end(request)

@@ -9,10 +9,12 @@ import type { SlurmCommands } from '../../slurm/commands.ts'
 import type { Ledger, RunRecord } from './ledger.ts'
 import type { Messenger } from './transaction.ts'
 
-/** Calls to the nodes' daemons. Both reject when the node does not answer. */
+/** Calls to the nodes' daemons. All reject when the node does not answer. */
 export interface NodeCaller {
   verdict(node: string, run: Run, verdict: 'commit' | 'abort' | 'lost', reason: string): Promise<void>
   destroyRun(node: string, run: Run): Promise<void>
+  /** Resolves when the node has marked the job as one of VMs. */
+  expectRun(node: string, run: Run, script: 'guest' | 'host'): Promise<void>
 }
 
 const tries = 5
@@ -42,7 +44,16 @@ export function createMessenger(options: {
       log.warn(event, { run: runId(run), text: [message, quoted].filter(Boolean).join(': ') })
     }
   }
+  const drain: Messenger['drainNode'] = (run, node, { code, reason }) => {
+    void inBackground('node.not-drained', run, async () => {
+      log.error('node.drained', { node, reason })
+      await slurm.drain(node, reason)
+      // Afterwards: a hello in between would lift a drain that is not there yet.
+      if (seenToBeOver.has(code)) ledger.setDrained(node, 'drained')
+    })
+  }
   return {
+    drainNode: drain,
     pushVerdict(record: RunRecord) {
       const { state } = record
       if (state === 'preparing' || state === 'ended') return
@@ -56,13 +67,8 @@ export function createMessenger(options: {
     comment(run, text) {
       return inBackground('comment.not-set', run, () => slurm.comment(run.job, text))
     },
-    handleNodeFault(run, node, { code, reason }) {
-      void inBackground('node.not-drained', run, async () => {
-        log.error('node.drained', { node, reason })
-        await slurm.drain(node, reason)
-        // Afterwards: a hello in between would lift a drain that is not there yet.
-        if (seenToBeOver.has(code)) ledger.setDrained(node, 'drained')
-      })
+    handleNodeFault(run, node, cause) {
+      drain(run, node, cause)
       void inBackground('job.not-requeued', run, () => slurm.requeue(run.job))
     },
   }

@@ -16,6 +16,8 @@ export interface Messenger {
   pushVerdict(run: RunRecord): void
   /** Sets the job's AdminComment. Resolves when that is done or given up; never rejects. */
   comment(run: Run, text: string): Promise<void>
+  /** Drains a node that cannot start VMs; returns at once. */
+  drainNode(run: Run, node: string, cause: { code: string; reason: string }): void
   /** Drains a node that cannot start VMs and sends the job back to the queue; returns at once. */
   handleNodeFault(run: Run, node: string, cause: { code: string; reason: string }): void
 }
@@ -28,6 +30,8 @@ export interface Transactions {
   /** Resolves, as `lost` does, when the cause is in AdminComment: what the node does then may end the job. */
   failed(run: Run, node: string, cause: { code: string; reason: string }): Promise<void>
   lost(run: Run, cause: { node: string; vm: string; reason: string }): Promise<void>
+  /** These nodes could not be told of a run whose job Slurm itself sends back to the queue. Resolves as `failed` does. */
+  notExpected(run: Run, nodes: readonly string[]): Promise<void>
   /** A node has confirmed that nothing of the run is left on it. */
   nodeEnded(run: Run, node: string, usage?: { peakMemoryBytes: number; cpuTimeNs: number }): void
   /** The job, up to this restart count, is over (EpilogSlurmctld or the reconciler). Safe to repeat. */
@@ -123,6 +127,15 @@ export function createTransactions(options: {
     await decided
   }
 
+  const notExpected = async (run: Run, nodes: readonly string[]) => {
+    const reason = `the vmrmd of node ${nodes.join(', ')} does not answer`
+    const decided = decide(run, ['preparing'], 'aborted', { code: 'node-daemon-down', reason })
+    for (const node of nodes) {
+      messenger.drainNode(run, node, { code: 'node-daemon-down', reason: `the vmrmd of node ${node} does not answer` })
+    }
+    await decided
+  }
+
   const nodeEnded = (run: Run, node: string, usage?: { peakMemoryBytes: number; cpuTimeNs: number }) => {
     ledger.setShare(run, node, { state: 'ended', ...usage })
     finishIfDone(run)
@@ -153,6 +166,7 @@ export function createTransactions(options: {
     begin,
     prepared,
     failed,
+    notExpected,
     nodeEnded,
     end,
     verdict: (run) => verdictOf(ledger.find(run)),

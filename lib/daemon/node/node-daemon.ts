@@ -61,6 +61,7 @@ export async function runNode(options: DaemonOptions): Promise<void> {
   await makeFolders(config)
   const slurmUid = (await lookUpAccount(config.controller.user)).uid
   const self: ClusterIdentity = { name: node, ownUid: process.getuid?.() ?? 0, slurmUid }
+  const markersFolder = join(config.paths.runtime, 'jobs')
   const address = await underlayAddress(node, config.node.underlayDevice)
   const hypervisor = createLibvirtHypervisor({
     socketPath: config.hypervisor.socket,
@@ -111,7 +112,7 @@ export async function runNode(options: DaemonOptions): Promise<void> {
   await tasks.listen()
   const server = await createServer({
     role: 'node',
-    handlers: createNodeHandlers({ runs, node, health, trustedUids: [0, slurmUid] }),
+    handlers: createNodeHandlers({ runs, node, markers: markersFolder, health, trustedUids: [0, slurmUid] }),
     trustedUids: [0, slurmUid],
     log,
     listen: [
@@ -140,7 +141,7 @@ export async function runNode(options: DaemonOptions): Promise<void> {
     log,
     work: () =>
       sweepMarkers({
-        folder: join(config.paths.runtime, 'jobs'),
+        folder: markersFolder,
         minimumAgeMs: markerAgeMs,
         hasJob: (job) => runs.ofJob(job) !== undefined,
         endedJobs: (jobs) => controller.endedJobs(jobs),

@@ -5,6 +5,7 @@ import type { ReplyOf, RequestOf } from '../../protocol/messages.ts'
 import { asReason } from '../../protocol/reason.ts'
 import type { Caller } from '../../protocol/transport/caller.ts'
 import { release } from '../release.ts'
+import { expectRun, forgetExpected } from './expected-runs.ts'
 import type { JournalEntry } from './journal.ts'
 import type { NodeRuns } from './node-runs.ts'
 
@@ -25,11 +26,13 @@ export function heldRuns(entries: readonly JournalEntry[]) {
 export function createNodeHandlers(options: {
   runs: NodeRuns
   node: string
+  /** Folder of the jobs' markers. */
+  markers: string
   health: () => 'ready' | 'fault'
   /** root and SlurmUser, who may see everything. */
   trustedUids: readonly number[]
 }) {
-  const { runs, node, health, trustedUids } = options
+  const { runs, node, markers, health, trustedUids } = options
   return {
     'node-prepare': async (request: RequestOf<'node-prepare'>): Promise<ReplyOf<'node-prepare'>> => {
       const { request: wanted, ...body } = request
@@ -49,8 +52,13 @@ export function createNodeHandlers(options: {
       await runs.applyVerdict(request, request.verdict, request.reason ?? '')
       return {}
     },
+    'expect-run': async (request: RequestOf<'expect-run'>): Promise<ReplyOf<'expect-run'>> => {
+      await expectRun(markers, request, request.script)
+      return {}
+    },
     'destroy-run': async (request: RequestOf<'destroy-run'>): Promise<ReplyOf<'destroy-run'>> => {
       await runs.remove(request)
+      if (runs.ofJob(request.job) === undefined) await forgetExpected(markers, request)
       return {}
     },
     'node-status': async (_request: RequestOf<'node-status'>, caller: Caller): Promise<ReplyOf<'node-status'>> => {

@@ -12,6 +12,13 @@ export const controllerMessages = {
     request: z.strictObject({ ...runFields, verdict, reason: reason.optional() }),
     reply: empty,
   }),
+  'expect-run': defineCall({
+    summary: 'A job that named no image itself will run in VMs: mark it on this node before its Prolog.',
+    from: ['controller'],
+    to: ['node'],
+    request: z.strictObject({ ...runFields, script: z.enum(['guest', 'host']) }),
+    reply: empty,
+  }),
   'destroy-run': defineCall({
     summary: 'Remove everything of a run from this node; answered when nothing is left.',
     from: ['controller'],

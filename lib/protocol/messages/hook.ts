@@ -3,12 +3,12 @@ import { z } from 'zod'
 import { defineCall } from '../define.ts'
 import { empty, ownerFields, reason, requestSchema, runFields } from './common.ts'
 
-/** What the user asked for; or, where that cannot be read, the sentence that says why. */
+/** What the user asked for; or, where that cannot be read, the sentence that says why. Neither: the job named no image itself. */
 const asked = { request: requestSchema.optional(), refusal: reason.optional() }
 
 export const hookMessages = {
   'run-begin': defineCall({
-    summary: 'PrologSlurmctld: a run of a job that wants VMs begins.',
+    summary: 'PrologSlurmctld: a run of a job that wants VMs, or may have a default image, begins.',
     from: ['hook'],
     to: ['controller'],
     request: z.strictObject({
@@ -22,7 +22,8 @@ export const hookMessages = {
       selector: z.string().regex(/^[0-9]{1,10}(_[0-9]{1,10})?$/),
       ...asked,
     }),
-    reply: empty,
+    /** `plain`: no image was decided for the job. `again`: it has one and must not start now; Slurm is to requeue it. */
+    reply: z.strictObject({ outcome: z.enum(['begun', 'plain', 'again']) }),
   }),
   'run-end': defineCall({
     summary: 'EpilogSlurmctld: a run has ended.',

@@ -13,6 +13,7 @@ function setUp() {
   const handlers = createControllerHandlers({
     ...{ ledger, slurm, transactions, log: silentLog, trustedUids: [0], now: () => 1 },
     catalogue: {} as Catalogue,
+    beginRun: async () => 'plain' as const,
     lookUpAccount: async () => {
       throw new Error('not asked here')
     },

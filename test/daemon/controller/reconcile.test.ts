@@ -45,6 +45,7 @@ function setUp() {
     ...{ ledger, slurm, transactions, log: silentLog, minimumAgeMs: 20_000, epilogMs: 60_000, now: () => clock.ms },
     nodes: {
       verdict: async () => {},
+      expectRun: async () => {},
       async destroyRun(node, run) {
         await hanging.get(node)
         if (nodesDown.has(node)) throw new VmrmError('daemon-unreachable', 'no answer')

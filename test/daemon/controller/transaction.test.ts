@@ -52,6 +52,7 @@ function setUp(options: { planned?: () => Promise<void> } = {}) {
     comment: async (of, text) => {
       told.push(`comment ${of.job}: ${text}`)
     },
+    drainNode: (_of, node) => told.push(`drain ${node}`),
     handleNodeFault: (_of, node) => told.push(`fault ${node}`),
   }
   const clock = { ms: 0 }

@@ -277,7 +277,13 @@ t.test('whatever a reason holds, the hook gets its answer', async (t) => {
   maker.onMake = async () => {
     throw new VmrmError('identity-failed', 'VM j7r0v0 could not take on its identity', { quoted })
   }
-  const handlers = createNodeHandlers({ runs, node: 'n1', health: () => 'ready', trustedUids: [0] })
+  const handlers = createNodeHandlers({
+    runs,
+    node: 'n1',
+    markers: t.testdir({}),
+    health: () => 'ready',
+    trustedUids: [0],
+  })
   const reply = await handlers['node-prepare'](request)
   t.equal(reply.outcome, 'refused')
   t.match(writeMessage({ id: 1, kind: 'reply', type: 'node-prepare' }, reply), /could not take on its identity/)

@@ -34,12 +34,13 @@ async function suite(t: Test, variables: Readonly<Record<string, string>>): Prom
   const lib = join(scratch, 'lib')
   const run = join(scratch, 'run')
   const off = join(scratch, 'off')
+  const flag = join(scratch, 'default-images')
   const jobs = join(run, 'jobs')
   const seen = join(scratch, 'seen')
 
   await buildPart('gate', scratch, {
     ...variables,
-    DEFINES: `-DVMRM_LIB_DIR='"${lib}"' -DVMRM_RUN_DIR='"${run}"' -DVMRM_OFF_SWITCH='"${off}"'`,
+    DEFINES: `-DVMRM_LIB_DIR='"${lib}"' -DVMRM_RUN_DIR='"${run}"' -DVMRM_OFF_SWITCH='"${off}"' -DVMRM_DEFAULTS_FLAG='"${flag}"'`,
   })
 
   const hook = `#!/bin/sh
@@ -49,7 +50,7 @@ exit \${SPANK_VMRM_TEST_EXIT:-0}
 `
 
   t.beforeEach(() => {
-    for (const path of [lib, run, off, seen]) rmSync(path, { recursive: true, force: true })
+    for (const path of [lib, run, off, flag, seen]) rmSync(path, { recursive: true, force: true })
     mkdirSync(join(lib, 'gate'), { recursive: true })
     for (const kind of kinds) {
       symlinkSync(join(scratch, 'vmrm-gate'), join(lib, 'gate', kind))
@@ -179,6 +180,60 @@ c.execve(a[0],a,e)`
     t.match(seenText(), 'script=guest\n')
     t.equal(marker(), undefined)
     t.equal(pass('epilog', job).status, 0, 'again is harmless')
+  })
+
+  t.test('a job that named no image is one of VMs on a node that has its marker, and on no other', async (t) => {
+    const unnamed = { SLURM_JOB_ID: '42' }
+    mkdirSync(jobs, { recursive: true })
+    const text = 'script=host\nrestart=3\n'
+    writeFileSync(join(jobs, '42'), text)
+    writeFileSync(flag, '')
+    for (const [id, none] of [
+      ['43', {}],
+      ['4', {}],
+      ['421', {}],
+      ['', {}],
+      ['042', {}],
+      ['42', { SPANK_VMRM_IMAGE: 'none' }],
+    ] as const)
+      t.match(pass('prolog', { SLURM_JOB_ID: id, ...none }), { status: 0, stdout: '', stderr: '' }, `job ${id}`)
+    t.equal(seenText(), '', 'other jobs start no hook')
+    t.equal(pass('prolog', { ...unnamed, SPANK_VMRM_TEST_EXIT: '1' }).status, 1)
+    t.match(seenText(), 'hook vmrm-prolog\n')
+    t.equal(marker(), text, 'the marker is left as it is')
+    writeFileSync(off, '')
+    rmSync(seen)
+    t.equal(pass('prolog', unnamed).status, 0)
+    t.equal(seenText(), '', 'the off switch holds for it, too')
+    t.equal(marker(), text)
+    rmSync(off)
+    t.equal(pass('epilog', unnamed).status, 0)
+    t.match(seenText(), 'hook vmrm-epilog\n')
+    t.equal(marker(), undefined)
+    rmSync(seen)
+    t.equal(pass('epilog', unnamed).status, 0)
+    t.equal(seenText(), '', 'without the marker it is a plain job')
+  })
+
+  t.test('with the flag of default images the controller looks at jobs that named none', async (t) => {
+    const unnamed = { SLURM_JOB_ID: '42' }
+    for (const kind of ['prolog-slurmctld', 'epilog-slurmctld'] as const) {
+      t.equal(pass(kind, { ...unnamed, SPANK_VMRM_TEST_EXIT: '1' }).status, 0)
+      t.equal(seenText(), '', 'without the flag no hook starts')
+      writeFileSync(flag, '')
+      t.equal(pass(kind, { ...unnamed, SPANK_VMRM_TEST_EXIT: '1' }).status, 1)
+      t.match(seenText(), `hook vmrm-${kind}\n`)
+      rmSync(seen)
+      t.equal(pass(kind, { ...unnamed, SPANK_VMRM_IMAGE: 'none', SPANK_VMRM_TEST_EXIT: '1' }).status, 0)
+      t.equal(seenText(), '', 'an explicit none is not looked at')
+      writeFileSync(off, '')
+      t.equal(pass(kind, { ...unnamed, SPANK_VMRM_TEST_EXIT: '1' }).status, kind === 'prolog-slurmctld' ? 1 : 0)
+      t.equal(seenText() !== '', kind === 'prolog-slurmctld', 'switched off, it still keeps such a job from starting')
+      rmSync(join(lib, `vmrm-${kind}`))
+      t.equal(pass(kind, unnamed).status, 0, 'a hook that is missing holds up nobody')
+      for (const path of [off, flag, seen]) rmSync(path, { force: true })
+    }
+    t.notOk(existsSync(run))
   })
 
   t.test('an Epilog hook that is killed drains no node, and its marker goes', async (t) => {

@@ -33,7 +33,7 @@ const share = {
 /** One valid body for each message and kind; a test fails when a message has none. */
 export const examples: Readonly<Record<string, unknown>> = {
   'run-begin request': { ...run, ...owner, account: '', partition: 'main', nodes: 'n[1-2]', selector: '10_3', request },
-  'run-begin reply': {},
+  'run-begin reply': { outcome: 'again' },
   'run-end request': run,
   'run-end reply': {},
   'node-prepare request': { ...run, ...owner, request: { image: 'tiny', perNode: 256, script: 'host' } },
@@ -94,6 +94,8 @@ export const examples: Readonly<Record<string, unknown>> = {
   'get-verdict reply': { verdict: 'abort', reason: why },
   'verdict request': { ...run, verdict: 'lost' },
   'verdict reply': {},
+  'expect-run request': { ...run, script: 'host' },
+  'expect-run reply': {},
   'destroy-run request': run,
   'destroy-run reply': {},
   'node-status request': {},

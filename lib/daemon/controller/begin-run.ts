@@ -1,0 +1,77 @@
+// PrologSlurmctld's question: does this run have VMs? For a job that named no image itself, what was decided at submission
+// stands in its AdminComment; then every node must know it before its Prolog, or the run must not start there.
+import { setTimeout as delay } from 'node:timers/promises'
+import { toVmrmError } from '../../errors/vmrm-error.ts'
+import { type Run, runId } from '../../job/run.ts'
+import type { Log } from '../../log.ts'
+import { requestInComment } from '../../slurm/admin-comment.ts'
+import type { SlurmCommands } from '../../slurm/commands.ts'
+import { expandHostlist } from '../../slurm/hostlist.ts'
+import type { NodeCaller } from './messenger.ts'
+import type { BeginRequest } from './planner.ts'
+import type { Transactions } from './transaction.ts'
+
+/** `plain`: the job has no image. `again`: it has one, but a node cannot be told: Slurm is to requeue the job. */
+export type BeginOutcome = 'begun' | 'plain' | 'again'
+
+const pauseMs = 500
+
+export function createBeginRun(options: {
+  transactions: Transactions
+  slurm: SlurmCommands
+  nodes: NodeCaller
+  log: Log
+  /** How long a node's daemon may be away, as in its own Prolog. */
+  expectMs: number
+  now: () => number
+}): (request: BeginRequest) => Promise<BeginOutcome> {
+  const { transactions, slurm, nodes, log, expectMs, now } = options
+
+  const expect = async (node: string, run: Run, script: 'guest' | 'host', untilMs: number): Promise<void> => {
+    for (;;) {
+      try {
+        return await nodes.expectRun(node, run, script)
+      } catch (error) {
+        if (now() >= untilMs) throw error
+        await delay(pauseMs)
+      }
+    }
+  }
+
+  const expectEverywhere = async (begun: BeginRequest): Promise<BeginOutcome> => {
+    const names = expandHostlist(begun.nodes)
+    const script = begun.request?.script ?? 'guest'
+    const untilMs = now() + expectMs
+    const answers = await Promise.allSettled(names.map((node) => expect(node, begun, script, untilMs)))
+    const silent = names.filter((_, at) => answers[at]?.status === 'rejected')
+    if (silent.length === 0) return 'begun'
+    log.warn('run.not-expected', { run: runId(begun), nodes: silent.join(',') })
+    await transactions.notExpected(begun, silent)
+    // Slurm runs no Epilog on nodes whose Prolog has not begun, so nobody else takes these marks away.
+    const told = names.filter((node) => !silent.includes(node))
+    await Promise.allSettled(told.map((node) => nodes.destroyRun(node, begun)))
+    return 'again'
+  }
+
+  return async (request) => {
+    if (request.request !== undefined || request.refusal !== undefined) {
+      await transactions.begin(request)
+      return 'begun'
+    }
+    const decided = decidedIn(await slurm.adminComment(request.job))
+    if (decided === undefined) return 'plain'
+    const begun = { ...request, ...decided }
+    // The first is in the ledger before a node hears of the run.
+    const [, outcome] = await Promise.all([transactions.begin(begun), expectEverywhere(begun)])
+    return outcome
+  }
+}
+
+function decidedIn(comment: string): Pick<BeginRequest, 'request' | 'refusal'> | undefined {
+  try {
+    const request = requestInComment(comment)
+    return request === undefined ? undefined : { request }
+  } catch (thrown) {
+    return { refusal: toVmrmError(thrown).message }
+  }
+}

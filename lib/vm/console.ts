@@ -35,13 +35,17 @@ export async function consoleTail(path: string, options: ConsoleTailOptions = {}
   }
 }
 
-/** The text as lines that are safe to print. A line end is LF, CR or both: what a terminal would have overwritten stays. */
-function readable(text: string, maxLines: number): string {
-  const lines = text
+/** Text that is safe to print. A line end is LF, CR or both: what a terminal would have overwritten stays. */
+export function printableConsole(text: string): string {
+  return text
     .replace(controlSequence, '')
     .replace(/\r+\n?/g, '\n')
     .replaceAll('\t', ' ')
     .replace(controlCharacter, '')
+}
+
+function readable(text: string, maxLines: number): string {
+  const lines = printableConsole(text)
     .split('\n')
     .map((line) => line.trimEnd().slice(0, 200))
     .filter((line) => line !== '')
@@ -53,14 +57,15 @@ function readable(text: string, maxLines: number): string {
 /**
  * Keeps a console log from filling the disk: one that is larger than `maxBytes` is emptied but for its last quarter of
  * that. QEMU has it open to append (domain-xml.ts), so it goes on at the new end; what it writes in the instant between
- * reading and cutting is lost. To be called now and then, as often as `maxBytes` can be written.
+ * reading and cutting is lost. To be called now and then, as often as `maxBytes` can be written. Returns how many bytes
+ * are gone from its beginning.
  */
-export async function capConsole(path: string, maxBytes: number): Promise<'cut' | 'kept'> {
+export async function capConsole(path: string, maxBytes: number): Promise<number> {
   const file = await openConsole(path, 'r+')
-  if (file === undefined) return 'kept'
+  if (file === undefined) return 0
   try {
     const { size } = await file.stat()
-    if (size <= maxBytes) return 'kept'
+    if (size <= maxBytes) return 0
     const kept = Buffer.alloc(Math.floor(maxBytes / 4))
     const { bytesRead } = await file.read(kept, 0, kept.length, size - kept.length)
     await file.truncate(0)
@@ -68,7 +73,25 @@ export async function capConsole(path: string, maxBytes: number): Promise<'cut' 
     const appending = await openConsole(path, 'a')
     await appending?.write(kept, 0, bytesRead)
     await appending?.close()
-    return 'cut'
+    return size - bytesRead
+  } finally {
+    await file.close()
+  }
+}
+
+/** At most `maxBytes` from `position` on; from the beginning where the log ends before that. Nothing where there is no log. */
+export async function readConsole(
+  path: string,
+  position: number,
+  maxBytes: number,
+): Promise<{ readonly position: number; readonly data: Uint8Array }> {
+  const file = await openConsole(path, 'r')
+  if (file === undefined) return { position: 0, data: new Uint8Array() }
+  try {
+    const { size } = await file.stat()
+    const from = position < 0 || position > size ? 0 : position
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(maxBytes), 0, maxBytes, from)
+    return { position: from, data: new Uint8Array(buffer.subarray(0, bytesRead)) }
   } finally {
     await file.close()
   }

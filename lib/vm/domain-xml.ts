@@ -30,6 +30,8 @@ export interface DomainSpec {
   readonly nic: { readonly mac: string; readonly tap: string; readonly mtu: number }
   /** Appended to, so that it can be cut while QEMU has it open (console.ts). */
   readonly consolePath: string
+  /** Whoever connects here has the console itself, one at a time. */
+  readonly consoleSocketPath: string
   readonly agentSocketPath: string
   /** Who QEMU runs as. */
   readonly owner: { readonly uid: number; readonly gid: number }
@@ -111,7 +113,7 @@ function renderDevices(spec: DomainSpec, fragment: SiteFragment): string {
 <controller type="virtio-serial" index="0">${onRootBus(slots.ports)}</controller>
 <disk type="file" device="disk"><driver name="qemu" type="qcow2" cache="unsafe" discard="unmap"/><source file="${escapeXml(overlay.path)}"/><backingStore type="file"><format type="${overlay.backingFormat}"/><source file="${escapeXml(overlay.backingPath)}"/><backingStore/></backingStore><target dev="vda" bus="virtio"/>${onRootBus(slots.disk)}</disk>
 ${seed}<interface type="ethernet"><mac address="${escapeXml(nic.mac)}"/><target dev="${escapeXml(nic.tap)}" managed="no"/><model type="virtio"/><mtu size="${nic.mtu}"/><rom enabled="no"/>${onRootBus(slots.nic)}</interface>
-<serial type="file"><source path="${escapeXml(spec.consolePath)}" append="on"/><target type="isa-serial" port="0"/></serial>
+<serial type="unix"><source mode="bind" path="${escapeXml(spec.consoleSocketPath)}"/><log file="${escapeXml(spec.consolePath)}" append="on"/><target type="isa-serial" port="0"/></serial>
 <channel type="unix"><source mode="bind" path="${escapeXml(spec.agentSocketPath)}"/><target type="virtio" name="${agentPort}"/></channel>
 <rng model="virtio"><backend model="random">/dev/urandom</backend>${onRootBus(slots.rng)}</rng>
 <panic model="isa"/>
@@ -132,7 +134,14 @@ function assertSpec(spec: DomainSpec): void {
   }
   for (const cpu of spec.cpus ?? []) assert(Number.isInteger(cpu) && cpu >= 0, `CPU ${cpu}`)
   const { boot, overlay } = spec
-  const paths = [overlay.path, overlay.backingPath, spec.seedPath, spec.consolePath, spec.agentSocketPath]
+  const paths = [
+    overlay.path,
+    overlay.backingPath,
+    spec.seedPath,
+    spec.consolePath,
+    spec.consoleSocketPath,
+    spec.agentSocketPath,
+  ]
   if (boot.kind === 'direct') paths.push(boot.kernel, boot.initrd)
   else if (boot.firmware === 'uefi') paths.push(boot.nvramPath)
   for (const path of paths) {

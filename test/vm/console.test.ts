@@ -12,7 +12,8 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
-import { capConsole, consoleTail } from '../../lib/vm/console.ts'
+import { createConsoles } from '../../lib/daemon/node/consoles.ts'
+import { capConsole, consoleTail, readConsole } from '../../lib/vm/console.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'vmrm-console-'))
 t.teardown(() => rmSync(folder, { recursive: true }))
@@ -52,7 +53,8 @@ t.test("A kernel's complaint is kept where its trace has pushed it out of the la
 
 t.test('A console that is not there has no lines and cannot be cut', async (t) => {
   t.equal(await consoleTail(join(folder, 'none')), '')
-  t.equal(await capConsole(join(folder, 'none'), 100), 'kept')
+  t.equal(await capConsole(join(folder, 'none'), 100), 0)
+  t.match(await readConsole(join(folder, 'none'), 0, 100), { position: 0, data: { length: 0 } })
 })
 
 t.test('A symbolic link is not followed', async (t) => {
@@ -71,9 +73,9 @@ t.test(
     const writer = openSync(path, 'a')
     try {
       writeSync(writer, '0123456789'.repeat(10))
-      t.equal(await capConsole(path, 100), 'kept')
+      t.equal(await capConsole(path, 100), 0)
       writeSync(writer, 'x')
-      t.equal(await capConsole(path, 100), 'cut')
+      t.equal(await capConsole(path, 100), 76)
       t.equal(readFileSync(path, 'utf8'), '6789'.concat('0123456789'.repeat(2), 'x'))
       writeSync(writer, 'after')
       appendFileSync(path, '')
@@ -83,3 +85,22 @@ t.test(
     }
   },
 )
+
+t.test('A log is read by an offset that goes on counting over a cut', async (t) => {
+  const consoles = createConsoles({ maxBytes: 100, partBytes: 40 })
+  const text = async (offset: number) => {
+    const part = await consoles.read(path, offset)
+    return [part.offset, Buffer.from(part.data).toString()]
+  }
+  writeFileSync(path, '0123456789'.repeat(9))
+  t.same(await text(0), [0, '0123456789'.repeat(4)])
+  t.same(await text(85), [85, '56789'])
+  t.same(await text(90), [90, ''], 'its end')
+  appendFileSync(path, 'x'.repeat(30))
+  await consoles.cap([path])
+  t.same(await text(90), [95, 'x'.repeat(25)], 'what is cut off is left out, and the offset says so')
+  t.same(await text(110), [110, 'x'.repeat(10)])
+  t.same(await text(120), [120, ''])
+  await consoles.cap([])
+  t.same(await text(0), [0, 'x'.repeat(25)], 'a log that is no more is forgotten')
+})

@@ -22,6 +22,7 @@ const spec: DomainSpec = {
   overlay: { path: '/runs/j123r0/v0/overlay.qcow2', backingPath: '/images/tiny.qcow2', backingFormat: 'qcow2' },
   nic: { mac: '52:54:76:00:00:01', tap: 'vt00a1b2-0', mtu: 1450 },
   consolePath: '/runs/j123r0/v0/console.log',
+  consoleSocketPath: '/runs/j123r0/v0/console.sock',
   agentSocketPath: '/runs/j123r0/v0/agent.sock',
   owner: { uid: 600_001, gid: 108 },
   tcgCacheMib: 64,
@@ -83,7 +84,7 @@ t.test('Hostile names are data: they change no element and come back as they wer
   t.same(parseVmrmMetadata(xml), { ...metadata, user: clean, image: clean, cluster: clean })
   const parser = new XMLParser({ ignoreAttributes: false, trimValues: false, htmlEntities: true })
   const { domain } = parser.parse(xml)
-  t.equal(domain.devices.serial.source['@_path'], path)
+  t.equal(domain.devices.serial.log['@_file'], path)
   t.equal(domain.os.cmdline, clean)
 })
 

@@ -85,6 +85,7 @@ async function makeSpec(name: string, code: readonly number[]): Promise<DomainSp
     overlay: { path: overlay, backingPath: master, backingFormat: 'raw' },
     nic: { mac: `52:54:76:00:00:${10 + index}`, tap, mtu: 1450 },
     consolePath: join(home, 'console.log'),
+    consoleSocketPath: join(home, 'console.sock'),
     agentSocketPath: join(home, 'agent.sock'),
     owner,
     tcgCacheMib: 16,
@@ -148,7 +149,7 @@ t.test('A console can be cut while QEMU writes to it', async (t) => {
   await hypervisor.resume(spec.name)
   const grows = (bytes: number) => until('console grows', () => statSync(spec.consolePath).size > bytes, 20_000)
   await grows(8_000)
-  t.equal(await capConsole(spec.consolePath, 4_000), 'cut')
+  t.ok((await capConsole(spec.consolePath, 4_000)) > 0)
   await grows(1_000)
   const bytes = readFileSync(spec.consolePath)
   t.notOk(bytes.includes(0), 'QEMU goes on at the end of the file, without a hole')

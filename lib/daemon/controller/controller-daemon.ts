@@ -14,6 +14,7 @@ import { lookUpAccount } from '../account.ts'
 import { nodeClient } from '../cluster-peers.ts'
 import { repeatEvery } from '../repeat-every.ts'
 import { createBeginRun } from './begin-run.ts'
+import { type ConsoleReader, createConsoleHandler } from './console-handler.ts'
 import { createControllerHandlers } from './handlers.ts'
 import { type Ledger, openLedger } from './ledger.ts'
 import { createMessenger, type NodeCaller } from './messenger.ts'
@@ -55,9 +56,12 @@ export async function runController(options: { config: DaemonConfig; log: Log; s
   const reconciler = createReconciler({ ledger, transactions, slurm, nodes, log, minimumAgeMs, epilogMs, now })
   const expectMs = config.timeouts.nodeDaemonSeconds * 1000
   const beginRun = createBeginRun({ transactions, slurm, nodes, log, expectMs, now })
-  const handlers = createControllerHandlers({
-    ...{ ledger, transactions, beginRun, catalogue, slurm, lookUpAccount, trustedUids, log, now },
-  })
+  const handlers = {
+    ...createControllerHandlers({
+      ...{ ledger, transactions, beginRun, catalogue, slurm, lookUpAccount, trustedUids, log, now },
+    }),
+    'read-console': createConsoleHandler({ ledger, readConsole: nodes.readConsole, trustedUids }),
+  }
   const server = await createServer({
     role: 'controller',
     handlers,
@@ -99,7 +103,7 @@ function createNodeCaller(options: {
   config: DaemonConfig
   ledger: Ledger
   self: { name: string; ownUid: number; slurmUid: number }
-}): NodeCaller {
+}): NodeCaller & { readonly readConsole: ConsoleReader } {
   const { config, ledger, self } = options
   const clients = new Map<string, ProtocolClient>()
   const clientOf = async (node: string): Promise<ProtocolClient> => {
@@ -119,6 +123,9 @@ function createNodeCaller(options: {
     },
     async expectRun(node, { job, restart }: Run, script) {
       await (await clientOf(node)).call('expect-run', { job, restart, script }, { timeoutMs: expectCallMs })
+    },
+    async readConsole(node, { job, restart }, { vm, offset }) {
+      return (await clientOf(node)).call('get-console', { job, restart, vm, offset })
     },
   }
 }

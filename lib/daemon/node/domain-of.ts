@@ -15,6 +15,8 @@ export interface VmFiles {
   readonly overlay: string
   readonly agentSocket: string
   readonly console: string
+  /** Who connects to it has the serial console, both ways. */
+  readonly consoleSocket: string
 }
 
 /** Where a VM's files are, below its run's folder. */
@@ -25,6 +27,7 @@ export function vmFiles(runFolder: string, index: number): VmFiles {
     overlay: join(folder, 'overlay.qcow2'),
     agentSocket: join(folder, 'agent.sock'),
     console: join(folder, 'console.log'),
+    consoleSocket: join(folder, 'console.sock'),
   }
 }
 
@@ -63,6 +66,7 @@ export function domainOf(options: {
     overlay: { path: files.overlay, backingPath: image.master.path, backingFormat: image.master.format },
     nic: { mac: vm.mac, tap: tapName(share.vni, position), mtu: image.network.mtu },
     consolePath: files.console,
+    consoleSocketPath: files.consoleSocket,
     agentSocketPath: files.agentSocket,
     owner: { uid: entry.qemuUid, gid: options.qemuGid },
     tcgCacheMib: hypervisor.tcgCacheMib,

@@ -12,10 +12,10 @@ import type { Log } from '../../log.ts'
 import { createGanesha } from '../../network/nfs-export.ts'
 import { setUpNodeNetwork } from '../../network/node-network.ts'
 import { listRunNetworks, setUpRunNetwork, tearDownRunNetwork } from '../../network/run-network.ts'
+import { consolePartBytes } from '../../protocol/messages/common.ts'
 import { loadPeerCredentials } from '../../protocol/peer-credentials.ts'
 import { createServer } from '../../protocol/server.ts'
 import { chooseAccelerator } from '../../vm/accelerator.ts'
-import { capConsole } from '../../vm/console.ts'
 import { type Hypervisor, type StoppedVm, stopReasonTexts } from '../../vm/hypervisor.ts'
 import { createLibvirtHypervisor } from '../../vm/libvirt-hypervisor.ts'
 import { lookUpAccount, lookUpGroup } from '../account.ts'
@@ -23,6 +23,7 @@ import { type ClusterIdentity, controllerClient } from '../cluster-peers.ts'
 import { repeatEvery } from '../repeat-every.ts'
 import { createSemaphore } from '../semaphore.ts'
 import { createAdmit } from './admit.ts'
+import { createConsoles } from './consoles.ts'
 import { createControllerLink } from './controller-link.ts'
 import { vmFiles } from './domain-of.ts'
 import { openJournal } from './journal.ts'
@@ -78,6 +79,8 @@ export async function runNode(options: DaemonOptions): Promise<void> {
   const client = controllerClient(config, self)
   const controller = createControllerLink({ client, node, address, health })
   const journal = openJournal({ runsFolder: config.paths.runs, log })
+  const maxBytes = config.hypervisor.consoleMaxKib * 1024
+  const consoles = createConsoles({ maxBytes, partBytes: consolePartBytes })
   const maker = await createMaker({ config, log, node, address, hypervisor, journal })
   const peerCredentials = await loadPeerCredentials()
   const { prepareSeconds, controllerSeconds, verdictSeconds, reconcileSeconds } = config.timeouts
@@ -112,7 +115,11 @@ export async function runNode(options: DaemonOptions): Promise<void> {
   await tasks.listen()
   const server = await createServer({
     role: 'node',
-    handlers: createNodeHandlers({ runs, node, markers: markersFolder, health, trustedUids: [0, slurmUid] }),
+    handlers: createNodeHandlers({
+      ...{ runs, node, markers: markersFolder, health },
+      readConsole: (entry, vm, offset) => consoles.read(vmFiles(journal.folder(entry), vm).console, offset),
+      trustedUids: [0, slurmUid],
+    }),
     trustedUids: [0, slurmUid],
     log,
     listen: [
@@ -133,7 +140,7 @@ export async function runNode(options: DaemonOptions): Promise<void> {
     intervalMs: consoleCheckMs,
     event: 'console.failed',
     log,
-    work: () => capConsoles(config, journal, runs),
+    work: () => consoles.cap(consolePaths(journal, runs)),
   }
   const markers = {
     intervalMs: markerSweepMs,
@@ -217,15 +224,8 @@ async function createMaker(options: {
   return createVmMaker({ catalogue, hypervisor, cgroups, exports, networks, starter, requireParts, lookUpAccount, log })
 }
 
-async function capConsoles(
-  config: DaemonConfig,
-  journal: ReturnType<typeof openJournal>,
-  runs: NodeRuns,
-): Promise<void> {
-  for (const run of runs.all()) {
-    for (const vm of run.vms.values()) {
-      const { console } = vmFiles(journal.folder(run.entry), vm.index)
-      await capConsole(console, config.hypervisor.consoleMaxKib * 1024)
-    }
-  }
+function consolePaths(journal: ReturnType<typeof openJournal>, runs: NodeRuns): readonly string[] {
+  return runs
+    .all()
+    .flatMap((run) => [...run.vms.values()].map((vm) => vmFiles(journal.folder(run.entry), vm.index).console))
 }

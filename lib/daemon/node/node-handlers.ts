@@ -1,6 +1,6 @@
 // What a node's daemon answers to each message: translation only, the runs decide.
 import { hostname } from 'node:os'
-import { toVmrmError } from '../../errors/vmrm-error.ts'
+import { toVmrmError, VmrmError } from '../../errors/vmrm-error.ts'
 import type { ReplyOf, RequestOf } from '../../protocol/messages.ts'
 import { asReason } from '../../protocol/reason.ts'
 import type { Caller } from '../../protocol/transport/caller.ts'
@@ -25,6 +25,8 @@ export function heldRuns(entries: readonly JournalEntry[]) {
 
 export function createNodeHandlers(options: {
   runs: NodeRuns
+  /** A part of the console log of a VM; the index counts over the whole run. */
+  readConsole: (run: JournalEntry, vm: number, offset: number) => Promise<ReplyOf<'get-console'>>
   node: string
   /** Folder of the jobs' markers. */
   markers: string
@@ -32,7 +34,7 @@ export function createNodeHandlers(options: {
   /** root and SlurmUser, who may see everything. */
   trustedUids: readonly number[]
 }) {
-  const { runs, node, markers, health, trustedUids } = options
+  const { runs, readConsole, node, markers, health, trustedUids } = options
   return {
     'node-prepare': async (request: RequestOf<'node-prepare'>): Promise<ReplyOf<'node-prepare'>> => {
       const { request: wanted, ...body } = request
@@ -60,6 +62,12 @@ export function createNodeHandlers(options: {
       await runs.remove(request)
       if (runs.ofJob(request.job) === undefined) await forgetExpected(markers, request)
       return {}
+    },
+    'get-console': async ({ job, restart, vm, offset }: RequestOf<'get-console'>): Promise<ReplyOf<'get-console'>> => {
+      const entry = runs.all().find((run) => run.entry.job === job && run.entry.restart === restart)?.entry
+      if (entry?.share?.vms.some(({ index }) => index === vm) !== true)
+        throw new VmrmError('run-unknown', `node ${node} has no VM ${vm} of job ${job}`)
+      return readConsole(entry, vm, offset)
     },
     'node-status': async (_request: RequestOf<'node-status'>, caller: Caller): Promise<ReplyOf<'node-status'>> => {
       const entries = runs.all().map((run) => run.entry)

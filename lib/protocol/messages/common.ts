@@ -1,5 +1,6 @@
 // Types that several messages share: runs, requests, names, addresses. Only what the protocol itself needs.
 import { z } from 'zod'
+import { bytes } from '../schema/fields.ts'
 
 const largestId = 0xffff_ffff
 
@@ -54,3 +55,12 @@ export const empty = z.strictObject({})
 
 export const verdict = z.enum(['pending', 'commit', 'abort', 'lost', 'ended'])
 export const runState = z.enum(['planned', 'preparing', 'prepared', 'committed', 'aborted', 'lost', 'ending', 'ended'])
+
+/** Which VM of a run; counts over the whole run. */
+export const vmIndex = z.int().min(0).max(999_999)
+
+/** Where a console's bytes are counted from: its first, whether it is still kept or not. */
+export const consoleOffset = z.int().min(0)
+export const consolePartBytes = 65_536
+/** Bytes of a console log from `offset` on, which is not the one asked for where those are cut off; none: that is its end. */
+export const consolePart = { offset: consoleOffset, data: bytes(consolePartBytes) }

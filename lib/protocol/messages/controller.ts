@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { defineCall } from '../define.ts'
 import { list } from '../schema/fields.ts'
-import { empty, hostName, reason, runFields, runState, verdict } from './common.ts'
+import { consoleOffset, consolePart, empty, hostName, reason, runFields, runState, verdict, vmIndex } from './common.ts'
 
 export const controllerMessages = {
   verdict: defineCall({
@@ -25,6 +25,13 @@ export const controllerMessages = {
     to: ['node'],
     request: z.strictObject(runFields),
     reply: empty,
+  }),
+  'get-console': defineCall({
+    summary: 'A part of the console log of a VM of this node.',
+    from: ['controller'],
+    to: ['node'],
+    request: z.strictObject({ ...runFields, vm: vmIndex, offset: consoleOffset }),
+    reply: z.strictObject(consolePart),
   }),
   'node-status': defineCall({
     summary: 'What a node is and holds.',

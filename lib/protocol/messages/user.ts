@@ -3,6 +3,8 @@ import { z } from 'zod'
 import { defineCall, defineEvent } from '../define.ts'
 import { list, text } from '../schema/fields.ts'
 import {
+  consoleOffset,
+  consolePart,
   empty,
   hostName,
   imageName,
@@ -15,6 +17,7 @@ import {
   runFields,
   runState,
   userName,
+  vmIndex,
   vmName,
 } from './common.ts'
 
@@ -79,6 +82,13 @@ export const userMessages = {
     to: ['controller'],
     request: z.strictObject({ name: imageName }),
     reply: z.strictObject({ xml: text(z.string()) }),
+  }),
+  'read-console': defineCall({
+    summary: "A part of the console log of a VM of the job's newest run; for the job's user, root and SlurmUser.",
+    from: ['user'],
+    to: ['controller'],
+    request: z.strictObject({ job: jobId, vm: vmIndex, offset: consoleOffset }),
+    reply: z.strictObject({ ...consolePart, state: runState }),
   }),
   subscribe: defineCall({
     summary: 'From now on, send the events that match on this connection, until it ends.',

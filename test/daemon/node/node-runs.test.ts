@@ -281,6 +281,7 @@ t.test('whatever a reason holds, the hook gets its answer', async (t) => {
     runs,
     node: 'n1',
     markers: t.testdir({}),
+    readConsole: async (_run, _vm, offset) => ({ offset, data: new Uint8Array() }),
     health: () => 'ready',
     trustedUids: [0],
   })

@@ -1,0 +1,109 @@
+// `vmrm console`: what a VM has written to its serial console; with --attach, the console itself.
+import { setTimeout as delay } from 'node:timers/promises'
+import { isatty } from 'node:tty'
+import { loadDaemonConfig } from '../config/load.ts'
+import { toVmrmError, VmrmError } from '../errors/vmrm-error.ts'
+import type { ProtocolClient } from '../protocol/client.ts'
+import { findJob } from '../slurm/find-job.ts'
+import { printableConsole } from '../vm/console.ts'
+import { type Command, readOptions, UsageError } from './command.ts'
+import { withController } from './controller.ts'
+import { findVm, parseVmNumber } from './find-vm.ts'
+
+const usage = 'vmrm console [--follow] JOB [--vm N]\nvmrm console --attach JOB [--vm N]'
+const followMs = 1000
+
+export const console: Command = {
+  summary: "what a VM's kernel and services have written to its console",
+  usage,
+  help: `Prints the console log of a VM of a job that runs or starts: the kernel's and the system's words, not the job's output.
+The log is kept up to a size; of a longer one its end is there. On a terminal control characters are left out.
+  JOB        123; 123_4 in an array; 123+1 in a heterogeneous job
+  --vm N     which VM of the job (default 0)
+  --follow   go on until the VM ends
+  --attach   for root, on the VM's node: the console itself; Ctrl-] detaches
+You may read your own jobs' consoles; root and SlurmUser all.`,
+  async run(args) {
+    const { values, positionals } = readOptions(usage, args, {
+      vm: { type: 'string' },
+      follow: { type: 'boolean' },
+      attach: { type: 'boolean' },
+    })
+    const [job, ...more] = positionals
+    if (job === undefined || more.length > 0) throw new UsageError('one job is needed', usage)
+    if (values.attach === true && values.follow === true) throw new UsageError('--attach or --follow?', usage)
+    const vm = parseVmNumber(values.vm, usage)
+    if (values.attach === true) return attach(job, vm)
+    const { id } = await findJob(job, loadDaemonConfig().slurm)
+    const printer = createPrinter(isatty(1) ? 'clean' : 'raw', (part) => process.stdout.write(part))
+    await withController((controller) =>
+      copyConsole({ controller, job: id, vm, until: values.follow === true ? 'ended' : 'now', printer }),
+    )
+    return 0
+  },
+}
+
+async function attach(job: string, index: number): Promise<number> {
+  if (process.getuid?.() !== 0)
+    throw new VmrmError(
+      'not-permitted',
+      "only root may attach to a VM's console; `vmrm console JOB` shows what it said",
+    )
+  const { attachConsole } = await import('./attach-console.ts')
+  return attachConsole(await findVm(job, index))
+}
+
+interface Printer {
+  print(data: Uint8Array): void
+  /** Nothing more comes for now: a line without an end is shown, too. */
+  pause(): void
+}
+
+/** Clean: whole lines only, so that no escape sequence is cut in two. */
+export function createPrinter(how: 'clean' | 'raw', write: (part: string | Uint8Array) => void): Printer {
+  const decoder = new TextDecoder()
+  let held = ''
+  const show = (text: string) => {
+    if (text !== '') write(printableConsole(text))
+  }
+  return {
+    print(data) {
+      if (how === 'raw') return write(data)
+      held += decoder.decode(data, { stream: true })
+      const end = held.lastIndexOf('\n') + 1
+      show(held.slice(0, end))
+      held = held.slice(end)
+    },
+    pause() {
+      show(held)
+      held = ''
+    },
+  }
+}
+
+/** Asks for part after part. Once it has shown something, the end of the VM is its end. */
+export async function copyConsole(options: {
+  controller: Pick<ProtocolClient, 'call'>
+  job: number
+  vm: number
+  until: 'now' | 'ended'
+  printer: Printer
+}): Promise<void> {
+  const { controller, job, vm, until, printer } = options
+  let offset = 0
+  for (let asked = 0; ; asked += 1) {
+    const part = await controller.call('read-console', { job, vm, offset }).catch((error: unknown) => {
+      const { code } = toVmrmError(error)
+      if (asked > 0 && (code === 'run-unknown' || code === 'job-without-vms')) return undefined
+      throw error
+    })
+    if (part === undefined) return
+    printer.print(part.data)
+    offset = part.offset + part.data.length
+    if (part.data.length > 0) continue
+    printer.pause()
+    const isOver = part.state !== 'preparing' && part.state !== 'committed'
+    if (until === 'now' || isOver) return
+    await delay(followMs)
+  }
+}

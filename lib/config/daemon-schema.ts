@@ -43,6 +43,33 @@ const slurm = z.strictObject({
   threadsPerCore: z.int().min(1).max(64).default(1),
 })
 
+/** Slurm's commands that can be made to work inside VMs. */
+export const relayableCommands = [
+  'srun',
+  'sbatch',
+  'salloc',
+  'scancel',
+  'squeue',
+  'sinfo',
+  'scontrol',
+  'sacct',
+  'sattach',
+  'sbcast',
+  'strigger',
+  'sstat',
+] as const
+
+const relay = z.strictObject({
+  /** Slurm's commands that work inside VMs: run on the host as the job's user. Empty: none. */
+  commands: z
+    .string()
+    .regex(
+      new RegExp(`^(?:(?:${relayableCommands.join('|')})(?: (?=[a-z])|$))*$`),
+      `some of ${relayableCommands.join(', ')}`,
+    )
+    .default(relayableCommands.join(' ')),
+})
+
 /** The image of jobs that name none, and how their VMs are laid out. */
 const defaultVm = {
   image: imageName,
@@ -161,6 +188,7 @@ export const daemonConfigSchema = z.strictObject({
   paths: paths.prefault({}),
   slurm: slurm.prefault({}),
   munge: z.strictObject({ socket: absolutePath.default('/run/munge/munge.socket.2') }).prefault({}),
+  relay: relay.prefault({}),
   hypervisor: hypervisor.prefault({}),
   network: network.prefault({}),
   nfs: nfs.prefault({}),

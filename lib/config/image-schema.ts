@@ -74,6 +74,8 @@ export const imageSchema = z.strictObject({
     family: z.enum(['linux', 'windows']),
     /** Where the agent comes from: in the master already, or brought on a NoCloud seed. */
     agent: z.enum(['builtin', 'seed']),
+    /** Whether Slurm's commands work in the guest. */
+    relay: z.boolean().default(true),
   }),
   master: z.strictObject({
     path: absolutePath,

@@ -9,33 +9,55 @@ interface Rule {
 }
 
 const shortBytes = 256
+const resumeBytes = 512
 const textBytes = 4096
 const { stdin, stdout, stderr, spec } = streamNumber
 
-const fromGuest: ReadonlyMap<number, Rule> = new Map<number, Rule>([
-  [frameType.helloAck, { owner: 'daemon', maxBytes: 16_384 }],
-  [frameType.ping, { owner: 'daemon', maxBytes: shortBytes }],
-  [frameType.pong, { owner: 'daemon', maxBytes: shortBytes }],
-  [frameType.identityDone, { owner: 'daemon', maxBytes: textBytes }],
+type Rules = ReadonlyMap<number, Rule>
+
+/** Who runs a command: the agent for a task, vmrm-run's server for a call. */
+const fromRunner: Rules = new Map<number, Rule>([
   [frameType.opened, { owner: 'session', maxBytes: shortBytes }],
   [frameType.data, { owner: 'session', maxBytes: maxPayloadBytes, streams: [stdout, stderr] }],
   [frameType.ack, { owner: 'session', maxBytes: 0, streams: [stdin, spec] }],
   [frameType.exit, { owner: 'session', maxBytes: shortBytes }],
-  [frameType.resume, { owner: 'session', maxBytes: shortBytes }],
+  [frameType.resume, { owner: 'session', maxBytes: resumeBytes }],
   [frameType.error, { owner: 'session', maxBytes: textBytes }],
 ])
 
-const fromClient: ReadonlyMap<number, Rule> = new Map<number, Rule>([
+/** Who has a command run: vmrm-run for a task, a process in the guest for a call. */
+const fromAsker: Rules = new Map<number, Rule>([
   [frameType.open, { owner: 'session', maxBytes: 0 }],
   [frameType.data, { owner: 'session', maxBytes: maxPayloadBytes, streams: [stdin, spec] }],
   [frameType.ack, { owner: 'session', maxBytes: 0, streams: [stdout, stderr] }],
   [frameType.signal, { owner: 'session', maxBytes: shortBytes }],
   [frameType.close, { owner: 'session', maxBytes: 0 }],
-  [frameType.resume, { owner: 'session', maxBytes: shortBytes }],
+  [frameType.resume, { owner: 'session', maxBytes: resumeBytes }],
   [frameType.resize, { owner: 'session', maxBytes: shortBytes }],
 ])
 
-function breach(rules: ReadonlyMap<number, Rule>, frame: Frame): string | undefined {
+const fromCaller: Rules = new Map<number, Rule>([
+  ...fromAsker,
+  [frameType.release, { owner: 'session', maxBytes: shortBytes }],
+])
+
+const fromServer: Rules = new Map<number, Rule>([
+  ...fromRunner,
+  [frameType.signal, { owner: 'session', maxBytes: shortBytes }],
+  [frameType.held, { owner: 'session', maxBytes: maxPayloadBytes }],
+])
+
+/** What the agent says for itself, and about a task. */
+const fromAgent: Rules = new Map<number, Rule>([
+  ...fromRunner,
+  [frameType.helloAck, { owner: 'daemon', maxBytes: 16_384 }],
+  [frameType.ping, { owner: 'daemon', maxBytes: shortBytes }],
+  [frameType.pong, { owner: 'daemon', maxBytes: shortBytes }],
+  [frameType.identityDone, { owner: 'daemon', maxBytes: textBytes }],
+  [frameType.call, { owner: 'session', maxBytes: shortBytes }],
+])
+
+function breach(rules: Rules, frame: Frame): string | undefined {
   const rule = rules.get(frame.type)
   if (rule === undefined) return `a frame of type ${frame.type}`
   if (frame.payload.length > rule.maxBytes) return `a frame of type ${frame.type} with ${frame.payload.length} bytes`
@@ -46,8 +68,17 @@ function breach(rules: ReadonlyMap<number, Rule>, frame: Frame): string | undefi
   return undefined
 }
 
-/** What is wrong with a frame from an agent, as words for the log; undefined when it is allowed. */
-export const guestBreach = (frame: Frame): string | undefined => breach(fromGuest, frame)
+/** What is wrong with a frame from a guest, whatever session it is for, as words for the log; undefined when it is allowed. */
+export function guestBreach(frame: Frame): string | undefined {
+  return breach(fromCaller, frame) === undefined ? undefined : breach(fromAgent, frame)
+}
 
-/** The same for a frame from an attached client. */
-export const clientBreach = (frame: Frame): string | undefined => breach(fromClient, frame)
+/** The same for a frame of a session that is known: a task's or a call's. */
+export function guestSessionBreach(frame: Frame, kind: 'task' | 'call'): string | undefined {
+  return breach(kind === 'task' ? fromAgent : fromCaller, frame)
+}
+
+/** The same for a frame from an attached client: a task's vmrm-run, or the server of a call. */
+export function clientBreach(frame: Frame, kind: 'task' | 'server'): string | undefined {
+  return breach(kind === 'task' ? fromAsker : fromServer, frame)
+}

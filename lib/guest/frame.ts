@@ -25,11 +25,15 @@ export const frameType = {
   error: 24,
   resize: 25,
   kill: 26,
+  call: 27,
+  held: 28,
+  release: 29,
   attach: 64,
   attached: 65,
   refused: 66,
   lost: 67,
   reset: 68,
+  serve: 69,
 } as const
 
 export const streamNumber = { stdin: 0, stdout: 1, stderr: 2, spec: 3 } as const

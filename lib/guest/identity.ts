@@ -48,6 +48,8 @@ export interface GuestIdentity {
   /** Tasks of the job on each of `hosts`, in their order. */
   readonly slots?: readonly number[]
   readonly ssh?: GuestSshKeys
+  /** Slurm's commands that are relayed, as paths on the host: the guest finds them at the same places. */
+  readonly commands: readonly string[]
   /** Nanoseconds since 1970. */
   readonly timeNs: bigint
   /** 32 bytes or more, fresh for each VM. */
@@ -67,6 +69,7 @@ export const identityTag = {
   time: 9,
   entropy: 10,
   node: 11,
+  command: 12,
   sshHostKey: 13,
   sshHostCertificate: 14,
   sshUserKey: 15,
@@ -94,6 +97,7 @@ export function encodeIdentity(identity: GuestIdentity): Buffer {
     ...identity.mounts.map((m) => [identityTag.mount, joinTexts([m.type, m.source, m.target, m.options])] as const),
     ...(identity.slots === undefined ? [] : [[identityTag.slots, identity.slots.join(',')] as const]),
     ...(identity.ssh === undefined ? [] : sshFields(identity.ssh)),
+    ...identity.commands.map((path) => [identityTag.command, joinTexts([path])] as const),
     [identityTag.time, u64Field(identity.timeNs)],
     [identityTag.entropy, identity.entropy],
   ])

@@ -3,8 +3,9 @@ import { chmod, rm } from 'node:fs/promises'
 import { createServer, type Server, type Socket } from 'node:net'
 import { renderForUser, toVmrmError } from '../errors/vmrm-error.ts'
 import type { Log } from '../log.ts'
+import type { AttachFields, ServeFields } from './attach.ts'
 import type { GuestChannel } from './channel.ts'
-import { type AttachFields, TaskClient, type TaskClientEvents } from './task-client.ts'
+import { TaskClient, type TaskClientEvents } from './task-client.ts'
 import { VmSessions } from './vm-sessions.ts'
 
 export interface PeerCredentials {
@@ -31,8 +32,36 @@ export type Admission =
       readonly channel: GuestChannel
       /** The VM's own CPU numbers the task is bound to, such as `0,2-3`; absent: not bound. */
       readonly cpus?: string
+      /** Whether Slurm's commands may be run on the host for the task; absent: not. */
+      readonly calls?: 'allowed' | 'refused'
     }
-  | { readonly outcome: 'refused'; readonly text: string; readonly exitCode: number }
+  | Refusal
+
+export interface Refusal {
+  readonly outcome: 'refused'
+  readonly text: string
+  readonly exitCode: number
+}
+
+/** A process in the guest has asked for a command; `uid` is the task's and the server's, as the kernel says. */
+export interface CallRequest {
+  readonly jobId: string
+  readonly vm: string
+  /** As the guest wrote it. Undefined: it runs already, and its server comes back to a vmrmd that was restarted. */
+  readonly command: string | undefined
+  readonly uid: number
+}
+
+export type CallAdmission =
+  | {
+      readonly outcome: 'admitted'
+      /** Absolute path on the host; absent where it runs already. */
+      readonly program?: string
+      readonly programArguments?: readonly string[]
+      /** The user's folder for what comes from the guest. */
+      readonly folder: string
+    }
+  | Refusal
 
 export interface TaskServerOptions {
   readonly path: string
@@ -41,15 +70,28 @@ export interface TaskServerOptions {
   readonly peerCredentials: (socket: Socket) => PeerCredentials
   /** Waits for the verdict; aborted when the client is gone. What it throws is shown to the user. */
   readonly admit: (request: AttachRequest, signal: AbortSignal) => Promise<Admission>
+  /** What runs when the guest asks for a command of Slurm's. What it throws is shown to the user. */
+  readonly admitCall: (request: CallRequest) => Promise<CallAdmission>
   readonly orphanGraceMs?: number
   /** Connections one uid may have: descriptors are every user's. */
   readonly maxClientsPerUid?: number
 }
 
+interface ClientEntry {
+  readonly stop: AbortController
+  claims: bigint
+  jobId?: string
+  sessions?: VmSessions
+}
+
+/** A server of a call comes again at once; it gives up by itself. */
+const notYet = 'its task may not have come back yet'
+
 export class TaskServer {
+  readonly #startedMs = performance.now()
   readonly #options: Required<TaskServerOptions>
   readonly #server: Server
-  readonly #clients = new Map<TaskClient, { stop: AbortController; claims: bigint; sessions?: VmSessions }>()
+  readonly #clients = new Map<TaskClient, ClientEntry>()
   readonly #byVm = new Map<string, VmSessions>()
   readonly #events: TaskClientEvents
   #state: 'open' | 'closing' = 'open'
@@ -59,6 +101,7 @@ export class TaskServer {
     this.#server = createServer({ allowHalfOpen: false }, (socket) => this.#accept(socket))
     this.#events = {
       attach: (client, fields) => void this.#attach(client, fields),
+      serve: (client, fields) => void this.#serve(client, fields),
       frame: (client, frame) => this.#clients.get(client)?.sessions?.fromClient(client, frame),
       gone: (client, reason) => this.#gone(client, reason),
       isGuestFull: (client) => this.#clients.get(client)?.sessions?.isFull ?? false,
@@ -152,9 +195,12 @@ export class TaskServer {
       const sessions = this.#sessionsOf(admission.channel)
       const holder = sessions.clientOf(fields.session)
       if (holder !== undefined && holder.uid !== client.uid) return client.drop('the session is another user’s')
+      if (sessions.calls.has(fields.session)) return client.drop('the session is a call’s')
       entry.sessions = sessions
-      sessions.add(client)
+      entry.jobId = fields.jobId
+      client.calls = admission.calls ?? 'refused'
       client.attached(admission)
+      sessions.add(client)
     } catch (error) {
       if (!this.#clients.has(client)) return
       const failure = toVmrmError(error)
@@ -162,6 +208,48 @@ export class TaskServer {
       client.refuse(renderForUser(failure), 1)
     } finally {
       entry.claims = 0n
+    }
+  }
+
+  /** The task that a call came from, where this client's user has it and the job is the one he says. */
+  #parentOf(client: TaskClient, fields: ServeFields): { task: TaskClient; sessions: VmSessions } | undefined {
+    for (const sessions of this.#byVm.values()) {
+      const task = sessions.clientOf(fields.parent)
+      if (task === undefined || task.uid !== client.uid || task.calls === 'refused') continue
+      if (this.#clients.get(task)?.jobId === fields.jobId) return { task, sessions }
+    }
+    return undefined
+  }
+
+  async #serve(client: TaskClient, fields: ServeFields): Promise<void> {
+    const entry = this.#clients.get(client)
+    if (entry === undefined) return
+    const parent = this.#parentOf(client, fields)
+    const claim = parent?.sessions.calls.claim(client, fields)
+    if (parent === undefined || claim?.outcome !== 'granted') {
+      const isRecovering = performance.now() - this.#startedMs < this.#options.orphanGraceMs
+      if (isRecovering && claim?.outcome !== 'refused') return client.drop(notYet)
+      return client.refuse('vmrm: the command that asked for this has ended\n', 1)
+    }
+    const { sessions } = parent
+    entry.sessions = sessions
+    const refuse = (text: string, exitCode: number) => {
+      sessions.calls.refuse(fields.session, text)
+      client.refuse(text, exitCode)
+    }
+    try {
+      const { uid } = client
+      const vm = sessions.channel.vm
+      const admission = await this.#options.admitCall({ jobId: fields.jobId, vm, command: claim.command, uid })
+      if (!this.#clients.has(client)) return
+      if (admission.outcome === 'refused') return refuse(admission.text, admission.exitCode)
+      client.attached({ vm, ...admission })
+      sessions.calls.serve(client)
+    } catch (error) {
+      if (!this.#clients.has(client)) return
+      const failure = toVmrmError(error)
+      this.#options.log.warn('call.not-admitted', { job: fields.jobId, text: failure.message })
+      refuse(renderForUser(failure), 1)
     }
   }
 

@@ -1,26 +1,22 @@
 // One vmrm-run connected to vmrmd: its ATTACH, its pace, and the frames of its one session. It decides nothing about jobs.
 import type { Socket } from 'node:net'
-import { decodeFields, encodeFields, type Field, textOf, u32Field, u32Of } from './fields.ts'
+import {
+  type AttachedFields,
+  type AttachFields,
+  attachedPayload,
+  readAttach,
+  readServe,
+  type ServeFields,
+} from './attach.ts'
+import { decodeFields, encodeFields, u32Field } from './fields.ts'
 import { encodeFrame, type Frame, frameType } from './frame.ts'
 import { FrameBudget } from './frame-budget.ts'
 import { FrameReader } from './frame-reader.ts'
 import { clientBreach } from './frame-rules.ts'
 
-export interface AttachFields {
-  readonly jobId: string
-  /** Which of the node's tasks this is, of how many; absent where `vm` is given. */
-  readonly localId?: number
-  readonly localCount?: number
-  /** The VM's index on this node. */
-  readonly vm?: number
-  /** For people: `batch`, `0.3`. */
-  readonly step: string
-  readonly session: bigint
-  readonly resumed: 'new' | 'resumed'
-}
-
 export interface TaskClientEvents {
   attach(client: TaskClient, fields: AttachFields): void
+  serve(client: TaskClient, fields: ServeFields): void
   /** A frame of the client's own session that it may send. */
   frame(client: TaskClient, frame: Frame): void
   /** The connection ended, whoever ended it. Called once. */
@@ -38,6 +34,10 @@ const attachWithinMs = 10_000
 export class TaskClient {
   readonly uid: number
   session = 0n
+  /** A task's vmrm-run, or the server of a call. */
+  kind: 'task' | 'server' = 'task'
+  /** Whether Slurm's commands are run for this task. */
+  calls: 'allowed' | 'refused' = 'refused'
   readonly #socket: Socket
   readonly #events: TaskClientEvents
   readonly #reader: FrameReader
@@ -72,14 +72,10 @@ export class TaskClient {
   }
 
   /** Says ATTACHED; from here on frames go both ways. */
-  attached(place: { readonly vm: string; readonly hostname: string; readonly cpus?: string }): void {
+  attached(place: AttachedFields): void {
     if (this.#state !== 'admitting') return
     this.#state = 'attached'
-    const payload = encodeFields([
-      [1, place.vm],
-      [2, place.hostname],
-      ...(place.cpus === undefined ? [] : [[3, place.cpus] as const]),
-    ])
+    const payload = encodeFields(attachedPayload(place))
     this.#socket.write(encodeFrame({ type: frameType.attached, session: this.session, payload }))
   }
 
@@ -102,6 +98,13 @@ export class TaskClient {
     if (this.#state !== 'attached') return
     this.flush()
     this.#socket.write(encodeFrame({ type: frameType.reset, session: this.session }))
+  }
+
+  /** A frame that must not be dropped, however slowly the client reads. Its sender bounds how many there are. */
+  tell(raw: Buffer): void {
+    if (this.#state !== 'attached') return
+    this.flush()
+    this.#socket.write(raw)
   }
 
   /** A frame from the guest. Neighbours in memory are joined and written by `flush`. */
@@ -196,7 +199,7 @@ export class TaskClient {
       this.#receiveAttach(frame)
       return
     }
-    const fault = this.#state === 'admitting' ? 'a frame before ATTACHED' : clientBreach(frame)
+    const fault = this.#state === 'admitting' ? 'a frame before ATTACHED' : clientBreach(frame, this.kind)
     if (fault !== undefined || frame.session !== this.session) {
       this.drop(`it sent ${fault ?? 'a frame of another session'}`)
       return
@@ -205,28 +208,19 @@ export class TaskClient {
   }
 
   #receiveAttach(frame: Frame): void {
-    const fields = frame.type === frameType.attach ? decodeFields(frame.payload) : undefined
-    const attach = fields === undefined ? undefined : readAttach(frame.session, fields)
-    if (attach === undefined) {
+    const fields = decodeFields(frame.payload)
+    const attach = frame.type === frameType.attach && fields ? readAttach(frame.session, fields) : undefined
+    const serve = frame.type === frameType.serve && fields ? readServe(frame.session, fields) : undefined
+    if (attach === undefined && serve === undefined) {
       this.drop('it sent no proper ATTACH')
       return
     }
     clearTimeout(this.#attachTimer)
-    this.session = attach.session
+    this.session = frame.session
     this.#state = 'admitting'
-    this.#events.attach(this, attach)
+    if (attach !== undefined) this.#events.attach(this, attach)
+    if (serve === undefined) return
+    this.kind = 'server'
+    this.#events.serve(this, serve)
   }
-}
-
-function readAttach(session: bigint, fields: readonly Field[]): AttachFields | undefined {
-  const jobId = textOf(fields, 1) ?? ''
-  const step = textOf(fields, 5) ?? ''
-  if (session === 0n || !/^[1-9]\d{0,9}$/.test(jobId) || !/^[\w.+-]{0,64}$/.test(step)) return undefined
-  const localId = u32Of(fields, 2)
-  const localCount = u32Of(fields, 3)
-  const vm = u32Of(fields, 6)
-  const resumed = fields.some((field) => field.tag === 4) ? 'resumed' : 'new'
-  if (vm !== undefined) return { jobId, vm, step, session, resumed }
-  if (localId === undefined || localCount === undefined || localId >= localCount) return undefined
-  return { jobId, localId, localCount, step, session, resumed }
 }

@@ -1,8 +1,11 @@
 // The sessions of one VM: which client has which, who waits for the guest, which sessions nobody claims. It knows no jobs and no users' rights.
 import type { Log } from '../log.ts'
 import type { GuestChannel } from './channel.ts'
+import { encodeFields } from './fields.ts'
 import { encodeFrame, type Frame, frameType } from './frame.ts'
+import { guestSessionBreach } from './frame-rules.ts'
 import type { TaskClient } from './task-client.ts'
+import { VmCalls } from './vm-calls.ts'
 
 export interface VmSessionsOptions {
   readonly channel: GuestChannel
@@ -15,16 +18,19 @@ export interface VmSessionsOptions {
 
 // How many numbers the guest made up are remembered, so that each gets one KILL and not one a frame.
 const maxStrangers = 256
+const maxWords = 300
 // As many as an honest agent has; what a guest claims beyond that ends at once.
 const maxOrphans = 1000
 
 export class VmSessions {
+  readonly calls: VmCalls
   readonly #channel: GuestChannel
   readonly #options: VmSessionsOptions
   readonly #clients = new Map<bigint, TaskClient>()
   readonly #orphans = new Map<bigint, NodeJS.Timeout>()
   readonly #strangers = new Set<bigint>()
-  readonly #pendingKills = new Set<bigint>()
+  /** With what a call's other end is told. */
+  readonly #pendingKills = new Map<bigint, string | undefined>()
   #waiting: TaskClient[] = []
   #current: TaskClient | undefined
   #droppedFrames = 0
@@ -34,6 +40,16 @@ export class VmSessions {
   constructor(options: VmSessionsOptions) {
     this.#options = options
     this.#channel = options.channel
+    this.calls = new VmCalls({
+      vm: this.#channel.vm,
+      log: options.log,
+      send: (raw) => void this.#channel.send(raw),
+      kill: (session, words) => this.#kill(session, words),
+      isBacklogged: () => this.#pendingKills.size >= maxStrangers,
+      parentOf: (session) => this.#clients.get(session) ?? (this.#orphans.has(session) ? 'awaited' : undefined),
+      isTask: (session) => this.#clients.has(session) || this.#orphans.has(session),
+      recoverMs: options.orphanGraceMs,
+    })
     this.#channel.onFrame = (frame) => this.#fromGuest(frame)
     this.#channel.onBatchEnd = () => this.#flush()
     this.#channel.on('ready', this.#onReady)
@@ -58,7 +74,10 @@ export class VmSessions {
     return this.#clients.get(session)
   }
 
-  /** Gives the session to this client; a client that had it before is dropped without a word to the guest. */
+  /**
+   * Gives the session to this client, which has been told ATTACHED; a client that had it before is dropped without a word to
+   * the guest.
+   */
   add(client: TaskClient): void {
     const before = this.#clients.get(client.session)
     this.#clients.set(client.session, client)
@@ -66,19 +85,31 @@ export class VmSessions {
     clearTimeout(this.#orphans.get(client.session))
     this.#orphans.delete(client.session)
     this.#strangers.delete(client.session)
+    this.calls.parentCame()
   }
 
   fromClient(client: TaskClient, frame: Frame): void {
+    if (client.kind === 'server') {
+      this.calls.fromServer(client, frame)
+      return
+    }
     this.#channel.send(frame.raw)
-    if (frame.type === frameType.close) this.#clients.delete(client.session)
+    if (frame.type !== frameType.close) return
+    this.#clients.delete(client.session)
+    this.calls.parentGone(client.session)
   }
 
-  /** The client is gone without CLOSE: its task dies. */
+  /** The client is gone. A task that was not closed dies, and so does what it had run for it. */
   remove(client: TaskClient): void {
     this.#waiting = this.#waiting.filter((waiting) => waiting !== client)
+    if (client.kind === 'server') {
+      this.calls.serverGone(client)
+      return
+    }
     if (this.#clients.get(client.session) !== client) return
     this.#clients.delete(client.session)
     this.#kill(client.session)
+    this.calls.parentGone(client.session)
   }
 
   wait(client: TaskClient): void {
@@ -87,10 +118,11 @@ export class VmSessions {
 
   /** The VM is gone: every client is told. */
   lost(text: string): void {
-    for (const client of this.detach()) client.lost(text)
+    const servers = this.calls.servers
+    for (const client of [...this.detach(), ...servers]) client.lost(text)
   }
 
-  /** Stops routing and says nothing to anyone, neither guest nor clients. The clients it had are the answer. */
+  /** Stops routing and says nothing to anyone, neither guest nor clients. The tasks' clients it had are the answer. */
   detach(): TaskClient[] {
     this.#channel.onFrame = () => {}
     this.#channel.onBatchEnd = () => {}
@@ -100,6 +132,7 @@ export class VmSessions {
     this.#orphans.clear()
     const clients = [...this.#clients.values()]
     this.#clients.clear()
+    this.calls.clear()
     this.#waiting = []
     return clients
   }
@@ -107,7 +140,18 @@ export class VmSessions {
   #fromGuest(frame: Frame): void {
     const client = this.#clients.get(frame.session)
     if (client === undefined) {
-      this.#fromStranger(frame.session)
+      if (this.calls.has(frame.session)) this.calls.fromGuest(frame)
+      else if (frame.type === frameType.call) this.calls.ask(frame)
+      else this.#fromStranger(frame)
+      return
+    }
+    const fault = guestSessionBreach(frame, 'task')
+    if (fault !== undefined) {
+      this.#channel.renew(`the guest sent ${fault}`)
+      return
+    }
+    if (frame.type === frameType.call) {
+      this.calls.ask(frame)
       return
     }
     if (this.#current !== client) this.#flush()
@@ -118,10 +162,14 @@ export class VmSessions {
   #flush(): void {
     this.#current?.flush()
     this.#current = undefined
+    for (const server of this.calls.servers) server.flush()
   }
 
-  #fromStranger(session: bigint): void {
+  #fromStranger(frame: Frame): void {
+    const { session } = frame
     this.#droppedFrames += 1
+    // A CLOSE asks for nothing: what ended here just now is being closed by its other end.
+    if (frame.type === frameType.close || this.calls.fromStranger(frame) === 'held') return
     if (this.#orphans.has(session) || this.#strangers.has(session)) return
     // A guest that makes up numbers and never reads must not make us queue KILLs without end: its next frame brings one.
     if (this.#channel.isFull) return
@@ -130,16 +178,17 @@ export class VmSessions {
     this.#kill(session)
   }
 
-  #kill(session: bigint): void {
-    this.#pendingKills.add(session)
+  #kill(session: bigint, words?: string): void {
+    this.#pendingKills.set(session, words)
     this.#sendKills()
   }
 
   #sendKills(): void {
-    for (const session of this.#pendingKills) {
+    for (const [session, words] of this.#pendingKills) {
       if (this.#channel.isFull) return
       this.#pendingKills.delete(session)
-      this.#channel.send(encodeFrame({ type: frameType.kill, session }))
+      const payload = words === undefined ? Buffer.alloc(0) : encodeFields([[1, words.slice(0, maxWords)]])
+      this.#channel.send(encodeFrame({ type: frameType.kill, session, payload }))
     }
   }
 
@@ -150,6 +199,7 @@ export class VmSessions {
       if (!isKnown) this.#awaitClaim(session)
     }
     for (const client of this.#clients.values()) client.reset()
+    this.calls.renewed()
     this.#drained()
   }
 
@@ -168,6 +218,7 @@ export class VmSessions {
       this.#orphans.delete(session)
       this.#options.log.warn('session.orphaned', { vm: this.#channel.vm, session: session.toString(16) })
       this.#kill(session)
+      this.calls.parentGone(session)
     }, this.#options.orphanGraceMs)
     this.#orphans.set(session, timer)
   }

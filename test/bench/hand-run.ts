@@ -67,6 +67,7 @@ function identityOf({ account, node }: HandRun): GuestIdentity {
   return {
     ...{ run: 'j1r0', hostname: 'byhand', node: node.name, hosts: [], user: account, groups: account.groups },
     nics: [{ mac: handMac, address: guestAddress, mtu: 1450 }],
+    commands: [],
     mounts: [{ type: 'nfs4', source, target: '/home', options: '' }],
     timeNs: BigInt(Date.now()) * 1_000_000n,
     entropy: randomBytes(64),

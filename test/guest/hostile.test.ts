@@ -82,7 +82,7 @@ t.test('a guest that breaks the protocol is greeted anew, and its tasks go on', 
     ['garbage', randomBytes(5000)],
     ['a type of ours', encodeFrame({ type: frameType.lost, session })],
     ['a long EXIT', encodeFrame({ type: frameType.exit, session, payload: randomBytes(5000) })],
-    ['DATA for stdin', encodeFrame({ type: frameType.data, session, stream: streamNumber.stdin })],
+    ['DATA for no stream', encodeFrame({ type: frameType.data, session, stream: 99 })],
     ['an EXIT for session 0', encodeFrame({ type: frameType.exit })],
   ]
   for (const [what, bytes] of cases) {

@@ -68,6 +68,7 @@ const identityOf = (user: 'root' | 'nobody'): GuestIdentity => ({
       : { name: 'nobody', uid: 65534, gid: 65534, home: '/nonexistent', shell: '/bin/sh', gecos: '' },
   groups: [],
   mounts: [],
+  commands: [],
   timeNs: BigInt(Date.now()) * 1_000_000n,
   entropy: randomBytes(32),
 })
@@ -132,6 +133,7 @@ export class Rig {
         const own = await this.options.admit?.(request, signal)
         return own ?? { outcome: 'attached', vm: 'j7r0v0', hostname: 'vm0', channel: this.channel }
       },
+      admitCall: async () => ({ outcome: 'refused', text: 'vmrm: no calls here\n', exitCode: 1 }),
     })
   }
 

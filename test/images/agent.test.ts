@@ -30,6 +30,7 @@ const identity: GuestIdentity = {
     { name: 'physics', gid: 6001 },
   ],
   mounts: [],
+  commands: [],
   timeNs: 2_000_000_000_000_000_000n,
   entropy: Buffer.alloc(32, 7),
 }

@@ -29,6 +29,9 @@ export const daemonDescriptions: Readonly<Record<string, string>> = {
   'slurm/@plugin': 'The SPANK plug-in, for `vmrm doctor`.',
   'slurm/@threads-per-core':
     'Largest ThreadsPerCore of the nodes: Slurm gives whole cores, so a job may get more CPUs than it asks for. For the rules at submission.',
+  relay: "Slurm's commands inside VMs.",
+  'relay/@commands':
+    "Commands that work inside VMs, separated by spaces; they are run on the host as the job's user, within the job's step. Empty: none.",
   munge: 'MUNGE on this host.',
   'munge/@socket': "munged's socket.",
   hypervisor: 'libvirt and QEMU on this node.',

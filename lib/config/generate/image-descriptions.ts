@@ -10,6 +10,8 @@ export const imageDescriptions: Readonly<Record<string, string>> = {
   'os/@family': 'What kind it is.',
   'os/@agent':
     'Where the agent comes from: `builtin`, it is in the master; `seed`, the cloud-init of the master starts it from a second disk (`paths/@seed` of vmrmd.xml).',
+  'os/@relay':
+    "Whether Slurm's commands work in the guest: then its user, and whoever becomes that user there, can submit and cancel as if on a node.",
   master: 'The disk that every VM starts from. vmrm never writes to it; it may have no backing file.',
   'master/@path': 'The file, at the same place on every node.',
   'master/@format': 'Its format; never guessed.',

@@ -1,7 +1,10 @@
 // Whether a task may enter a VM, and which: the answer to every ATTACH on task.sock. It waits for the verdict, with a bound.
+
+import type { Image } from '../../config/image-schema.ts'
 import type { Admission, AttachRequest } from '../../guest/relay.ts'
 import { vmOfTask } from '../../job/sizing.ts'
 import type { Log } from '../../log.ts'
+import { callsOf } from './admit-call.ts'
 import type { LiveRun } from './live-run.ts'
 
 const refusedExit = 1
@@ -12,6 +15,7 @@ export interface AdmitOptions {
   readonly findRun: (job: number) => LiveRun | undefined
   /** Asks the controller for the verdict, for the case that its push was lost. */
   readonly askVerdict: (run: LiveRun) => void
+  readonly imageOf: (name: string) => Image | undefined
   readonly verdictMs: number
   readonly askEveryMs: number
   readonly node: string
@@ -46,7 +50,8 @@ export function createAdmit(options: AdmitOptions) {
     const position = request.vm ?? vmOfTask(request.localId ?? 0, request.localCount ?? 1, perNode)
     const vm = run.vmAt(position)
     if (vm === undefined) return refuse(`vmrm: the job has no VM ${position} on node ${node}; it has ${perNode}\n`)
-    return { outcome: 'attached', vm: vm.name, hostname: vm.hostname, channel: vm.channel }
+    const calls = callsOf(entry, request.uid, options.imageOf(entry.share?.image.name ?? ''))
+    return { outcome: 'attached', vm: vm.name, hostname: vm.hostname, channel: vm.channel, calls }
   }
 }
 

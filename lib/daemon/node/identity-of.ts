@@ -24,6 +24,8 @@ export function identityOf(options: {
   vm: Share['vms'][number]
   image: Image
   account: Account
+  /** Paths of the commands that are relayed. */
+  commands: readonly string[]
 }): GuestIdentity {
   const { run, node, share, vm, image, account } = options
   return {
@@ -46,6 +48,7 @@ export function identityOf(options: {
     },
     groups: account.groups,
     mounts: mountsOf(run, share, image),
+    commands: image.os.relay ? options.commands : [],
     timeNs: BigInt(Date.now()) * 1_000_000n,
     entropy: randomBytes(entropyBytes),
   }

@@ -7,6 +7,7 @@ import { parseRunId, type Run, runId } from '../../job/run.ts'
 import type { Log } from '../../log.ts'
 import { share } from '../../protocol/messages/share.ts'
 import { makeFolderDurably, removeFolderDurably, writeDurably } from '../durable-file.ts'
+import { removeCallFolder } from './call-folder.ts'
 
 const entrySchema = z.strictObject({
   version: z.literal(1),
@@ -39,14 +40,18 @@ export interface Journal {
   write(entry: JournalEntry): Promise<void>
   /** The run's folder, where everything of it on this node is. */
   folder(run: Run): string
+  /** For what the run's guests send along with a command; whoever needs it makes it. */
+  callFolder(run: Run): string
   /** The last step of a removal: afterwards the node knows nothing of the run. */
   remove(run: Run): Promise<void>
 }
 
 export function openJournal(options: { runsFolder: string; log: Log }): Journal {
   const folder = (run: Run) => join(options.runsFolder, runId(run))
+  const callFolder = (run: Run) => join(folder(run), 'calls')
   return {
     folder,
+    callFolder,
     async load() {
       await makeFolderDurably(options.runsFolder, 0o711)
       const entries: JournalEntry[] = []
@@ -65,7 +70,10 @@ export function openJournal(options: { runsFolder: string; log: Log }): Journal 
       await makeFolderDurably(folder(entry), 0o711)
       await writeDurably(join(folder(entry), 'journal.json'), JSON.stringify(entry))
     },
-    remove: (run) => removeFolderDurably(folder(run)),
+    async remove(run) {
+      await removeCallFolder(callFolder(run))
+      await removeFolderDurably(folder(run))
+    },
   }
 }
 

@@ -5,7 +5,7 @@ import { chmod, mkdir, statfs } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import type { DaemonConfig } from '../../config/daemon-schema.ts'
-import { openCatalogue } from '../../config/load.ts'
+import { type Catalogue, openCatalogue } from '../../config/load.ts'
 import { VmrmError } from '../../errors/vmrm-error.ts'
 import { TaskServer } from '../../guest/relay.ts'
 import type { Log } from '../../log.ts'
@@ -15,6 +15,7 @@ import { listRunNetworks, setUpRunNetwork, tearDownRunNetwork } from '../../netw
 import { consolePartBytes } from '../../protocol/messages/common.ts'
 import { loadPeerCredentials } from '../../protocol/peer-credentials.ts'
 import { createServer } from '../../protocol/server.ts'
+import { type RelayedCommand, relayedCommands } from '../../slurm/relayed-commands.ts'
 import { chooseAccelerator } from '../../vm/accelerator.ts'
 import { type Hypervisor, type StoppedVm, stopReasonTexts } from '../../vm/hypervisor.ts'
 import { createLibvirtHypervisor } from '../../vm/libvirt-hypervisor.ts'
@@ -23,6 +24,8 @@ import { type ClusterIdentity, controllerClient } from '../cluster-peers.ts'
 import { repeatEvery } from '../repeat-every.ts'
 import { createSemaphore } from '../semaphore.ts'
 import { createAdmit } from './admit.ts'
+import { createAdmitCall } from './admit-call.ts'
+import { makeCallFolder } from './call-folder.ts'
 import { createConsoles } from './consoles.ts'
 import { createControllerLink } from './controller-link.ts'
 import { vmFiles } from './domain-of.ts'
@@ -39,6 +42,7 @@ import { createVmStarter } from './vm-starter.ts'
 
 /** vmrm.so must know its path, so it is no setting. */
 const taskRunner = '/usr/lib/vmrm/vmrm-run'
+const ownBinary = '/usr/lib/vmrm/vmrm'
 const askVerdictMs = 1000
 const adoptMs = 30_000
 const consoleCheckMs = 10_000
@@ -81,7 +85,11 @@ export async function runNode(options: DaemonOptions): Promise<void> {
   const journal = openJournal({ runsFolder: config.paths.runs, log })
   const maxBytes = config.hypervisor.consoleMaxKib * 1024
   const consoles = createConsoles({ maxBytes, partBytes: consolePartBytes })
-  const maker = await createMaker({ config, log, node, address, hypervisor, journal })
+  const catalogue = openCatalogue(config.paths.images)
+  const commands = relayedCommands({
+    ...{ allowed: config.relay.commands.split(' '), folder: config.slurm.commands, vmrm: ownBinary },
+  })
+  const maker = await createMaker({ config, log, node, address, hypervisor, journal, catalogue, commands })
   const peerCredentials = await loadPeerCredentials()
   const { prepareSeconds, controllerSeconds, verdictSeconds, reconcileSeconds } = config.timeouts
   const { firstUid, uidCount } = config.hypervisor
@@ -104,9 +112,19 @@ export async function runNode(options: DaemonOptions): Promise<void> {
     admit: createAdmit({
       findRun: (job) => runs.ofJob(job),
       askVerdict: (run) => void runs.askVerdict(run),
+      imageOf: (name) => catalogue.images().get(name),
       verdictMs: verdictSeconds * 1000,
       askEveryMs: askVerdictMs,
       node,
+      log,
+    }),
+    admitCall: createAdmitCall({
+      findRun: (job) => runs.ofJob(job),
+      commands,
+      folderOf: async (entry) => {
+        await makeCallFolder(journal.callFolder(entry), entry)
+        return journal.callFolder(entry)
+      },
       log,
     }),
   })
@@ -196,8 +214,10 @@ async function createMaker(options: {
   address: string
   hypervisor: Hypervisor
   journal: ReturnType<typeof openJournal>
+  catalogue: Catalogue
+  commands: ReadonlyMap<string, RelayedCommand>
 }): Promise<VmMaker> {
-  const { config, log, node, address, hypervisor, journal } = options
+  const { config, log, node, address, hypervisor, journal, catalogue } = options
   const { servicesNamespace } = config.network
   const cgroups = await createRunCgroups({ config, log })
   const networks: RunNetworks = {
@@ -211,10 +231,10 @@ async function createMaker(options: {
   const qemuGid = await lookUpGroup(config.hypervisor.group)
   const starter = createVmStarter({
     ...{ config, journal, hypervisor, cgroups, admission, node, accelerator, qemuGid, log },
+    commands: [...options.commands.values()].map(({ path }) => path),
   })
   const { server, exportsFolder, pidFile } = config.nfs
   const exports = server === 'ganesha' ? createGanesha({ exportsFolder, pidFile }) : undefined
-  const catalogue = openCatalogue(config.paths.images)
   const requireParts = async () => {
     for (const part of [config.slurm.plugin, taskRunner]) {
       if (existsSync(part)) continue

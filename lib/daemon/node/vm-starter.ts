@@ -53,9 +53,11 @@ export function createVmStarter(options: {
   node: string
   accelerator: 'kvm' | 'qemu'
   qemuGid: number
+  /** Paths of the commands that are relayed. */
+  commands: readonly string[]
   log: Log
 }): VmStarter {
-  const { config, journal, hypervisor, cgroups, admission, node, log } = options
+  const { config, journal, hypervisor, cgroups, admission, node, commands, log } = options
   const filesOf = (entry: JournalEntry, index: number) => vmFiles(journal.folder(entry), index)
   const channelOf = (entry: JournalEntry, vm: PlannedVm) =>
     new GuestChannel({ path: filesOf(entry, vm.index).agentSocket, vm: vm.name, log })
@@ -106,7 +108,7 @@ export function createVmStarter(options: {
       const createdMs = performance.now()
       await channel.open(both)
       const answeredMs = performance.now()
-      await channel.identify(identityOf({ ...request, run: request.entry, node, vm }), both)
+      await channel.identify(identityOf({ ...request, run: request.entry, node, vm, commands }), both)
       log.info('vm.ready', {
         vm: vm.name,
         createMs: Math.round(createdMs - beganMs),

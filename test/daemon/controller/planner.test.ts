@@ -137,6 +137,6 @@ t.test('what cannot be planned is refused with the sentence the user reads', asy
 })
 
 t.test('an image that no agent exists for is refused', async (t) => {
-  const { plan } = setUp({ ...image, os: { family: 'windows', agent: 'builtin' } })
+  const { plan } = setUp({ ...image, os: { family: 'windows', agent: 'builtin', relay: true } })
   await t.rejects(plan(request), { code: 'image-unusable', message: /tiny is a Windows, for which there is no agent/ })
 })

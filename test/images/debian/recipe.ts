@@ -15,7 +15,7 @@ export const packageNames = [
     'initramfs-tools',
   ],
   ...['cloud-init', 'openssh-server', 'openssh-client', 'nfs-common', 'iproute2', 'iputils-ping', 'procps', 'psmisc'],
-  ...['apt', 'less', 'vim-tiny', 'file', 'openmpi-bin', 'mpich', 'python3', 'perl', 'zstd'],
+  ...['apt', 'e2fsprogs', 'less', 'vim-tiny', 'file', 'openmpi-bin', 'mpich', 'python3', 'perl', 'zstd'],
   // One of two packages that fulfil the same dependency: this one has no programs.
   'usr-is-merged',
 ]
@@ -67,5 +67,6 @@ export const maskedUnits = [
     'fstrim.timer',
     'systemd-tmpfiles-clean.timer',
   ],
+  ...['e2scrub_all.timer', 'e2scrub_reap.service', 'systemd-firstboot.service', 'systemd-repart.service'],
   ...['rpcbind.service', 'rpcbind.socket', 'systemd-pstore.service', 'systemd-networkd-wait-online.service'],
 ]

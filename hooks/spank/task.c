@@ -38,7 +38,7 @@ static _Noreturn void fail(const char *format, ...) {
   _exit(EXIT_FAILURE);
 }
 
-// A marker that is there and cannot be read ends the task; one that begins otherwise counts as script=guest.
+// A marker that is there and cannot be read ends the task; one with another text counts as script=guest.
 static enum marker read_marker(uint32_t job) {
   static const char host[] = "script=host\n";
   char path[sizeof VMRM_MARKERS + 16], text[32] = "";
@@ -48,7 +48,9 @@ static enum marker read_marker(uint32_t job) {
   if (fd < 0) fail("cannot read %s: %s; this job's tasks may not run outside its VMs", path, strerror(errno));
   ssize_t length = read(fd, text, sizeof text - 1);
   close(fd);
-  return length > 0 && strncmp(text, host, sizeof host - 1) == 0 ? MARKER_HOST : MARKER_GUEST;
+  if (length < 0 || strncmp(text, host, sizeof host - 1) != 0) return MARKER_GUEST;
+  const char *rest = text + sizeof host - 1;
+  return *rest == '\0' || strncmp(rest, "restart=", 8) == 0 ? MARKER_HOST : MARKER_GUEST;
 }
 
 static const char *find_variable(char **environment, const char *name) {

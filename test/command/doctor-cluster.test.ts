@@ -289,6 +289,46 @@ const cases: readonly Case[] = [
     damage: away((cluster, host) => join(folderOf(cluster, host), 'etc/vmrm/job_submit_table.lua')),
   },
   {
+    title: 'a table of the rules at submission that is older than vmrmd.xml',
+    host: 'ctl',
+    check: 'job-submit',
+    verdict: 'warn',
+    says: /job_submit_table\.lua is not what vmrmd\.xml and the catalogue say now/,
+    damage: configuration((text) => text.replace('</vmrmd>', '<submission requeue="required"/></vmrmd>')),
+  },
+  {
+    title: 'default images without their flag',
+    host: 'ctl',
+    check: 'job-submit',
+    verdict: 'fail',
+    says: /default-images is missing/,
+    damage: shell(
+      `cd /etc/vmrm; cp vmrmd.xml /tmp/vmrmd.xml; sed -i 's|</vmrmd>|<submission from-environment="true"/></vmrmd>|' vmrmd.xml
+       vmrm job-submit-table --output /etc/vmrm/job_submit_table.lua; rm default-images`,
+      'mv /tmp/vmrmd.xml /etc/vmrm/vmrmd.xml; vmrm job-submit-table --output /etc/vmrm/job_submit_table.lua',
+    ),
+  },
+  {
+    title: 'default images without lua among the plug-ins of submission',
+    host: 'ctl',
+    check: 'job-submit',
+    verdict: 'fail',
+    says: /JobSubmitPlugins= has no lua/,
+    damage: async (cluster, host) => {
+      const undo = edit(join(folderOf(cluster, host), 'etc/vmrm/vmrmd.xml'), (text) =>
+        text.replace('</vmrmd>', '<submission from-environment="true"/></vmrmd>'),
+      )
+      const back = await slurmConf((text) => text.replace(/^JobSubmitPlugins=/m, '#$&'), 'job_submit.conf.vmrm')(
+        cluster,
+        host,
+      )
+      return async () => {
+        await back()
+        await undo()
+      }
+    },
+  },
+  {
     title: 'rules at submission without job_submit.lua',
     host: 'ctl',
     check: 'job-submit',

@@ -9,7 +9,7 @@ const neededBy = {
   cluster: [
     ...['iproute2', 'libvirt-clients', 'libvirt-daemon', 'libvirt-daemon-driver-qemu', 'libvirt-daemon-system'],
     ...['munge', 'nfs-ganesha', 'nfs-ganesha-vfs', 'nftables', 'qemu-system-x86', 'qemu-utils'],
-    ...['slurm-client', 'slurm-wlm-basic-plugins', 'slurmctld', 'slurmd', 'tini', 'util-linux'],
+    ...['slurm-client', 'slurm-wlm-basic-plugins', 'slurmctld', 'slurmd', 'slurmrestd', 'tini', 'util-linux'],
   ],
   /** test/cluster with `--accounting`. */
   accounting: ['mariadb-server-core', 'slurmdbd'],

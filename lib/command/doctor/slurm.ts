@@ -1,9 +1,7 @@
-// Slurm's settings: hooks, PrologFlags, time limits, SlurmUser, and the rules at submission.
-import { access, readFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
-import { tablePath } from '../job-submit-table.ts'
+// Slurm's settings: hooks, PrologFlags, time limits, SlurmUser.
 import { type Check, type DoctorContext, type Finding, fail, ok, problemsOr, roles, warn } from './check.ts'
 import { hookProblem, hooks } from './hooks.ts'
+import { jobSubmit } from './job-submit.ts'
 import { type SlurmConfig, secondsOf } from './slurm-config.ts'
 
 /** A check of Slurm's settings; nothing to say where slurmctld does not answer, which the check `slurm` says. */
@@ -121,39 +119,6 @@ const slurmUser = slurmCheck('slurm-user', (slurm, { config }) => {
     ),
   ]
 })
-
-const jobSubmit: Check = {
-  name: 'job-submit',
-  roles: ['controller'],
-  async run(context) {
-    const slurm = await context.slurm()
-    const plugins = slurm?.value('JobSubmitPlugins')?.split(',') ?? []
-    if (slurm === undefined || !plugins.includes('lua')) return []
-    const script = join(dirname(slurm.value('SLURM_CONF') ?? '/etc/slurm/slurm.conf'), 'job_submit.lua')
-    const text = await readFile(script, 'utf8').catch(() => undefined)
-    if (text === undefined)
-      return [
-        fail(
-          `JobSubmitPlugins has lua, and ${script} cannot be read`,
-          'slurmctld refuses every job, and does not start again.',
-          `Put slurm-conf-snippets/job_submit/job_submit.lua there, or take lua out of JobSubmitPlugins.`,
-        ),
-      ]
-    if (!text.includes('vmrm.lua')) return [ok(`${script} is the site's own, without vmrm's rules`)]
-    const isThere = await access(tablePath).then(
-      () => true,
-      () => false,
-    )
-    if (isThere) return [ok(`the rules at submission are in ${script}`)]
-    return [
-      warn(
-        `${tablePath} is missing`,
-        'The rules at submission check nothing; sizes are refused only when a job starts.',
-        `vmrm job-submit-table --output ${tablePath}`,
-      ),
-    ]
-  },
-}
 
 export const slurmChecks: readonly Check[] = [
   answers,

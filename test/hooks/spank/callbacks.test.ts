@@ -234,6 +234,7 @@ t.test('a task with a marker goes to vmrm-run, whatever its environment and opti
     'x',
     'script=hostile\n',
     'script=host',
+    'script=guest\nrestart=0\n',
     `script=host\n${'x'.repeat(100)}`,
   ]) {
     mark(text)
@@ -248,10 +249,12 @@ t.test('a task with a marker goes to vmrm-run, whatever its environment and opti
 })
 
 t.test('script=host is for the batch step only', async (t) => {
-  mark('script=host\n')
-  t.match(task(batch), onHost)
-  t.match(task(step), inVm)
-  t.match(task({ MOCK_JOB: '42', MOCK_STEP: '4294967290' }), inVm)
+  for (const text of ['script=host\n', 'script=host\nrestart=4294967295\n']) {
+    mark(text)
+    t.match(task(batch), onHost)
+    t.match(task(step), inVm)
+    t.match(task({ MOCK_JOB: '42', MOCK_STEP: '4294967290' }), inVm)
+  }
 })
 
 t.test('an image without a marker fails the task', async (t) => {

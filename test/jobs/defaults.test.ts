@@ -65,6 +65,10 @@ t.test('a job gets the image of its user, account or partition, and keeps it ove
         t.match(answer, { jobId: undefined, log: sentence }, `REST: ${image}`)
       }
 
+      const forged = { ...fields, partition: 'main', environment: { PATH: '/usr/bin:/bin' } }
+      const answer = await submitByRest(cluster, 'true', { ...forged, admin_comment: 'vmrm-image=tiny-hang' })
+      t.equal(answer.jobId, undefined, 'a user decides nothing in AdminComment')
+
       // Interactive ones; a user's default, and two nodes of which both must know.
       const srun = cluster.run(['srun', '--quiet', '--mem=300', 'hostname'], { user: 'bob', timeoutMs: boundMs })
       const salloc = cluster.run(['salloc', '--quiet', ...low, '-N2', 'srun', '--quiet', 'hostname'], {

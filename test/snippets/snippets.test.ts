@@ -199,6 +199,8 @@ t.test('a job keeps what was decided when it is changed', async (t) => {
   t.equal(await commentOf(inVms.id), 'vmrm-image=tiny looked at by root')
   t.match(await update(inVms.id, 'AdminComment=vmrm-image=other'), { code: 0 })
   t.equal(await commentOf(inVms.id), 'vmrm-image=other', 'an administrator may choose another')
+  const byUser = await slurm.run(['scontrol', 'update', `JobId=${inVms.id}`, 'AdminComment=mine'])
+  t.match(byUser, { code: 1, stderr: /denied/ }, 'a user may not')
   const plain = await decision(t, [])
   t.match(await update(plain.id, 'Partition=vms'), { code: 1, stderr: /denied/ })
   t.match(await slurm.logs(), `vmrm: job ${plain.id} is not changed: partition vms runs its jobs in VMs only`)

@@ -7,6 +7,7 @@ import type { Log } from '../../log.ts'
 import { requestInComment } from '../../slurm/admin-comment.ts'
 import type { SlurmCommands } from '../../slurm/commands.ts'
 import { expandHostlist } from '../../slurm/hostlist.ts'
+import { createSemaphore } from '../semaphore.ts'
 import type { NodeCaller } from './messenger.ts'
 import type { BeginRequest } from './planner.ts'
 import type { Transactions } from './transaction.ts'
@@ -15,6 +16,9 @@ import type { Transactions } from './transaction.ts'
 export type BeginOutcome = 'begun' | 'plain' | 'again'
 
 const pauseMs = 500
+/** Of Slurm, when many plain jobs start together. */
+const questionsAtOnce = 8
+const questionMs = 50_000
 
 export function createBeginRun(options: {
   transactions: Transactions
@@ -26,6 +30,7 @@ export function createBeginRun(options: {
   now: () => number
 }): (request: BeginRequest) => Promise<BeginOutcome> {
   const { transactions, slurm, nodes, log, expectMs, now } = options
+  const questions = createSemaphore(questionsAtOnce)
 
   const expect = async (node: string, run: Run, script: 'guest' | 'host', untilMs: number): Promise<void> => {
     for (;;) {
@@ -58,7 +63,8 @@ export function createBeginRun(options: {
       await transactions.begin(request)
       return 'begun'
     }
-    const decided = decidedIn(await slurm.adminComment(request.job))
+    const ask = () => slurm.adminComment(request.job)
+    const decided = decidedIn(await questions.run(ask, AbortSignal.timeout(questionMs)))
     if (decided === undefined) return 'plain'
     const begun = { ...request, ...decided }
     // The first is in the ledger before a node hears of the run.

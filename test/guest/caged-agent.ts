@@ -8,6 +8,7 @@ const enter = `
 mkdir "$VMRM_TEST_FOLDER/etc"
 for f in passwd group shadow hosts; do cp -p /etc/$f "$VMRM_TEST_FOLDER/etc/"; done
 mount --bind "$VMRM_TEST_FOLDER/etc" /etc
+mount -t tmpfs -o mode=755 none /run
 exec "$VMRM_TEST_AGENT" --port "$VMRM_TEST_FOLDER/port"
 `
 

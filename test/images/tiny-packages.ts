@@ -13,7 +13,7 @@ const names = [
   ...['libgpg-error0', 'libkmod2', 'libssl3', 'libreadline8'],
   ...['bash', 'dash', 'coreutils', 'util-linux', 'procps', 'sed', 'grep', 'mawk', 'findutils', 'tar', 'gzip'],
   ...['diffutils', 'hostname', 'mount', 'kmod', 'busybox-static', 'base-files', 'ncurses-base'],
-  ...['dropbear-bin', 'libtomcrypt1', 'libtommath1'],
+  ...['openssh-server', 'openssh-client', 'libwrap0', 'libnsl2'],
   ...['nfs-common', 'libtirpc3', 'libtirpc-common', 'libgssapi-krb5-2', 'libkrb5-3', 'libk5crypto3', 'libcom-err2'],
   ...['libkrb5support0', 'libkeyutils1'],
 ]

@@ -47,7 +47,14 @@ static bool number(const char *text, unsigned long most, unsigned long *value)
 	return *end == '\0' && *value <= most;
 }
 
-/* A name for passwd, group or hosts: printable, no field or list separators. */
+/* A name for passwd and group: no field or list separators. A directory's names may have a domain (`CORP\\eve`) or blanks (`domain users`). */
+static bool is_account_name(const char *text)
+{
+	size_t length = strlen(text);
+	return length > 0 && length < 256 && strchr("-+# ", *text) == NULL && text[length - 1] != ' ' && strpbrk(text, ":,/") == NULL;
+}
+
+/* A name for hosts: no separators. */
 static bool is_name(const char *text)
 {
 	return *text != '\0' && *text != '-' && *text != '+' && strlen(text) < 256 && strpbrk(text, " :,/#\\") == NULL;
@@ -114,7 +121,7 @@ static bool is_free_of_colons(const char *text)
 static bool take_user(struct identity *identity, const struct fields *fields)
 {
 	unsigned long uid, gid;
-	if (fields->count < 5 || !is_name(fields->at[0]) || !number(fields->at[1], UINT32_MAX - 1, &uid) || !number(fields->at[2], UINT32_MAX - 1, &gid))
+	if (fields->count < 5 || !is_account_name(fields->at[0]) || !number(fields->at[1], UINT32_MAX - 1, &uid) || !number(fields->at[2], UINT32_MAX - 1, &gid))
 		return false;
 	const char *gecos = fields->count > 5 ? fields->at[5] : "";
 	if (fields->at[3][0] != '/' || !is_free_of_colons(fields->at[3]) || !is_free_of_colons(fields->at[4]) || !is_free_of_colons(gecos))
@@ -131,7 +138,7 @@ static bool take_group(struct identity *identity, const struct fields *fields)
 	unsigned long gid;
 	if (identity->group_count == IDENTITY_GROUPS_MAX || fields->count < 2 || !number(fields->at[1], UINT32_MAX - 1, &gid))
 		return false;
-	if (fields->at[0][0] != '\0' && !is_name(fields->at[0]))
+	if (fields->at[0][0] != '\0' && !is_account_name(fields->at[0]))
 		return false;
 	identity->groups[identity->group_count++] = (struct identity_group){fields->at[0][0] != '\0' ? fields->at[0] : NULL, (gid_t)gid};
 	return true;

@@ -119,7 +119,9 @@ static bool put_user(const struct identity_user *user, struct complaint *complai
 {
 	struct text uid = {0}, passwd = {0}, shadow = {0};
 	text_addf(&uid, "%u", user->uid);
-	text_addf(&passwd, "%s:x:%u:%u:%s:%s:%s\n", user->name, user->uid, user->gid, user->gecos, user->home, user->shell);
+	/* sshd refuses a user whose shell the image has not. */
+	const char *shell = access(user->shell, X_OK) == 0 ? user->shell : "/bin/sh";
+	text_addf(&passwd, "%s:x:%u:%u:%s:%s:%s\n", user->name, user->uid, user->gid, user->gecos, user->home, shell);
 	/* No password fits `*`, but unlike `!` it is no locked account, which sshd would refuse. */
 	text_addf(&shadow, "%s:*:19000:0:99999:7:::\n", user->name);
 	bool done = !uid.failed && !passwd.failed && !shadow.failed &&
@@ -160,9 +162,13 @@ bool identity_apply_home(const struct identity *identity, struct complaint *comp
 {
 	const struct identity_user *user = &identity->user;
 	struct stat there;
-	if (user->name == NULL || is_on_mount(identity, user->home) || stat(user->home, &there) == 0)
+	if (user->name == NULL || is_on_mount(identity, user->home))
 		return true;
-	if (!make_folders(user->home) || chown(user->home, user->uid, user->gid) != 0 || chmod(user->home, 0700) != 0)
+	bool is_there = stat(user->home, &there) == 0;
+	/* Another user's of the same name, in the master, has given way. A folder of root's is no home to take. */
+	if (is_there && (there.st_uid == user->uid || there.st_uid == 0))
+		return true;
+	if ((!is_there && !make_folders(user->home)) || chown(user->home, user->uid, user->gid) != 0 || chmod(user->home, 0700) != 0)
 		return complain(complaint, errno, "cannot make the home folder %s", user->home);
 	return true;
 }

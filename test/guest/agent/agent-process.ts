@@ -26,6 +26,7 @@ mkdir -p "$VMRM_TEST_FOLDER/etc/profile.d"
 for f in passwd group shadow hosts; do cp -p /etc/$f "$VMRM_TEST_FOLDER/etc/"; done
 mount --bind "$VMRM_TEST_FOLDER/etc" /etc
 mount -t tmpfs -o mode=755 none /var/lib
+mount -t tmpfs -o mode=755 none /run
 if [ -z "$VMRM_TEST_CGROUP" ]; then while umount "$VMRM_TEST_CGROUP2" 2>/dev/null; do :; done; fi
 ip link add nic0 type veth peer name nic1
 ip link set nic0 address 52:54:00:12:34:56; ip link set nic1 up

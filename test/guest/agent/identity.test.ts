@@ -171,6 +171,37 @@ t.test('a user of the master image with the same number gives way, root never', 
   checkGuest(t, guest)
 })
 
+t.test('a user and groups of a directory take the place of others of their names in the image', async (t) => {
+  const guest = await startGuest(t, { identity: 'fresh' })
+  const home = `${guest.agent.folder}/home-of-alice`
+  const image = [
+    `echo "alice:x:1000:1000::${home}:/bin/sh" >> /etc/passwd`,
+    'echo "alice:!locked:1::::::" >> /etc/shadow',
+    'printf "staff:x:50:bob\\nalice:x:1000:\\n" >> /etc/group',
+    `mkdir ${home} && chown 1000:1000 ${home}`,
+  ]
+  guest.agent.inside(['sh', '-ec', image.join('\n')])
+  const fields = [
+    [tag.user, joinTexts(['alice', '4294967294', '2500', home, '/bin/no-such-shell', 'Alice Ü'])],
+    [tag.group, joinTexts(['staff', '2500'])],
+    [tag.group, joinTexts(['domain users', '2501'])],
+    [tag.group, joinTexts(['CORP\\proj', '2502'])],
+    [tag.group, joinTexts(['', '2503'])],
+  ] as const
+  t.equal(await guest.host.identify(fields), '')
+  t.strictSame(etc(guest, 'passwd').match(/^alice:.*$/gm), [`alice:x:4294967294:2500:Alice Ü:${home}:/bin/sh`])
+  t.equal(etc(guest, 'shadow').match(/^alice:/gm)?.length, 1)
+  t.strictSame(etc(guest, 'group').match(/^staff:.*$/gm), ['staff:x:2500:alice'])
+  t.equal(guest.agent.inside(['stat', '-c', '%u %g', home]), '4294967294 2500\n', 'the home is theirs too')
+  const task = new Task(guest.host, { argv: ['sh', '-c', 'id -un; id -G; id -Gnz 2>/dev/null | tr "\\0" ","'] })
+  await task.ended()
+  t.equal(task.outText, 'alice\n2500 2501 2502 2503\nstaff,domain users,CORP\\proj,2503,')
+  for (const name of ['a,b', 'a/b', '#a', ' a', 'a ', '-']) {
+    t.match(await guest.host.identify([[tag.group, joinTexts([name, '7'])]]), /field 7 makes no sense/, name)
+  }
+  checkGuest(t, guest)
+})
+
 t.test('the clock is set by CLOCK (to what it is: there is one clock for all namespaces)', async (t) => {
   const guest = await startGuest(t)
   guest.host.send({ type: frameType.clock, payload: Buffer.alloc(0) })

@@ -1,4 +1,5 @@
-// What the host knows of a user and its groups, through the name service (files, LDAP, SSSD alike): getent and id.
+// What the host knows of a user and its groups, through the name service (files, LDAP, SSSD alike): getent and id. It asks for one
+// name or number at a time, never for a list: a source need not offer one.
 import { VmrmError } from '../errors/vmrm-error.ts'
 
 export interface Account {
@@ -8,7 +9,7 @@ export interface Account {
   readonly gecos: string
   readonly home: string
   readonly shell: string
-  /** All groups of the user, the primary one first. */
+  /** All groups of the user, the primary one first; '' is the name of one that has none. */
   readonly groups: readonly { readonly name: string; readonly gid: number }[]
 }
 
@@ -19,12 +20,25 @@ export async function lookUpAccount(user: string | number): Promise<Account> {
   const entry = (await run('/usr/bin/getent', ['passwd', String(user)])).split(':')
   const [name = '', , uid, gid, gecos = '', home = '', shell = ''] = entry
   if (entry.length < 7 || name === '') throw new VmrmError('command-failed', `getent passwd ${user} gives no account`)
-  const gids = (await run('/usr/bin/id', ['-G', '--', name])).split(' ')
-  const groups = (await run('/usr/bin/getent', ['group', ...gids])).split('\n').map((line) => {
-    const [group = '', , number] = line.split(':')
-    return { name: group, gid: Number(number) }
+  const numbers = { uid: Number(uid), gid: Number(gid) }
+  // A directory may leave these out; they are what login(1) takes then.
+  const places = { home: home.startsWith('/') ? home : '/', shell: shell.trim() || '/bin/sh' }
+  return { name, ...numbers, gecos, ...places, groups: await lookUpGroups(name) }
+}
+
+/** `id` and not `getent group`: the members of a group may be tens of thousands. */
+async function lookUpGroups(user: string): Promise<Account['groups']> {
+  const [numbers, names] = await Promise.all([
+    run('/usr/bin/id', ['--groups', '--zero', '--', user]),
+    run('/usr/bin/id', ['--groups', '--name', '--zero', '--', user], 'some-unnamed'),
+  ])
+  const listOf = (text: string) => text.split('\0').filter((each) => each !== '')
+  const groupNames = listOf(names)
+  // For a group without a name `id` prints its number.
+  return listOf(numbers).map((gid, at) => {
+    const name = groupNames[at] ?? ''
+    return { name: name === gid ? '' : name, gid: Number(gid) }
   })
-  return { name, uid: Number(uid), gid: Number(gid), gecos, home, shell: shell.trim(), groups }
 }
 
 /** The gid of a group. Throws `command-failed` if the name service does not know it. */
@@ -34,7 +48,7 @@ export async function lookUpGroup(name: string): Promise<number> {
   return gid
 }
 
-async function run(command: string, args: readonly string[]): Promise<string> {
+async function run(command: string, args: readonly string[], outcome?: 'some-unnamed'): Promise<string> {
   const { execa } = await import('execa')
   const result = await execa(command, args, {
     env: { PATH: '/usr/bin:/bin', LC_ALL: 'C.UTF-8' },
@@ -45,8 +59,8 @@ async function run(command: string, args: readonly string[]): Promise<string> {
     maxBuffer: 1_048_576,
     reject: false,
   })
-  // getent answers 2 when one of several keys is unknown; what it printed is right all the same.
-  if (result.failed && !(result.exitCode === 2 && result.stdout !== '')) {
+  // `id` ends with 1 when one of several groups has no name; what it printed is right all the same.
+  if (result.failed && !(outcome === 'some-unnamed' && result.exitCode === 1 && result.stdout !== '')) {
     throw new VmrmError(
       'command-failed',
       `${command} ${args.join(' ')} ended with ${result.exitCode ?? result.signal}`,

@@ -16,7 +16,16 @@ const neededBy = {
   /** .ci/build and test/images: C, static C, Slurm's header, file systems in files. */
   build: ['gcc', 'make', 'libc6-dev', 'libslurm-dev', 'e2fsprogs', 'qemu-utils', 'xorriso'],
   /** Programs that only tests call. */
-  test: ['busybox-static', 'cpio', 'libxml2-utils', 'man-db', 'openssh-client', 'procps', 'python3-minimal'],
+  test: [
+    'busybox-static',
+    'cpio',
+    'libnss-extrausers',
+    'libxml2-utils',
+    'man-db',
+    'openssh-client',
+    'procps',
+    'python3-minimal',
+  ],
 } as const satisfies Record<string, readonly string[]>
 
 export type Purpose = keyof typeof neededBy

@@ -1,6 +1,7 @@
 // The identity one VM gets: from the share, the image and what the host knows of the user. Pure but for time and entropy.
 import { randomBytes } from 'node:crypto'
 import type { Image } from '../../config/image-schema.ts'
+import { VmrmError } from '../../errors/vmrm-error.ts'
 import type { GuestIdentity, GuestMount } from '../../guest/identity.ts'
 import { type Run, runId } from '../../job/run.ts'
 import { exportPath } from '../../network/nfs-export.ts'
@@ -39,19 +40,31 @@ export function identityOf(options: {
     ...slotsOf(share),
     ...sshOf(run, share, vm),
     user: {
-      name: account.name,
+      name: nameForGuest(account),
       uid: account.uid,
-      gid: account.gid,
+      // The job's own, which is another of the user's groups after newgrp.
+      gid: share.gid,
       home: account.home,
       shell: account.shell,
       gecos: account.gecos,
     },
-    groups: account.groups,
+    groups: account.groups.map(({ name, gid }) => ({ name: isNameForGuest(name) ? name : '', gid })),
     mounts: mountsOf(run, share, image),
     commands: image.os.relay ? options.commands : [],
     timeNs: BigInt(Date.now()) * 1_000_000n,
     entropy: randomBytes(entropyBytes),
   }
+}
+
+/** What passwd and group can hold: domains and blanks (`CORP\\eve`, `domain users`), but none of their separators. */
+function isNameForGuest(name: string): boolean {
+  return /^[^\p{Cc}:,/#+ -][^\p{Cc}:,/]*$/u.test(name) && !name.endsWith(' ')
+}
+
+/** A group can do without its name, a user cannot. */
+function nameForGuest({ name, uid }: Account): string {
+  if (isNameForGuest(name)) return name
+  throw new VmrmError('identity-failed', `user ${uid} has a name that no guest's passwd file can hold: ${name}`)
 }
 
 function slotsOf(share: Share): { slots?: readonly number[] } {

@@ -194,7 +194,7 @@ async function addExports(
     })
   }
   const addresses = share.vms.map((vm) => vm.address)
-  await exports.add({ run: runId(entry), uid: account.uid, gid: account.gid, addresses, folders })
+  await exports.add({ run: runId(entry), uid: account.uid, gid: share.gid, addresses, folders })
 }
 
 async function timed<T>(log: Log, run: string, phase: string, work: () => Promise<T>): Promise<T> {

@@ -13,7 +13,7 @@ title slurm; echo "$SLURM_TASKS_PER_NODE"
 title hostfile; cat "$VMRM_HOSTFILE"
 title machinefile; cat "$VMRM_MACHINEFILE"
 title self; hostname
-title node names; getent hosts n1 n2 | awk '{ print $2 }'
+title names; getent hosts n1 n2 | awk '{ print $2 }'
 title reverse; getent hosts "$(getent hosts "\${vms[3]}" | awk '{ print $1 }')" | awk '{ print $2 }'
 title ssh; for name in n1 n2 "\${vms[1]}"; do ssh "$name" 'echo "$(hostname) $(id -un) $PWD"'; done
 title onward; ssh "\${vms[3]}" ssh n1 hostname
@@ -51,7 +51,7 @@ async function betweenVms(t: Test, jobs: Jobs): Promise<void> {
     [2, 1, 2, 1].map((slots, at) => `${vms[at]}:${slots}`),
   )
   t.equal(parts.self, vms[0], 'the script runs in the first of them')
-  t.same(parts['node names']?.split('\n'), [vms[0], vms[2]], "a node's name leads to its first VM")
+  t.same(parts.names?.split('\n'), [vms[0], vms[2]], "a node's name leads to its first VM")
   t.equal(parts.reverse, vms[3])
   t.same(
     parts.ssh?.split('\n'),

@@ -8,7 +8,11 @@ import { vmSshKeys } from '../../../lib/ssh/run-keys.ts'
 import { shareFor } from '../../fakes/controller-link.ts'
 
 const run = { job: 7, restart: 0 }
-const image = { network: { kind: 'private', mtu: 1450 }, mounts: { entries: [] } } as unknown as Image
+const image = {
+  os: { relay: false },
+  network: { kind: 'private', mtu: 1450 },
+  mounts: { entries: [] },
+} as unknown as Image
 const account: Account = {
   ...{ name: 'alice', uid: 2001, gid: 2001, gecos: '', home: '/home/alice', shell: '/bin/sh' },
   groups: [{ name: 'alice', gid: 2001 }],
@@ -25,7 +29,7 @@ function identityWith(options: { account?: Partial<Account>; hosts?: number }) {
   const share = { ...base, hosts, sshSecret: secret.toString('hex') }
   const [vm] = share.vms
   if (vm === undefined) throw new Error('no VM')
-  return identityOf({ run, node: 'n1', share, vm, image, account: { ...account, ...options.account } })
+  return identityOf({ run, node: 'n1', share, vm, image, commands: [], account: { ...account, ...options.account } })
 }
 
 t.test("a guest learns neither the run's secret nor the authority's key", async (t) => {

@@ -8,7 +8,7 @@ local NOT_GIVEN_16, NOT_GIVEN_32 = 65534, 4294967294
 local NOT_GIVEN = {
   cpus_per_task = NOT_GIVEN_16, ntasks_per_node = NOT_GIVEN_16, pn_min_cpus = NOT_GIVEN_16, requeue = NOT_GIVEN_16,
   min_cpus = NOT_GIVEN_32, min_nodes = NOT_GIVEN_32, max_nodes = NOT_GIVEN_32, num_tasks = NOT_GIVEN_32,
-  min_mem_per_node = NOT_GIVEN_32, min_mem_per_cpu = NOT_GIVEN_32, shared = NOT_GIVEN_16,
+  min_mem_per_node = NOT_GIVEN_32, min_mem_per_cpu = NOT_GIVEN_32, shared = NOT_GIVEN_16, het_job_offset = NOT_GIVEN_32,
 }
 
 function job.given(descriptor, field)

@@ -72,9 +72,10 @@ local function check_vm(job, vm, rules)
   return check_access(job, name, limits.allowed) or check_size(job, name, limits, vm.per_node, rules.threads_per_core or 1)
 end
 
--- What the job's tasks see, as they do of an option. It also makes the plug-in refuse a batch job's tasks outside a VM.
+-- What the job's tasks see, as they do of an option. It also makes the plug-in refuse a batch job's tasks outside a VM. All
+-- components of a heterogeneous job get the first one's environment, and another one may have no VMs.
 local function tell_tasks(job, vm)
-  if job.script == nil then return end
+  if job.script == nil or job_fields.given(job, 'het_job_offset') then return end
   job.environment['SLURM_SPANK_VMRM_IMAGE'] = vm.image
   job.environment['SLURM_SPANK_VMRM_PER_NODE'] = tostring(vm.per_node)
   job.environment['SLURM_SPANK_VMRM_SCRIPT'] = vm.script

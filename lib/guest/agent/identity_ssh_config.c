@@ -76,12 +76,21 @@ static void remove_shared_keys(void)
 	globfree(&found);
 }
 
+/* Until systemd has booted it keeps users out with a file, which it makes early in the boot; the job's tasks run already. */
+static void open_for_users(void)
+{
+	if (access("/run/systemd/system", F_OK) != 0 || !make_folders("/run/tmpfiles.d"))
+		return;
+	/* No harm if it is there: it was put there before, or by the image, to the same end. */
+	if (symlink("/dev/null", "/run/tmpfiles.d/systemd-nologin.conf") == 0 || errno == EEXIST)
+		unlink("/run/nologin");
+}
+
 bool ssh_configure(const struct identity *identity, struct complaint *complaint)
 {
 	if (!configure_server(complaint) || !configure_client(identity, complaint))
 		return false;
 	remove_shared_keys();
-	/* Until systemd has booted it keeps users out with this file; the job's tasks run already. */
-	unlink("/run/nologin");
+	open_for_users();
 	return true;
 }

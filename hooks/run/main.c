@@ -1,9 +1,8 @@
 /*
  * vmrm-run: takes the place of one task of a job on the host while the task itself runs in a VM. This file owns the loop and the end.
- * Must never run the task on the host, and never keep a descriptor that slurmstepd left open.
+ * Must never run the task on the host, and never keep a descriptor that slurmstepd left open, but the task's way to its MPI server.
  */
 #include "clock.h"
-#include "job.h"
 #include "link.h"
 #include "messages.h"
 #include "say.h"
@@ -24,7 +23,7 @@
 #define STOP_AFTER_MS 1000u
 
 struct run {
-	struct job job;
+	struct task_context task;
 	struct link link;
 	struct signals signals;
 	struct session session;
@@ -58,9 +57,9 @@ static void on_time(struct run *run, int64_t now)
 	}
 	if (link_try(&run->link, now))
 		session_connected(&run->session);
-	if (run->link.fd < 0 && now - run->away_since_ms >= run->job.give_up_ms && !session_is_finished(&run->session)) {
+	if (run->link.fd < 0 && now - run->away_since_ms >= run->task.job.give_up_ms && !session_is_finished(&run->session)) {
 		say("vmrmd of this node does not answer on %s (%s) for %u seconds; this task of job %s ends",
-			run->job.socket_path, strerror(run->link.last_errno), run->job.give_up_ms / 1000u, run->job.id);
+			run->task.job.socket_path, strerror(run->link.last_errno), run->task.job.give_up_ms / 1000u, run->task.job.id);
 		session_fail(&run->session, EXIT_UNAVAILABLE);
 	}
 }
@@ -115,7 +114,7 @@ static int wait_ms(const struct run *run, int64_t now)
 static void wait_for_events(struct run *run)
 {
 	struct session *session = &run->session;
-	struct pollfd fds[] = {
+	struct pollfd fds[6 + WIRE_FDS] = {
 		{.fd = run->signals.fd, .events = POLLIN},
 		{.fd = run->signals.canary_fd, .events = POLLIN},
 		{.fd = run->link.fd, .events = (short)(POLLIN | (link_can_send(&run->link) ? 0 : POLLOUT))},
@@ -123,6 +122,7 @@ static void wait_for_events(struct run *run)
 		{.fd = outlet_is_waiting(&session->out) ? STDOUT_FILENO : -1, .events = POLLOUT},
 		{.fd = outlet_is_waiting(&session->err) ? STDERR_FILENO : -1, .events = POLLOUT},
 	};
+	wire_watch(&session->wire, fds + 6);
 	if (poll(fds, sizeof fds / sizeof *fds, wait_ms(run, now_ms())) <= 0)
 		return;
 	if (fds[3].revents != 0)
@@ -131,6 +131,7 @@ static void wait_for_events(struct run *run)
 		session_write(session, &session->out);
 	if (fds[5].revents != 0)
 		session_write(session, &session->err);
+	wire_turn(&session->wire, fds + 6);
 	if ((fds[2].revents & ~POLLOUT) != 0)
 		on_link(run, now_ms());
 }
@@ -161,9 +162,14 @@ int main(int argc, char **argv)
 	static struct run run;
 	uint64_t number = 0;
 	struct rlimit no_core = {0, 0};
-	close_range(3, ~0U, 0);
+	int kept = mpi_kept_fd();
+	if (kept > 3)
+		close_range(3, (unsigned)kept - 1, 0);
+	close_range(kept >= 3 ? (unsigned)kept + 1 : 3, ~0U, 0);
 	setrlimit(RLIMIT_CORE, &no_core);
-	int code = job_read(&run.job, argc, argv);
+	int code = job_read(&run.task.job, argc, argv);
+	if (code == 0)
+		code = mpi_read(&run.task.mpi, &run.task.job);
 	if (code != 0)
 		return code;
 	if (!signals_init(&run.signals) ||
@@ -173,9 +179,10 @@ int main(int argc, char **argv)
 	}
 	int64_t now = now_ms();
 	run.away_since_ms = now;
-	link_init(&run.link, run.job.socket_path, now);
+	link_init(&run.link, run.task.job.socket_path, now);
 	session_init(&run.session, &(struct session_options){
-		.role = &task_role, .context = &run.job, .number = number | 1, .takes_terminal = true, .takes_stdin = true});
+		.role = &task_role, .context = &run.task, .number = number | 1, .takes_terminal = true, .takes_stdin = true});
+	mpi_open_wire(&run.task.mpi, &run.session.wire);
 	loop(&run);
 	end(&run);
 }

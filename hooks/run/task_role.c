@@ -12,7 +12,7 @@
 
 static void greet(const struct session *session, struct vmrm_frame *frame, struct vmrm_tlv_writer *fields)
 {
-	const struct job *job = session->context;
+	const struct job *job = &((const struct task_context *)session->context)->job;
 	frame->type = VMRM_ATTACH;
 	vmrm_tlv_put_text(fields, VMRM_ATTACH_JOB, job->id);
 	vmrm_tlv_put_text(fields, VMRM_ATTACH_STEP, job->step);
@@ -30,7 +30,8 @@ static int build(struct session *session, const struct vmrm_frame *frame)
 {
 	struct vmrm_tlv field;
 	char cpus[1024];
-	struct task_request request = {.job = session->context, .has_stdin = session->has_stdin};
+	const struct task_context *context = session->context;
+	struct task_request request = {.job = &context->job, .mpi = &context->mpi, .has_stdin = session->has_stdin};
 	if (vmrm_tlv_find(frame->payload, frame->length, VMRM_ATTACHED_CPUS, &field) && vmrm_tlv_copy_text(&field, cpus, sizeof cpus))
 		request.cpus = cpus;
 	if (session->has_terminal)
@@ -70,7 +71,7 @@ static bool read_interpreter(const char *path, char *name, size_t size)
 /* What slurmstepd 22.05 does when its own execve fails: this line, and the errno as exit code. */
 static int explain(const struct session *session, const struct vmrm_tlv *text, uint32_t number)
 {
-	const struct job *job = session->context;
+	const struct job *job = &((const struct task_context *)session->context)->job;
 	char why[512];
 	const char *command = job->argv[0];
 	/* The script itself is there: it was sent along. */

@@ -2,9 +2,16 @@
 #ifndef RUN_TASK_ROLE_H
 #define RUN_TASK_ROLE_H
 
+#include "job.h"
+#include "mpi.h"
 #include "session.h"
 
-/* The session's context is its struct job. */
+/* The session's context. */
+struct task_context {
+	struct job job;
+	struct mpi mpi;
+};
+
 extern const struct session_role task_role;
 
 #endif

@@ -44,8 +44,9 @@ static bool is_host_file(const char *entry)
 	return false;
 }
 
-static bool put_environment(struct spec_bytes *spec)
+static bool put_environment(struct spec_bytes *spec, const struct mpi *mpi)
 {
+	char room[4096];
 	for (size_t i = 0; i < HOST_FILES; i++)
 		if (!spec_bytes_put_text(spec, VMRM_SPEC_ENV, host_files[i]))
 			return false;
@@ -57,8 +58,10 @@ static bool put_environment(struct spec_bytes *spec)
 			/* slurmstepd applies and removes them just before its own execve. */
 			if (!put_limit(spec, *entry))
 				return false;
-		} else if (!spec_bytes_put(spec, VMRM_SPEC_ENV, *entry, strlen(*entry))) {
-			return false;
+		} else {
+			const char *text = mpi_variable(mpi, *entry, room, sizeof room);
+			if (text != NULL && !spec_bytes_put_text(spec, VMRM_SPEC_ENV, text))
+				return false;
 		}
 	}
 	/* slurmstepd sets it after task_init, too late for us. */
@@ -118,7 +121,7 @@ int task_spec_build(struct spec_bytes *spec, const struct task_request *request)
 		say("the batch script %s cannot be read: %s", request->job->argv[0], strerror(error));
 		return EXIT_UNAVAILABLE;
 	}
-	bool fits = error == 0 && put_place(spec) && put_environment(spec);
+	bool fits = error == 0 && put_place(spec) && put_environment(spec, request->mpi) && mpi_put(request->mpi, spec);
 	if (fits && request->cpus != NULL)
 		fits = spec_bytes_put(spec, VMRM_SPEC_CPUS, request->cpus, strlen(request->cpus));
 	if (fits && request->terminal != NULL)

@@ -3,10 +3,12 @@
 #define RUN_TASK_SPEC_H
 
 #include "job.h"
+#include "mpi.h"
 #include "spec_bytes.h"
 
 struct task_request {
 	const struct job *job;
+	const struct mpi *mpi;
 	const char *cpus; /* the VM's own numbers, such as 0,2-3; NULL: not bound */
 	const struct terminal_size *terminal; /* NULL: none */
 	bool has_stdin;

@@ -11,15 +11,15 @@ interface Rule {
 const shortBytes = 256
 const resumeBytes = 512
 const textBytes = 4096
-const { stdin, stdout, stderr, spec } = streamNumber
+const { stdin, stdout, stderr, spec, wireIn, wireOut } = streamNumber
 
 type Rules = ReadonlyMap<number, Rule>
 
 /** Who runs a command: the agent for a task, vmrm-run's server for a call. */
 const fromRunner: Rules = new Map<number, Rule>([
   [frameType.opened, { owner: 'session', maxBytes: shortBytes }],
-  [frameType.data, { owner: 'session', maxBytes: maxPayloadBytes, streams: [stdout, stderr] }],
-  [frameType.ack, { owner: 'session', maxBytes: 0, streams: [stdin, spec] }],
+  [frameType.data, { owner: 'session', maxBytes: maxPayloadBytes, streams: [stdout, stderr, wireOut] }],
+  [frameType.ack, { owner: 'session', maxBytes: 0, streams: [stdin, spec, wireIn] }],
   [frameType.exit, { owner: 'session', maxBytes: shortBytes }],
   [frameType.resume, { owner: 'session', maxBytes: resumeBytes }],
   [frameType.error, { owner: 'session', maxBytes: textBytes }],
@@ -28,8 +28,8 @@ const fromRunner: Rules = new Map<number, Rule>([
 /** Who has a command run: vmrm-run for a task, a process in the guest for a call. */
 const fromAsker: Rules = new Map<number, Rule>([
   [frameType.open, { owner: 'session', maxBytes: 0 }],
-  [frameType.data, { owner: 'session', maxBytes: maxPayloadBytes, streams: [stdin, spec] }],
-  [frameType.ack, { owner: 'session', maxBytes: 0, streams: [stdout, stderr] }],
+  [frameType.data, { owner: 'session', maxBytes: maxPayloadBytes, streams: [stdin, spec, wireIn] }],
+  [frameType.ack, { owner: 'session', maxBytes: 0, streams: [stdout, stderr, wireOut] }],
   [frameType.signal, { owner: 'session', maxBytes: shortBytes }],
   [frameType.close, { owner: 'session', maxBytes: 0 }],
   [frameType.resume, { owner: 'session', maxBytes: resumeBytes }],

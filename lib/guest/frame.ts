@@ -36,7 +36,7 @@ export const frameType = {
   serve: 69,
 } as const
 
-export const streamNumber = { stdin: 0, stdout: 1, stderr: 2, spec: 3 } as const
+export const streamNumber = { stdin: 0, stdout: 1, stderr: 2, spec: 3, wireIn: 4, wireOut: 5 } as const
 /** Flag bit 0: the stream ends after this frame's bytes. */
 export const flagEnd = 1
 

@@ -10,6 +10,8 @@ const neededBy = {
     ...['iproute2', 'libvirt-clients', 'libvirt-daemon', 'libvirt-daemon-driver-qemu', 'libvirt-daemon-system'],
     ...['munge', 'nfs-ganesha', 'nfs-ganesha-vfs', 'nftables', 'qemu-system-x86', 'qemu-utils'],
     ...['slurm-client', 'slurm-wlm-basic-plugins', 'slurmctld', 'slurmd', 'slurmrestd', 'tini', 'util-linux'],
+    // Slurm's mpi/pmix opens libpmix.so by that name, which only the development package has.
+    'libpmix-dev',
   ],
   /** test/cluster with `--accounting`. */
   accounting: ['mariadb-server-core', 'slurmdbd'],

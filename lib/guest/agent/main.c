@@ -22,7 +22,7 @@
 
 #define DEFAULT_PORT "/dev/virtio-ports/org.vmrm.agent.0"
 #define FDS_A_SESSION 4
-#define FDS_MAX (2 + SESSIONS_MAX * 2 * FDS_A_SESSION)
+#define FDS_MAX (2 + SESSIONS_MAX * 2 * (FDS_A_SESSION + WIRE_FDS))
 /* Reads of the port a turn, so that a flood from the host does not starve the tasks. */
 #define READS_A_TURN 16
 #define TRIM_AFTER_MS 2000
@@ -106,6 +106,29 @@ static void serve_session(struct task *task, const struct pollfd *place)
 		task_write_stdin(task);
 }
 
+/* The wires' places lie behind those of all sessions, in the order of the sessions that have one. */
+static size_t watch_wires(struct pollfd *place, size_t sessions)
+{
+	size_t count = 0;
+	for (size_t i = 0; i < sessions; i++) {
+		if (!agent.sessions[i]->wire.is_used)
+			continue;
+		wire_watch(&agent.sessions[i]->wire, place + count);
+		count += WIRE_FDS;
+	}
+	return count;
+}
+
+static void serve_wires(const struct pollfd *place, size_t sessions)
+{
+	for (size_t i = 0; i < sessions; i++) {
+		if (!agent.sessions[i]->wire.is_used)
+			continue;
+		wire_turn(&agent.sessions[i]->wire, place);
+		place += WIRE_FDS;
+	}
+}
+
 static void read_port(void)
 {
 	struct vmrm_frame frame;
@@ -152,13 +175,17 @@ static bool turn(int signals)
 	for (size_t i = 0; i < sessions; i++)
 		watch_session(agent.sessions[i], &fds[2 + i * FDS_A_SESSION]);
 	int wait = sooner(port_wait_ms(&port), agent_tick_wait_ms(&agent));
-	int ready = poll(fds, 2 + sessions * FDS_A_SESSION, wait >= 0 ? wait : TRIM_AFTER_MS);
+	struct pollfd *wires = &fds[2 + sessions * FDS_A_SESSION];
+	size_t wire_fds = watch_wires(wires, sessions);
+	int ready = poll(fds, 2 + sessions * FDS_A_SESSION + wire_fds, wait >= 0 ? wait : TRIM_AFTER_MS);
 	if (ready < 0 && errno != EINTR)
 		agent_log("poll: %s\n", strerrordesc_np(errno));
 	if (ready == 0 && wait < 0)
 		trim_all();
 	for (size_t i = 0; ready > 0 && i < sessions; i++)
 		serve_session(agent.sessions[i], &fds[2 + i * FDS_A_SESSION]);
+	if (ready > 0)
+		serve_wires(wires, sessions);
 	bool stays = ready <= 0 || fds[0].revents == 0 || take_signals(signals);
 	port_retry(&port);
 	read_port();

@@ -31,6 +31,7 @@ void session_init(struct session *session, const struct session_options *options
 	vmrm_sender_init(&session->stdin_sender);
 	outlet_init(&session->out, STDOUT_FILENO);
 	outlet_init(&session->err, STDERR_FILENO);
+	wire_init(&session->wire);
 }
 
 void session_free(struct session *session)
@@ -41,6 +42,7 @@ void session_free(struct session *session)
 	vmrm_sender_free(&session->stdin_sender);
 	outlet_restore(&session->out);
 	outlet_restore(&session->err);
+	wire_free(&session->wire);
 }
 
 void session_connected(struct session *session)
@@ -53,6 +55,7 @@ void session_disconnected(struct session *session)
 	session->is_attached = session->greeting_due = session->is_resuming = false;
 	vmrm_sender_pause(&session->spec_sender);
 	vmrm_sender_pause(&session->stdin_sender);
+	vmrm_sender_pause(&session->wire.out);
 }
 
 void session_release(struct session *session, uint32_t value)

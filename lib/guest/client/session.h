@@ -10,6 +10,7 @@
 #include "outlet.h"
 #include "spec_bytes.h"
 #include "tlv.h"
+#include "wire.h"
 
 /* Whom a signal is for: every process of the session, or its first one. */
 enum signal_scope { SCOPE_ALL, SCOPE_LEADER };
@@ -46,6 +47,7 @@ struct session {
 	struct terminal_size size;
 	struct vmrm_sender stdin_sender;
 	struct outlet out, err;
+	struct wire wire; /* the task's connection to its MPI server here, where it has one */
 	uint64_t signals_all, signals_leader; /* bit n: signal n is due */
 	struct ending ending;
 };

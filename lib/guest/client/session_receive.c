@@ -32,6 +32,8 @@ void session_attached(struct session *session, const struct vmrm_frame *frame)
 static void receive_data(struct session *session, const struct vmrm_frame *frame)
 {
 	struct outlet *outlet = frame->stream == VMRM_STDOUT ? &session->out : &session->err;
+	if (frame->stream == VMRM_WIRE_OUT && wire_take(&session->wire, frame) == VMRM_GAP && !session->is_resuming)
+		session->resume_due = true;
 	if (frame->stream != VMRM_STDOUT && frame->stream != VMRM_STDERR)
 		return;
 	if (outlet_take(outlet, frame) == VMRM_GAP && !session->is_resuming)
@@ -47,6 +49,8 @@ static void receive_ack(struct session *session, const struct vmrm_frame *frame)
 	} else if (frame->stream == VMRM_SPEC) {
 		vmrm_sender_ack(&session->spec_sender, frame->offset, frame->limit);
 		vmrm_sender_trim(&session->spec_sender);
+	} else if (frame->stream == VMRM_WIRE_IN) {
+		vmrm_sender_ack(&session->wire.out, frame->offset, frame->limit);
 	}
 }
 
@@ -78,6 +82,8 @@ static void receive_resume(struct session *session, const struct vmrm_frame *fra
 		vmrm_sender_resume(&session->stdin_sender, received[VMRM_STDIN], limit[VMRM_STDIN]);
 	if (is_named[VMRM_SPEC])
 		vmrm_sender_resume(&session->spec_sender, received[VMRM_SPEC], limit[VMRM_SPEC]);
+	if (is_named[VMRM_WIRE_IN])
+		vmrm_sender_resume(&session->wire.out, received[VMRM_WIRE_IN], limit[VMRM_WIRE_IN]);
 	/* OPENED may have been lost; with the whole spec there the task runs, or ERROR says why not. */
 	if (is_named[VMRM_SPEC] && vmrm_sender_is_done(&session->spec_sender))
 		receive_opened(session);
@@ -136,6 +142,7 @@ void session_receive(struct session *session, const struct vmrm_frame *frame)
 		/* Frames were lost on either way: nothing goes on before both ends know what the other has. */
 		vmrm_sender_pause(&session->spec_sender);
 		vmrm_sender_pause(&session->stdin_sender);
+		vmrm_sender_pause(&session->wire.out);
 		session->is_resuming = false;
 		session->resume_due = session->is_open;
 		break;

@@ -35,6 +35,10 @@ static bool send_resume(struct session *session, struct link *link)
 	vmrm_tlv_put_stream(&fields, VMRM_RESUME_LIMIT, VMRM_STDOUT, vmrm_receiver_limit(out));
 	vmrm_tlv_put_stream(&fields, VMRM_RESUME_RECEIVED, VMRM_STDERR, vmrm_receiver_next(err));
 	vmrm_tlv_put_stream(&fields, VMRM_RESUME_LIMIT, VMRM_STDERR, vmrm_receiver_limit(err));
+	if (session->wire.is_used) {
+		vmrm_tlv_put_stream(&fields, VMRM_RESUME_RECEIVED, VMRM_WIRE_OUT, vmrm_receiver_next(&session->wire.in));
+		vmrm_tlv_put_stream(&fields, VMRM_RESUME_LIMIT, VMRM_WIRE_OUT, vmrm_receiver_limit(&session->wire.in));
+	}
 	session->resume_due = false;
 	session->is_resuming = true;
 	session->release_due = session->has_released;
@@ -48,6 +52,9 @@ static bool send_open(struct session *session, struct link *link)
 	session->spec_fed = 0;
 	vmrm_sender_free(&session->spec_sender);
 	vmrm_sender_init(&session->spec_sender);
+	/* A connection that was lost before has paused them. */
+	vmrm_sender_resume(&session->stdin_sender, 0, VMRM_WINDOW_BYTES);
+	vmrm_sender_resume(&session->wire.out, 0, VMRM_WINDOW_BYTES);
 	return send_frame(session, link, (struct vmrm_frame){.type = VMRM_OPEN});
 }
 
@@ -90,11 +97,11 @@ static bool send_release(struct session *session, struct link *link)
 	return send_frame(session, link, (struct vmrm_frame){.type = VMRM_RELEASE, .payload = payload, .length = (uint32_t)fields.length});
 }
 
-static bool send_ack(struct session *session, struct link *link, struct outlet *outlet)
+static bool send_ack(struct session *session, struct link *link, struct vmrm_receiver *receiver, uint8_t stream)
 {
 	struct vmrm_frame frame = {0};
-	vmrm_receiver_ack(&outlet->receiver, &frame);
-	frame.stream = outlet->fd == 1 ? VMRM_STDOUT : VMRM_STDERR;
+	vmrm_receiver_ack(receiver, &frame);
+	frame.stream = stream;
 	return send_frame(session, link, frame);
 }
 
@@ -146,9 +153,11 @@ static enum sent send_next(struct session *session, struct link *link)
 	if (session->is_running && session->release_due)
 		return sent(send_release(session, link));
 	if (vmrm_receiver_is_ack_due(&session->out.receiver, true))
-		return sent(send_ack(session, link, &session->out));
+		return sent(send_ack(session, link, &session->out.receiver, VMRM_STDOUT));
 	if (vmrm_receiver_is_ack_due(&session->err.receiver, true))
-		return sent(send_ack(session, link, &session->err));
+		return sent(send_ack(session, link, &session->err.receiver, VMRM_STDERR));
+	if (vmrm_receiver_is_ack_due(&session->wire.in, true))
+		return sent(send_ack(session, link, &session->wire.in, VMRM_WIRE_OUT));
 	if (session->close_due) {
 		session->close_due = false;
 		session->is_closed = true;
@@ -158,7 +167,10 @@ static enum sent send_next(struct session *session, struct link *link)
 		return SENT_NOTHING;
 	feed_spec(session);
 	enum sent data = send_data(session, link, &session->spec_sender, VMRM_SPEC);
-	return data != SENT_NOTHING || !session->is_running ? data : send_data(session, link, &session->stdin_sender, VMRM_STDIN);
+	if (data != SENT_NOTHING || !session->is_running)
+		return data;
+	data = send_data(session, link, &session->wire.out, VMRM_WIRE_IN);
+	return data != SENT_NOTHING ? data : send_data(session, link, &session->stdin_sender, VMRM_STDIN);
 }
 
 bool session_send(struct session *session, struct link *link)
@@ -166,7 +178,7 @@ bool session_send(struct session *session, struct link *link)
 	enum sent result = SENT_FRAME;
 	if (session->is_over && !session->is_closed) {
 		/* Everything is written first: after CLOSE the guest has nothing left to repeat. */
-		bool is_written = !outlet_is_waiting(&session->out) && !outlet_is_waiting(&session->err);
+		bool is_written = !outlet_is_waiting(&session->out) && !outlet_is_waiting(&session->err) && !wire_is_waiting(&session->wire);
 		bool has_ended = vmrm_receiver_is_done(&session->out.receiver) && vmrm_receiver_is_done(&session->err.receiver);
 		session->close_due = is_written && (has_ended || session->is_failed);
 	}

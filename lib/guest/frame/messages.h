@@ -38,7 +38,7 @@ enum vmrm_type {
 	VMRM_SERVE = 69
 };
 
-enum vmrm_stream_number { VMRM_STDIN = 0, VMRM_STDOUT = 1, VMRM_STDERR = 2, VMRM_SPEC = 3, VMRM_STREAMS = 4 };
+enum vmrm_stream_number { VMRM_STDIN = 0, VMRM_STDOUT = 1, VMRM_STDERR = 2, VMRM_SPEC = 3, VMRM_WIRE_IN = 4, VMRM_WIRE_OUT = 5, VMRM_STREAMS = 6 };
 
 /* Flags of a frame. */
 #define VMRM_FLAG_END 1u
@@ -84,7 +84,8 @@ enum {
 	VMRM_SPEC_CPUS = 8,
 	VMRM_SPEC_TERMINAL = 9,
 	VMRM_SPEC_STDIN = 10,
-	VMRM_SPEC_FILE = 11
+	VMRM_SPEC_FILE = 11,
+	VMRM_SPEC_WIRE = 12
 };
 enum {
 	VMRM_ATTACH_JOB = 1,

@@ -29,23 +29,36 @@ static _Noreturn void fail(int status, enum spawn_stage stage, int error)
 	_exit(written == (ssize_t)sizeof failure ? 127 : 126);
 }
 
-/* Puts fds at 0, 1, 2 and the status at 3; closes all others. Returns the status fd, or -1. */
-static int arrange_fds(const struct task_ends *ends)
+/* Closes all fds from `first` to `last`, whatever of that is open. */
+static void close_from(unsigned first, unsigned last)
 {
-	int high[4];
+	if (first > last || close_range(first, last, 0) == 0)
+		return;
+	for (unsigned fd = first; fd <= last && fd < 65536; fd++)
+		close((int)fd);
+}
+
+/* Puts fds at 0, 1, 2, the status at 3 and the wire at its number; closes all others. Returns the status fd, or -1. */
+static int arrange_fds(const struct task_ends *ends, int wire_fd, int wire_number)
+{
+	int high[4], wire_high = -1;
 	const int from[4] = {ends->in, ends->out, ends->err, ends->status};
 	/* First out of the way of the numbers they must get. */
 	for (int i = 0; i < 4; i++)
 		if ((high[i] = fcntl(from[i], F_DUPFD, 10)) < 0)
 			return -1;
+	if (wire_fd >= 0 && (wire_high = fcntl(wire_fd, F_DUPFD, SPEC_WIRE_LAST + 1)) < 0)
+		return -1;
 	for (int i = 0; i < 4; i++)
 		if (dup2(high[i], i) < 0)
 			return -1;
 	if (fcntl(3, F_SETFD, FD_CLOEXEC) != 0)
 		return -1;
-	if (close_range(4, ~0u, 0) != 0)
-		for (int fd = 4; fd < 65536; fd++)
-			close(fd);
+	if (wire_high >= 0 && dup2(wire_high, wire_number) < 0)
+		return -1;
+	close_from(4, wire_high >= 0 ? (unsigned)wire_number - 1 : ~0u);
+	if (wire_high >= 0)
+		close_from((unsigned)wire_number + 1, ~0u);
 	return 3;
 }
 
@@ -150,7 +163,7 @@ _Noreturn void child_run(const struct spawn_request *request, const struct task_
 	reset_signals();
 	if (!group_enter(group))
 		fail(ends->status, SPAWN_SETUP, errno);
-	int status = arrange_fds(ends);
+	int status = arrange_fds(ends, request->wire_fd, spec->wire_number);
 	if (status < 0)
 		fail(ends->status, SPAWN_SETUP, errno);
 	if (!request->account->is_own)

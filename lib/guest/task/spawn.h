@@ -19,6 +19,7 @@ struct spawn_failure {
 struct spawn_request {
 	const struct spec *spec;
 	const struct account *account;
+	int wire_fd; /* the task's end of its wire, for spec->wire_number; -1: none */
 };
 
 /* The parent's ends, non-blocking; -1: there is none. With a terminal `in` and `out` are two fds of its master side. */

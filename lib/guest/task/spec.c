@@ -112,6 +112,28 @@ static bool take_terminal(struct building *building, const struct vmrm_tlv *fiel
 	return true;
 }
 
+/* `fd NUL number`, or `listen NUL prefix NUL address`. */
+static bool take_wire(struct building *building, const struct vmrm_tlv *field)
+{
+	struct spec *spec = building->spec;
+	char *kind = building->next;
+	memcpy(kind, field->value, field->length);
+	kind[field->length] = '\0';
+	building->next += field->length + 1;
+	const char *end = kind + field->length;
+	char *first = kind + strlen(kind) + 1;
+	if (first > end)
+		return false;
+	if (strcmp(kind, "fd") == 0) {
+		spec->wire_number = atoi(first);
+		return spec->wire_number >= SPEC_WIRE_FIRST && spec->wire_number <= SPEC_WIRE_LAST;
+	}
+	char *second = first + strlen(first) + 1;
+	spec->wire_prefix = first;
+	spec->wire_address = second;
+	return strcmp(kind, "listen") == 0 && second <= end && *first != '\0' && *second != '\0';
+}
+
 static bool is_safe_path(const char *path)
 {
 	size_t length = strlen(path);
@@ -150,6 +172,8 @@ static bool take(struct building *building, const struct vmrm_tlv *field)
 		return text != NULL && take_cpus(spec, text);
 	case VMRM_SPEC_TERMINAL:
 		return take_terminal(building, field);
+	case VMRM_SPEC_WIRE:
+		return take_wire(building, field);
 	case VMRM_SPEC_STDIN:
 		spec->has_no_stdin = vmrm_tlv_is(field, "null");
 		return true;
@@ -190,6 +214,7 @@ struct spec *spec_parse(const uint8_t *bytes, size_t length, const char **why)
 	if (spec == NULL)
 		return NULL;
 	spec->umask = 022;
+	spec->wire_number = -1;
 	/* Each text needs its bytes and an end; its header took 8 bytes of the list. */
 	building.next = spec->texts = malloc(length + 1);
 	spec->argv = calloc(args + 1, sizeof *spec->argv);
@@ -217,6 +242,7 @@ void spec_free(struct spec *spec)
 	free(spec->texts);
 	free(spec->argv);
 	free(spec->envp);
+	free(spec->renamed);
 	free(spec);
 }
 

@@ -13,6 +13,9 @@
 
 /* The whole spec; Slurm's own bound for a script is 4 MB, the kernel's for arguments and environment 2 MB. */
 #define SPEC_MAX_BYTES (16u << 20)
+/* Numbers that an inherited socket may have: above the streams, and where no limit of a task's is in the way. */
+#define SPEC_WIRE_FIRST 4
+#define SPEC_WIRE_LAST 255
 
 struct spec_limit {
 	int resource;
@@ -34,6 +37,9 @@ struct spec {
 	cpu_set_t cpus;
 	bool has_terminal, has_no_stdin;
 	unsigned rows, columns;
+	int wire_number; /* the inherited fd's; -1: none */
+	const char *wire_prefix, *wire_address; /* of the variables that name a server, and its address in them; NULL: none */
+	char *renamed; /* variables with the address of here */
 };
 
 /* NULL if it makes no sense; `why` then points at a sentence. `bytes` must live as long as the spec. */

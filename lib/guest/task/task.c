@@ -32,6 +32,7 @@ struct task *task_new(uint64_t id)
 	vmrm_receiver_init(&task->stdin_in);
 	vmrm_sender_init(&task->out);
 	vmrm_sender_init(&task->err);
+	wire_init(&task->wire);
 	return task;
 }
 
@@ -41,6 +42,7 @@ static void close_all(struct task *task)
 	task_close_fd(&task->out_fd);
 	task_close_fd(&task->err_fd);
 	task_close_fd(&task->status_fd);
+	wire_close(&task->wire);
 }
 
 static void forget_spec(struct task *task)
@@ -59,6 +61,7 @@ void task_free(struct task *task)
 	vmrm_receiver_free(&task->stdin_in);
 	vmrm_sender_free(&task->out);
 	vmrm_sender_free(&task->err);
+	wire_free(&task->wire);
 	free(task);
 }
 
@@ -133,11 +136,11 @@ void task_start(struct task *task, const struct account *who)
 		task_fail(task, "bad-spec", 0, why);
 		return;
 	}
-	struct spawn_request request = {spec, who};
+	struct spawn_request request = {spec, who, -1};
 	snprintf(task->command, sizeof task->command, "%s", spec->argv[0]);
 	task->is_terminal = spec->has_terminal;
 	group_make(&task->group, task->id);
-	if (spawn(&request, &task->group, &spawned)) {
+	if ((who->is_own || task_open_wire(task, spec, &request.wire_fd)) && spawn(&request, &task->group, &spawned)) {
 		task->state = TASK_STARTING;
 		task->leader = spawned.pid;
 		task->in_fd = spawned.in;
@@ -153,6 +156,7 @@ void task_start(struct task *task, const struct account *who)
 	} else {
 		fail_with_errno(task, "spawn-failed", errno, "cannot start a process");
 	}
+	task_close_fd(&request.wire_fd);
 	spec_free(spec);
 	forget_spec(task);
 }
@@ -221,7 +225,8 @@ void task_tick(struct task *task)
 	if (task->state == TASK_DRAINING) {
 		bool out = is_drained(task, &task->out_fd, &task->out);
 		bool err = is_drained(task, &task->err_fd, &task->err);
-		if (out && err) {
+		bool wire = wire_drain(&task->wire, now_ms() >= task->drain_until_ms);
+		if (out && err && wire) {
 			task->state = TASK_ENDED;
 			task->owes_result = true;
 		}
@@ -256,4 +261,5 @@ void task_trim(struct task *task)
 	vmrm_receiver_trim(&task->stdin_in);
 	vmrm_sender_trim(&task->out);
 	vmrm_sender_trim(&task->err);
+	wire_trim(&task->wire);
 }

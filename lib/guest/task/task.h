@@ -9,6 +9,7 @@
 #include "group.h"
 #include "messages.h"
 #include "stream.h"
+#include "wire.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -24,11 +25,14 @@ enum task_state {
 	TASK_GONE      /* forgotten; only its processes must still die */
 };
 
+struct spec;
+
 struct task {
 	uint64_t id;
 	enum task_state state;
 	struct vmrm_receiver spec_in, stdin_in;
 	struct vmrm_sender out, err;
+	struct wire wire; /* the task's connection to its MPI server on the host, where it has one */
 	uint8_t *spec_bytes;
 	size_t spec_length, spec_room;
 	int in_fd, out_fd, err_fd, status_fd; /* -1: closed */
@@ -90,6 +94,11 @@ void task_close_fd(int *fd);
 bool task_read_output(int *fd, struct vmrm_sender *sender);
 /* Writes new stdin bytes at once where that is possible. */
 void task_pass_stdin(struct task *task, const struct vmrm_frame *frame);
+/*
+ * Makes what the spec's WIRE asks for. Gives the task's end of an inherited socket (-1: there is none) and puts a server's address of here into
+ * the spec's variables. False: errno.
+ */
+bool task_open_wire(struct task *task, struct spec *spec, int *task_end);
 /* How much of one output may be kept, at most a window: many sessions share what the agent may use. */
 void task_set_output_budget(size_t bytes);
 /* Whether there is room to read more of this output. */

@@ -56,6 +56,8 @@ void task_on_data(struct task *task, const struct vmrm_frame *frame, const struc
 		task_pass_stdin(task, frame);
 		note_gap(task, frame->stream, vmrm_receiver_accept(&task->stdin_in, frame));
 		task_write_stdin(task);
+	} else if (frame->stream == VMRM_WIRE_IN) {
+		note_gap(task, frame->stream, wire_take(&task->wire, frame));
 	} else if (frame->stream == VMRM_SPEC) {
 		note_gap(task, frame->stream, vmrm_receiver_accept(&task->spec_in, frame));
 		if (task->state != TASK_SPEC)
@@ -73,6 +75,8 @@ void task_on_ack(struct task *task, const struct vmrm_frame *frame)
 		vmrm_sender_ack(&task->out, frame->offset, frame->limit);
 	else if (frame->stream == VMRM_STDERR)
 		vmrm_sender_ack(&task->err, frame->offset, frame->limit);
+	else if (frame->stream == VMRM_WIRE_OUT)
+		vmrm_sender_ack(&task->wire.out, frame->offset, frame->limit);
 }
 
 void task_pause(struct task *task)
@@ -90,6 +94,7 @@ void task_on_resume(struct task *task, const struct vmrm_frame *frame)
 	/* A stream that is not named goes on from its last ACK. */
 	received[VMRM_STDOUT] = task->out.acked;
 	received[VMRM_STDERR] = task->err.acked;
+	received[VMRM_WIRE_OUT] = task->wire.out.acked;
 	vmrm_tlv_read_from(&reader, frame->payload, frame->length);
 	while (vmrm_tlv_next(&reader, &field) == VMRM_TLV_FIELD) {
 		if (!vmrm_tlv_stream(&field, &stream, &offset) || stream >= VMRM_STREAMS)
@@ -105,7 +110,8 @@ void task_on_resume(struct task *task, const struct vmrm_frame *frame)
 	task->owes_result = task->state == TASK_ENDED || task->state == TASK_FAILED;
 	memset(task->has_gap, 0, sizeof task->has_gap);
 	bool possible = vmrm_sender_resume(&task->out, received[VMRM_STDOUT], limits[VMRM_STDOUT]) &&
-		vmrm_sender_resume(&task->err, received[VMRM_STDERR], limits[VMRM_STDERR]);
+		vmrm_sender_resume(&task->err, received[VMRM_STDERR], limits[VMRM_STDERR]) &&
+		vmrm_sender_resume(&task->wire.out, received[VMRM_WIRE_OUT], limits[VMRM_WIRE_OUT]);
 	if (!possible && task->state != TASK_FAILED)
 		task_fail(task, "cannot-resume", 0, "the client asks for output that it has acknowledged or that never was");
 }
@@ -147,6 +153,10 @@ static void put_resume(struct task *task, struct vmrm_tlv_writer *list)
 	vmrm_tlv_put_stream(list, VMRM_RESUME_RECEIVED, VMRM_SPEC, vmrm_receiver_next(&task->spec_in));
 	vmrm_tlv_put_stream(list, VMRM_RESUME_LIMIT, VMRM_STDIN, vmrm_receiver_limit(&task->stdin_in));
 	vmrm_tlv_put_stream(list, VMRM_RESUME_LIMIT, VMRM_SPEC, vmrm_receiver_limit(&task->spec_in));
+	if (!task->wire.is_used)
+		return;
+	vmrm_tlv_put_stream(list, VMRM_RESUME_RECEIVED, VMRM_WIRE_IN, vmrm_receiver_next(&task->wire.in));
+	vmrm_tlv_put_stream(list, VMRM_RESUME_LIMIT, VMRM_WIRE_IN, vmrm_receiver_limit(&task->wire.in));
 }
 
 static void put_exit(const struct task *task, struct vmrm_tlv_writer *list)
@@ -178,11 +188,18 @@ static bool is_result_due(const struct task *task)
 {
 	if (!task->owes_result)
 		return false;
-	return task->state == TASK_FAILED || (task->state == TASK_ENDED && task->out.end_sent && task->err.end_sent);
+	bool is_wire_sent = !task->wire.is_used || task->wire.out.end_sent;
+	return task->state == TASK_FAILED || (task->state == TASK_ENDED && task->out.end_sent && task->err.end_sent && is_wire_sent);
 }
 
 static bool next_data(struct task *task, struct vmrm_frame *frame)
 {
+	/* What an MPI library waits for is short and goes first. */
+	if (vmrm_sender_next(&task->wire.out, frame)) {
+		frame->stream = VMRM_WIRE_OUT;
+		vmrm_sender_sent(&task->wire.out, frame);
+		return true;
+	}
 	for (int i = 0; i < 2; i++) {
 		bool is_err = task->err_goes_first == (i == 0);
 		struct vmrm_sender *sender = is_err ? &task->err : &task->out;
@@ -201,6 +218,11 @@ static bool next_ack(struct task *task, struct vmrm_frame *frame)
 	if (vmrm_receiver_is_ack_due(&task->stdin_in, true)) {
 		vmrm_receiver_ack(&task->stdin_in, frame);
 		frame->stream = VMRM_STDIN;
+		return true;
+	}
+	if (vmrm_receiver_is_ack_due(&task->wire.in, true)) {
+		vmrm_receiver_ack(&task->wire.in, frame);
+		frame->stream = VMRM_WIRE_IN;
 		return true;
 	}
 	if (vmrm_receiver_is_ack_due(&task->spec_in, true)) {

@@ -11,7 +11,7 @@ import type { Messenger } from './transaction.ts'
 
 /** Calls to the nodes' daemons. All reject when the node does not answer. */
 export interface NodeCaller {
-  verdict(node: string, run: Run, verdict: 'commit' | 'abort' | 'lost', reason: string): Promise<void>
+  verdict(node: string, run: Run, verdict: 'commit' | 'abort' | 'lost' | 'ended', reason: string): Promise<void>
   destroyRun(node: string, run: Run): Promise<void>
   /** Resolves when the node has marked the job as one of VMs. */
   expectRun(node: string, run: Run, script: 'guest' | 'host'): Promise<void>
@@ -60,7 +60,10 @@ export function createMessenger(options: {
       const reason = state === 'ending' ? 'the job has ended' : record.reason
       for (const { node } of record.plan?.nodes ?? []) {
         void inBackground('verdict.not-pushed', record, async () => {
-          if (ledger.find(record)?.state === state) await nodes.verdict(node, record, verdictOfState[state], reason)
+          if (ledger.find(record)?.state !== state) return
+          await nodes.verdict(node, record, verdictOfState[state], reason)
+          // A node whose Prolog never began has no Epilog either, and may have been told to expect the run.
+          if (state === 'ending') await nodes.verdict(node, record, 'ended', reason)
         })
       }
     },

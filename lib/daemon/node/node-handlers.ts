@@ -52,6 +52,8 @@ export function createNodeHandlers(options: {
     },
     verdict: async (request: RequestOf<'verdict'>): Promise<ReplyOf<'verdict'>> => {
       await runs.applyVerdict(request, request.verdict, request.reason ?? '')
+      const isOver = request.verdict === 'ended' && runs.ofJob(request.job) === undefined
+      if (isOver) await forgetExpected(markers, request)
       return {}
     },
     'expect-run': async (request: RequestOf<'expect-run'>): Promise<ReplyOf<'expect-run'>> => {

@@ -16,7 +16,7 @@ const run = { job: 7, restart: 0 }
 const request = { ...run, uid: 2001, gid: 2001, user: 'alice', script: 'guest' as const }
 
 function setUp(t: Test, limits: { prepareMs?: number; shareMs?: number } = {}) {
-  const folder = join(t.testdir({ runs: {} }), 'runs')
+  const folder = join(t.testdir({ runs: {}, markers: {} }), 'runs')
   const maker = createFakeVmMaker()
   const controller = createFakeController()
   const told: string[] = []
@@ -280,7 +280,7 @@ t.test('whatever a reason holds, the hook gets its answer', async (t) => {
   const handlers = createNodeHandlers({
     runs,
     node: 'n1',
-    markers: t.testdir({}),
+    markers: join(t.testdirName, 'markers'),
     readConsole: async (_run, _vm, offset) => ({ offset, data: new Uint8Array() }),
     health: () => 'ready',
     trustedUids: [0],
@@ -288,6 +288,32 @@ t.test('whatever a reason holds, the hook gets its answer', async (t) => {
   const reply = await handlers['node-prepare'](request)
   t.equal(reply.outcome, 'refused')
   t.match(writeMessage({ id: 1, kind: 'reply', type: 'node-prepare' }, reply), /could not take on its identity/)
+})
+
+t.test('a run that is over before its Prolog began is expected no more, one that is under way still is', async (t) => {
+  const { runs } = setUp(t)
+  const markers = join(t.testdirName, 'markers')
+  const readConsole = async () => ({ offset: 0, data: new Uint8Array() })
+  const handlers = createNodeHandlers({
+    runs,
+    readConsole,
+    node: 'n1',
+    markers,
+    health: () => 'ready',
+    trustedUids: [0],
+  })
+  const hasMarker = () => readdirSync(markers).includes('7')
+  await handlers['expect-run']({ ...run, script: 'guest' })
+  await handlers.verdict({ ...run, verdict: 'abort' })
+  t.ok(hasMarker(), 'its tasks have to read why')
+  await handlers.verdict({ ...run, verdict: 'ended' })
+  t.notOk(hasMarker())
+  await handlers['expect-run']({ ...run, script: 'guest' })
+  await runs.prepare(request)
+  await handlers.verdict({ ...run, verdict: 'ended' })
+  t.ok(hasMarker(), "the gate's Epilog takes it away")
+  await handlers['destroy-run'](run)
+  t.notOk(hasMarker())
 })
 
 t.test('a newer run of the job removes the older one first', async (t) => {

@@ -5,6 +5,7 @@
  */
 #include "agent.h"
 #include "parser.h"
+#include "service_ready.h"
 #include "spawn.h"
 #include "spec.h"
 #include "tlv.h"
@@ -57,7 +58,7 @@ static size_t make_fields(struct random *random, uint8_t *out, size_t room)
 				length += strlen(word) + (parts > 1);
 			}
 		}
-		vmrm_tlv_put(&list, (uint16_t)random_below(random, 13), value, length);
+		vmrm_tlv_put(&list, (uint16_t)random_below(random, 14), value, length);
 	}
 	return list.length;
 }
@@ -72,6 +73,10 @@ static size_t make_spec(struct random *random, uint8_t *out, size_t room)
 	vmrm_tlv_put_u32(&list, VMRM_SPEC_UMASK, (uint32_t)random_below(random, 10));
 	if (random_below(random, 4) == 0)
 		vmrm_tlv_put_text(&list, VMRM_SPEC_CPUS, "0");
+	if (random_below(random, 3) == 0)
+		vmrm_tlv_put(&list, VMRM_SPEC_WIRE, "fd\00010", 5);
+	else if (random_below(random, 3) == 0)
+		vmrm_tlv_put(&list, VMRM_SPEC_WIRE, "listen\0PATH\0/bin", 16);
 	struct vmrm_frame frame = {.type = VMRM_DATA, .stream = VMRM_SPEC, .flags = VMRM_FLAG_END, .session = 1 + random_below(random, 4),
 		.length = (uint32_t)list.length, .payload = payload};
 	return vmrm_frame_encode(out, room, &frame);
@@ -101,7 +106,7 @@ static size_t make_frame(struct random *random, uint8_t *out, size_t room)
 		payload[random_below(random, length)] = (uint8_t)random_next(random);
 	struct vmrm_frame frame = {
 		.type = types[random_below(random, sizeof types)],
-		.stream = (uint8_t)(random_below(random, 8) == 0 ? random_next(random) : random_below(random, 4)),
+		.stream = (uint8_t)(random_below(random, 8) == 0 ? random_next(random) : random_below(random, VMRM_STREAMS)),
 		.flags = (uint16_t)random_below(random, 3),
 		.length = (uint32_t)length,
 		.session = random_below(random, 6) == 0 ? 0 : random_below(random, 5),
@@ -131,24 +136,36 @@ static void drain(struct agent *agent)
 	}
 }
 
+/* As if poll said that everything it was asked for can be done. */
+static void turn_wire(struct wire *wire)
+{
+	struct pollfd places[WIRE_FDS];
+	wire_watch(wire, places);
+	for (int i = 0; i < WIRE_FDS; i++)
+		places[i].revents = places[i].fd >= 0 ? places[i].events : 0;
+	wire_turn(wire, places);
+}
+
 /* What the poll loop would do for sessions that run, and now and then the end of a first process. */
 static void serve_sessions(struct random *random, struct agent *agent)
 {
 	for (size_t i = 0; i < agent->session_count; i++) {
-		struct session *session = agent->sessions[i];
-		reached_running += session->state == SESSION_RUNNING;
-		reached_ended += session->state == SESSION_ENDED;
-		reached_failed += session->state == SESSION_FAILED;
+		struct task *task = agent->sessions[i];
+		reached_running += task->state == TASK_RUNNING;
+		reached_ended += task->state == TASK_ENDED;
+		reached_failed += task->state == TASK_FAILED;
 		if (random_below(random, 2) == 0)
-			session_read_status(session);
+			task_read_status(task);
 		if (random_below(random, 2) == 0)
-			session_read_output(&session->out_fd, &session->out);
+			task_read_output(&task->out_fd, &task->out);
 		if (random_below(random, 2) == 0)
-			session_read_output(&session->err_fd, &session->err);
-		if (session->leader != 0 && (session->state == SESSION_GONE || random_below(random, 20) == 0))
-			session_on_leader_end(session, (int)random_below(random, 65536));
+			task_read_output(&task->err_fd, &task->err);
+		if (task->wire.is_used && random_below(random, 2) == 0)
+			turn_wire(&task->wire);
+		if (task->leader != 0 && (task->state == TASK_GONE || random_below(random, 20) == 0))
+			task_on_leader_end(task, (int)random_below(random, 65536));
 		if (random_below(random, 50) == 0)
-			session_trim(session);
+			task_trim(task);
 	}
 }
 
@@ -229,6 +246,9 @@ bool spawn(const struct spawn_request *request, struct task_group *group, struct
 	/* The task has written something and gone; its exec went well. */
 	PROMISE(pipe2(in, O_NONBLOCK) == 0 && pipe2(out, O_NONBLOCK) == 0 && pipe2(err, O_NONBLOCK) == 0 && pipe2(status, O_NONBLOCK) == 0);
 	PROMISE(write(out[1], request->spec->argv[0], 1) >= 0 && write(err[1], "message", 7) == 7);
+	/* An MPI library's first words; then its end is closed with the request. */
+	if (request->wire_fd >= 0)
+		PROMISE(write(request->wire_fd, "first", 5) == 5);
 	if (request->spec->has_cpus)
 		PROMISE(write(status[1], &(struct spawn_failure){SPAWN_EXEC, ENOENT}, sizeof(struct spawn_failure)) > 0);
 	for (const int *end = (const int[]){in[0], out[1], err[1], status[1], -1}; *end >= 0; end++)
@@ -272,6 +292,10 @@ bool group_remove(struct task_group *group)
 {
 	group->leader = 0;
 	return true;
+}
+
+void service_ready(void)
+{
 }
 
 bool set_clock(uint64_t time_ns)

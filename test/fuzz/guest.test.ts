@@ -14,8 +14,23 @@ const durationMs = Number(process.env.VMRM_TEST_FUZZ_MS ?? 3000)
 t.setTimeout(durationMs * 2 + 120_000)
 
 const frame = ['frame', 'parser', 'tlv', 'ring', 'sender', 'receiver'].map((f) => join(guest, 'frame', `${f}.c`))
-const agentParts = ['agent', 'session', 'session_frames', 'task_io', 'signals', 'spec', 'identity_parse', 'complain']
-const agent = agentParts.map((f) => join(guest, 'agent', `${f}.c`))
+const sharedParts = [
+  'frame/signal_name',
+  'wire/wire',
+  'wire/wire_read',
+  'wire/wire_write',
+  'task/task',
+  'task/task_frames',
+]
+const agentParts = [
+  'task/task_io',
+  'task/task_wire',
+  'task/spec',
+  'agent/agent',
+  'agent/identity_parse',
+  'agent/complain',
+]
+const agent = [...sharedParts, ...agentParts].map((f) => join(guest, `${f}.c`))
 
 const drivers = [
   ['a stream over a bad link delivers every byte once and in order', 'guest-stream-model.c', frame, [], 20],
@@ -35,7 +50,8 @@ for (const [name, driver, sources, more, leastRounds] of drivers) {
     const program = join(folder, 'driver')
     const flags =
       '-std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all'
-    const includes = [`-I${join(guest, 'frame')}`, `-I${join(guest, 'agent')}`, `-I${import.meta.dirname}`]
+    const folders = ['frame', 'wire', 'task', 'client', 'agent'].map((folder) => join(guest, folder))
+    const includes = [...folders, import.meta.dirname].map((folder) => `-I${folder}`)
     await run(
       'gcc',
       [...flags.split(' '), ...more, ...includes, '-o', program, join(import.meta.dirname, driver), ...sources],

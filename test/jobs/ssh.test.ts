@@ -73,16 +73,23 @@ const eve = {
   groups: { 'Eve.Doe@corp.example': 3_000_000_001, 'domain users': 3_000_000_002 },
 } as const
 
+/** Runs a command as eve after `newgrp "domain users"`. */
+const asEve = (jobs: Jobs, ...argv: string[]) => {
+  const identity = ['--reuid', eve.name, '--regid', String(eve.groups['domain users']), '--init-groups']
+  const environment = ['-C', `/home/${eve.name}`, `HOME=/home/${eve.name}`, `USER=${eve.name}`]
+  const login = ['/usr/bin/setpriv', ...identity, '--', '/usr/bin/env', ...environment]
+  return jobs.cluster.run([...login, ...argv], { timeoutMs: 180_000 })
+}
+
 async function ofDirectory(t: Test, jobs: Jobs): Promise<void> {
   const { cluster } = jobs
   await withDirectoryUser(cluster, eve, async () => {
-    const who = 'id; echo "$HOME $USER $(stat -c %u ~)"; echo hello >~/from-$SLURM_PROCID; cat ~/from-$SLURM_PROCID'
+    const who = 'id; echo "$HOME $USER $(stat -c %u ~)"; file=$(mktemp ~/new.XXXXXX); stat -c %u,%g "$file"'
     const there = `${who}; if [ $SLURM_PROCID = 0 ]; then ssh n2 id; fi`
-    const plain = await cluster.run(['srun', 'sh', '-c', who], { user: eve.name })
+    const plain = await asEve(jobs, 'srun', 'sh', '-c', who)
     t.equal(plain.exitCode, 0, plain.stderr)
-    t.match(plain.stdout, /uid=3000000001\(Eve\.Doe@corp\.example\).*3000000002\(domain users\)/)
-    const argv = ['srun', '-N2', '--mem=400', '--vm-image=tiny', 'sh', '-c', there]
-    const found = await cluster.run(argv, { user: eve.name, timeoutMs: 180_000 })
+    t.match(plain.stdout, /uid=3000000001\(Eve\.Doe@corp\.example\) gid=3000000002\(domain users\)/)
+    const found = await asEve(jobs, 'srun', '-N2', '--mem=400', '--vm-image=tiny', 'sh', '-c', there)
     t.equal(found.exitCode, 0, found.stderr)
     const [id = ''] = plain.stdout.split('\n')
     t.same(

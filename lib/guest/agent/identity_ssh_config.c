@@ -29,7 +29,7 @@ static void add_client_options(struct text *lines)
 	text_addf(lines, "\n\tIdentityFile %s\n\tIdentitiesOnly yes\n\tGlobalKnownHostsFile %s\n\tUserKnownHostsFile /dev/null\n", SSH_USER_KEY, SSH_KNOWN);
 	text_addf(lines, "\tStrictHostKeyChecking yes\n\tHostKeyAlgorithms ssh-ed25519-cert-v01@openssh.com\n\tCheckHostIP no\n");
 	/* The other VM's sshd may still be starting: once a second. */
-	text_addf(lines, "\tConnectionAttempts 30\n");
+	text_addf(lines, "\tConnectionAttempts 120\n");
 }
 
 static bool configure_client(const struct identity *identity, struct complaint *complaint)

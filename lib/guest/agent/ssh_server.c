@@ -6,6 +6,7 @@
 #include "identity_ssh.h"
 
 #include <fcntl.h>
+#include <glob.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,17 +40,6 @@ static bool systemctl(const char *const argv[])
 	return child > 0 && WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 0;
 }
 
-/*
- * One that runs or is being started is restarted, which ends no login; one that waits for its turn in the boot finds the new
- * configuration anyway. One that failed, for want of any host key, is started: it has one now.
- */
-static void renew_by_systemd(const char *unit)
-{
-	systemctl((const char *[]){"systemctl", "try-restart", unit, NULL});
-	if (systemctl((const char *[]){"systemctl", "is-failed", "--quiet", unit, NULL}))
-		systemctl((const char *[]){"systemctl", "start", unit, NULL});
-}
-
 static bool read_line(const char *path, char *line, size_t room)
 {
 	FILE *file = fopen(path, "re");
@@ -70,13 +60,42 @@ static void renew_by_signal(void)
 		kill(pid, SIGHUP);
 }
 
+/* Whether a process of that name runs, or is about to (systemd puts the name of what it will start in parentheses). */
+static bool is_running(void)
+{
+	glob_t found;
+	char name[32];
+	bool runs = false;
+	if (glob("/proc/[1-9]*/comm", GLOB_NOSORT, NULL, &found) != 0)
+		return false;
+	for (size_t i = 0; i < found.gl_pathc && !runs; i++)
+		runs = read_line(found.gl_pathv[i], name, sizeof name) && (strcmp(name, "sshd\n") == 0 || strcmp(name, "(sshd)\n") == 0);
+	globfree(&found);
+	return runs;
+}
+
+/* Debian and Red Hat name it differently; each may have the other's name as an alias. */
+#define UNITS "ssh.service", "sshd.service", NULL
+
+/* One that could not start for want of any host key is started; nobody waits for that. */
+static void start_if_failed(void)
+{
+	if (fork() != 0)
+		return;
+	setsid();
+	if (systemctl((const char *[]){"systemctl", "is-failed", "--quiet", UNITS}))
+		systemctl((const char *[]){"systemctl", "start", "--no-block", UNITS});
+	_exit(0);
+}
+
 void ssh_server_renew(void)
 {
-	if (access("/run/systemd/system", F_OK) != 0) {
+	if (access("/run/systemd/system", F_OK) != 0)
 		renew_by_signal();
-		return;
-	}
-	/* Debian and Red Hat name it differently; each may have the other's name as an alias. */
-	renew_by_systemd("ssh.service");
-	renew_by_systemd("sshd.service");
+	else if (is_running())
+		/* This ends no login. */
+		systemctl((const char *[]){"systemctl", "try-restart", UNITS});
+	else
+		/* One that waits for its turn in the boot finds the new configuration then; asking systemd costs a slow guest seconds. */
+		start_if_failed();
 }

@@ -12,6 +12,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   image: async () => (await import('../lib/command/image.ts')).image,
   'job-submit-table': async () => (await import('../lib/command/job-submit-table.ts')).jobSubmitTable,
   ps: async () => (await import('../lib/command/ps.ts')).ps,
+  sbcast: async () => (await import('../lib/command/sbcast.ts')).sbcast,
   version: async () => (await import('../lib/command/version.ts')).version,
 }
 

@@ -3,6 +3,7 @@
 #include "messages.h"
 #include "say.h"
 #include "task_spec.h"
+#include "affinity.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -22,6 +23,9 @@ static void greet(const struct session *session, struct vmrm_frame *frame, struc
 		vmrm_tlv_put_u32(fields, VMRM_ATTACH_LOCAL_ID, job->local_id);
 		vmrm_tlv_put_u32(fields, VMRM_ATTACH_LOCAL_COUNT, job->local_count);
 	}
+	char cpus[AFFINITY_TEXT_MAX];
+	if (affinity_read(cpus, sizeof cpus))
+		vmrm_tlv_put_text(fields, VMRM_ATTACH_AFFINITY, cpus);
 	if (session->was_attached)
 		vmrm_tlv_put(fields, VMRM_ATTACH_SESSION_RESUMED, NULL, 0);
 }

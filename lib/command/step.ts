@@ -52,7 +52,7 @@ function asUser({ uid, gid }: Account): string[] {
 }
 
 /** The caller's, without what an allocation around it has set: srun would take that for its options. */
-function ownEnvironment(environment: StepOptions['environment']): Record<string, string> {
+export function ownEnvironment(environment: StepOptions['environment']): Record<string, string> {
   const kept = Object.entries(environment).filter(([name]) => !/^(?:SLURM|SLURMD|SRUN|SPANK|_SLURM|VMRM)_/.test(name))
   return Object.fromEntries(kept.flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])))
 }

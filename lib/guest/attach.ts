@@ -12,6 +12,8 @@ export interface AttachFields {
   readonly step: string
   readonly session: bigint
   readonly resumed: 'new' | 'resumed'
+  /** The host's CPUs that vmrm-run may use, such as `0,2-3`. */
+  readonly affinity?: string
 }
 
 export interface ServeFields {
@@ -38,6 +40,7 @@ export interface AttachedFields {
 }
 
 const jobNumber = /^[1-9]\d{0,9}$/
+const cpuList = /^\d{1,5}(?:-\d{1,5})?(?:,\d{1,5}(?:-\d{1,5})?){0,500}$/
 
 /** Undefined where the fields are no proper ATTACH. */
 export function readAttach(session: bigint, fields: readonly Field[]): AttachFields | undefined {
@@ -48,9 +51,12 @@ export function readAttach(session: bigint, fields: readonly Field[]): AttachFie
   const localCount = u32Of(fields, 3)
   const vm = u32Of(fields, 6)
   const resumed = fields.some((field) => field.tag === 4) ? 'resumed' : 'new'
-  if (vm !== undefined) return { jobId, vm, step, session, resumed }
+  const affinity = textOf(fields, 7)
+  if (affinity !== undefined && !cpuList.test(affinity)) return undefined
+  const common = { jobId, step, session, resumed, ...(affinity === undefined ? {} : { affinity }) } as const
+  if (vm !== undefined) return { ...common, vm }
   if (localId === undefined || localCount === undefined || localId >= localCount) return undefined
-  return { jobId, localId, localCount, step, session, resumed }
+  return { ...common, localId, localCount }
 }
 
 /** Undefined where the fields are no proper SERVE. */

@@ -21,6 +21,8 @@ export interface AttachRequest {
   readonly localCount?: number
   readonly vm?: number
   readonly step: string
+  /** The host's CPUs that it may use. */
+  readonly affinity?: string
   readonly uid: number
 }
 

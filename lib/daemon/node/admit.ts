@@ -2,10 +2,14 @@
 
 import type { Image } from '../../config/image-schema.ts'
 import type { Admission, AttachRequest } from '../../guest/relay.ts'
+import { guestCpus } from '../../job/guest-cpus.ts'
 import { vmOfTask } from '../../job/sizing.ts'
 import type { Log } from '../../log.ts'
+import type { Share } from '../../protocol/messages/share.ts'
+import { parseCpuList, renderCpuList } from '../../slurm/cpu-list.ts'
 import { callsOf } from './admit-call.ts'
 import type { LiveRun } from './live-run.ts'
+import type { MachineCpus } from './machine-cpus.ts'
 
 const refusedExit = 1
 const maxJob = 0xffff_ffff
@@ -16,6 +20,7 @@ export interface AdmitOptions {
   /** Asks the controller for the verdict, for the case that its push was lost. */
   readonly askVerdict: (run: LiveRun) => void
   readonly imageOf: (name: string) => Image | undefined
+  readonly machineCpus: MachineCpus
   readonly verdictMs: number
   readonly askEveryMs: number
   readonly node: string
@@ -51,7 +56,27 @@ export function createAdmit(options: AdmitOptions) {
     const vm = run.vmAt(position)
     if (vm === undefined) return refuse(`vmrm: the job has no VM ${position} on node ${node}; it has ${perNode}\n`)
     const calls = callsOf(entry, request.uid, options.imageOf(entry.share?.image.name ?? ''))
-    return { outcome: 'attached', vm: vm.name, hostname: vm.hostname, channel: vm.channel, calls }
+    const cpus = cpusInGuest(request, entry.share, position, options.machineCpus)
+    const place = { vm: vm.name, hostname: vm.hostname, channel: vm.channel, calls }
+    return { outcome: 'attached', ...place, ...(cpus === undefined ? {} : { cpus }) }
+  }
+}
+
+/** A binding that cannot be read is none: it is the user's own word, and the VM's CPUs are all his. */
+function cpusInGuest(
+  { affinity }: AttachRequest,
+  share: Share | undefined,
+  position: number,
+  machineCpus: MachineCpus,
+): string | undefined {
+  const machine = share === undefined ? undefined : machineCpus(share)
+  if (affinity === undefined || share === undefined || machine === undefined) return undefined
+  const vcpus = share.vms.map((vm) => vm.vcpus)
+  try {
+    const cpus = guestCpus({ affinity: parseCpuList(affinity), machine, vcpus, position })
+    return cpus === undefined ? undefined : renderCpuList(cpus)
+  } catch {
+    return undefined
   }
 }
 

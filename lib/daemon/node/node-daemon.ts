@@ -30,6 +30,7 @@ import { createConsoles } from './consoles.ts'
 import { createControllerLink } from './controller-link.ts'
 import { vmFiles } from './domain-of.ts'
 import { openJournal } from './journal.ts'
+import { loadMachineCpus, type MachineCpus } from './machine-cpus.ts'
 import { sweepMarkers } from './markers.ts'
 import { networkOf } from './network-of.ts'
 import { createNodeHandlers } from './node-handlers.ts'
@@ -86,10 +87,11 @@ export async function runNode(options: DaemonOptions): Promise<void> {
   const maxBytes = config.hypervisor.consoleMaxKib * 1024
   const consoles = createConsoles({ maxBytes, partBytes: consolePartBytes })
   const catalogue = openCatalogue(config.paths.images)
+  const machineCpus = await loadMachineCpus()
   const commands = relayedCommands({
     ...{ allowed: config.relay.commands.split(' '), folder: config.slurm.commands, vmrm: ownBinary },
   })
-  const maker = await createMaker({ config, log, node, address, hypervisor, journal, catalogue, commands })
+  const maker = await createMaker({ config, log, node, address, hypervisor, journal, catalogue, commands, machineCpus })
   const peerCredentials = await loadPeerCredentials()
   const { prepareSeconds, controllerSeconds, verdictSeconds, reconcileSeconds } = config.timeouts
   const { firstUid, uidCount } = config.hypervisor
@@ -113,6 +115,7 @@ export async function runNode(options: DaemonOptions): Promise<void> {
       findRun: (job) => runs.ofJob(job),
       askVerdict: (run) => void runs.askVerdict(run),
       imageOf: (name) => catalogue.images().get(name),
+      machineCpus,
       verdictMs: verdictSeconds * 1000,
       askEveryMs: askVerdictMs,
       node,
@@ -216,10 +219,11 @@ async function createMaker(options: {
   journal: ReturnType<typeof openJournal>
   catalogue: Catalogue
   commands: ReadonlyMap<string, RelayedCommand>
+  machineCpus: MachineCpus
 }): Promise<VmMaker> {
-  const { config, log, node, address, hypervisor, journal, catalogue } = options
+  const { config, log, node, address, hypervisor, journal, catalogue, machineCpus } = options
   const { servicesNamespace } = config.network
-  const cgroups = await createRunCgroups({ config, log })
+  const cgroups = createRunCgroups({ config, machineCpus, log })
   const networks: RunNetworks = {
     plan: (entry, share, image) => networkOf({ entry, share, image, config, underlay: address }),
     setUp: (plan, signal) => setUpRunNetwork(plan, { log, signal }),

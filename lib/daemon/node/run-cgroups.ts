@@ -1,11 +1,10 @@
 // The cgroup of each run on this node: the job's memory, CPUs and a bound on processes, whatever its guests do.
-import { readdir, readFile } from 'node:fs/promises'
 import type { DaemonConfig } from '../../config/daemon-schema.ts'
 import { type Run, runId } from '../../job/run.ts'
 import type { Log } from '../../log.ts'
 import type { Share } from '../../protocol/messages/share.ts'
-import { type CpuTopology, parseCpuList, toMachineCpus } from '../../slurm/cpu-list.ts'
 import { createRunCgroup, listRunCgroups, openRunCgroup } from '../../vm/cgroup.ts'
+import type { MachineCpus } from './machine-cpus.ts'
 import type { Usage } from './ports.ts'
 
 export interface RunCgroups {
@@ -25,18 +24,16 @@ export interface RunCgroups {
 /** QEMU has a thread a vCPU, one an I/O worker (at most 64), and a few more. */
 const pidsPerVm = 256
 const removeMs = 30_000
-const cpuFolder = '/sys/devices/system/cpu'
 
-export async function createRunCgroups(options: { config: DaemonConfig; log: Log }): Promise<RunCgroups> {
-  const { config, log } = options
+export function createRunCgroups(options: { config: DaemonConfig; machineCpus: MachineCpus; log: Log }): RunCgroups {
+  const { config, machineCpus, log } = options
   if (config.hypervisor.cgroups === 'libvirt') return libvirtsOwn
   const parent = config.hypervisor.cgroupParent
-  const topology = await readTopology()
   const groupOf = (run: Run) => openRunCgroup({ parent, run: runId(run) })
   return {
     kind: 'own',
     async create(run, share) {
-      const cpus = cpusOf(share, topology)
+      const cpus = machineCpus(share)
       const { skipped } = await createRunCgroup({
         parent,
         run: runId(run),
@@ -70,28 +67,4 @@ const libvirtsOwn: RunCgroups = {
   usage: async () => undefined,
   remove: async () => {},
   list: async () => [],
-}
-
-function cpusOf(share: Share, topology: readonly CpuTopology[]): readonly number[] | undefined {
-  if (share.cpus === '') return undefined
-  return toMachineCpus(parseCpuList(share.cpus), topology)
-}
-
-async function readTopology(): Promise<readonly CpuTopology[]> {
-  const names = (await readdir(cpuFolder)).filter((name) => /^cpu\d+$/.test(name))
-  const read = async (name: string, file: string) => {
-    // A CPU that is offline has no topology; it cannot be in an allocation either.
-    const text = await readFile(`${cpuFolder}/${name}/topology/${file}`, 'utf8').catch(() => undefined)
-    return text === undefined ? undefined : Number(text.trim())
-  }
-  const all = await Promise.all(
-    names.map(async (name) => ({
-      cpu: Number(name.slice(3)),
-      socket: await read(name, 'physical_package_id'),
-      core: await read(name, 'core_id'),
-    })),
-  )
-  return all.flatMap(({ cpu, socket, core }) =>
-    socket === undefined || core === undefined ? [] : [{ cpu, socket, core }],
-  )
 }

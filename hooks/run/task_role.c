@@ -2,6 +2,7 @@
 #include "task_role.h"
 #include "messages.h"
 #include "say.h"
+#include "task_prolog.h"
 #include "task_spec.h"
 #include "affinity.h"
 
@@ -33,11 +34,13 @@ static void greet(const struct session *session, struct vmrm_frame *frame, struc
 static int build(struct session *session, const struct vmrm_frame *frame)
 {
 	struct vmrm_tlv field;
-	char cpus[1024];
+	char cpus[1024], prolog[4096];
 	const struct task_context *context = session->context;
 	struct task_request request = {.job = &context->job, .mpi = &context->mpi, .has_stdin = session->has_stdin};
 	if (vmrm_tlv_find(frame->payload, frame->length, VMRM_ATTACHED_CPUS, &field) && vmrm_tlv_copy_text(&field, cpus, sizeof cpus))
 		request.cpus = cpus;
+	if (vmrm_tlv_find(frame->payload, frame->length, VMRM_ATTACHED_TASK_PROLOG, &field) && vmrm_tlv_copy_text(&field, prolog, sizeof prolog))
+		task_prolog_run(prolog);
 	if (session->has_terminal)
 		request.terminal = &session->size;
 	return task_spec_build(&session->spec, &request);

@@ -31,6 +31,8 @@ export interface AttachedFields {
   readonly hostname?: string
   /** The VM's own CPU numbers the task is bound to, such as `0,2-3`; absent: not bound. */
   readonly cpus?: string
+  /** The site's program that vmrm-run runs first, on the host. */
+  readonly taskProlog?: string
   /** What the server runs: an absolute path on the host. */
   readonly program?: string
   /** Arguments in front of the caller's own. */
@@ -75,6 +77,7 @@ export function attachedPayload(place: AttachedFields): [tag: number, value: Fie
     [3, place.cpus],
     [4, place.program],
     [5, place.folder],
+    [6, place.taskProlog],
     ...(place.programArguments ?? []).map((text): [number, string] => [8, text]),
   ]
   return fields.filter((field): field is [number, FieldValue] => field[1] !== undefined)

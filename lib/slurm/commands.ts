@@ -19,6 +19,8 @@ export interface SlurmCommands {
   adminComment(job: number): Promise<string>
   /** Whether a job that is not over was given an image when it was submitted. */
   hasDecidedJobs(): Promise<boolean>
+  /** TaskProlog of slurm.conf, undefined where there is none. */
+  taskProlog(): Promise<string | undefined>
   /** Puts a cause into a job's AdminComment, in place of an older one; line breaks become spaces. */
   comment(job: number, text: string): Promise<void>
   requeue(job: number): Promise<void>
@@ -72,6 +74,10 @@ export function createSlurmCommands(options: { commandsFolder: string; configFil
     adminComment,
     async hasDecidedJobs() {
       return hasDecision(await run('squeue', ['--all', '--noheader', `--Format=${commentFormat}`]))
+    },
+    async taskProlog() {
+      const [, path = ''] = /^TaskProlog\s*=\s*(\S.*?)\s*$/m.exec(await run('scontrol', ['show', 'config'])) ?? []
+      return path.startsWith('/') ? path : undefined
     },
     async comment(job, text) {
       const comment = withCause(await adminComment(job), oneLine(text))

@@ -36,6 +36,7 @@ export function createFakeSlurm(): FakeSlurm {
     async hasDecidedJobs() {
       return [...slurm.comments.values()].some((comment) => comment.startsWith('vmrm-image='))
     },
+    taskProlog: async () => undefined,
     async comment(job, text) {
       slurm.done.push(`comment ${job} ${text}`)
     },

@@ -21,6 +21,7 @@ export interface AdmitOptions {
   readonly askVerdict: (run: LiveRun) => void
   readonly imageOf: (name: string) => Image | undefined
   readonly machineCpus: MachineCpus
+  readonly taskProlog: () => Promise<string | undefined>
   readonly verdictMs: number
   readonly askEveryMs: number
   readonly node: string
@@ -58,7 +59,9 @@ export function createAdmit(options: AdmitOptions) {
     const calls = callsOf(entry, request.uid, options.imageOf(entry.share?.image.name ?? ''))
     const cpus = cpusInGuest(request, entry.share, position, options.machineCpus)
     const place = { vm: vm.name, hostname: vm.hostname, channel: vm.channel, calls }
-    return { outcome: 'attached', ...place, ...(cpus === undefined ? {} : { cpus }) }
+    const prolog = await options.taskProlog()
+    const taskProlog = prolog === undefined ? {} : { taskProlog: prolog }
+    return { outcome: 'attached', ...place, ...taskProlog, ...(cpus === undefined ? {} : { cpus }) }
   }
 }
 

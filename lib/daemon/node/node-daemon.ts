@@ -15,6 +15,7 @@ import { listRunNetworks, setUpRunNetwork, tearDownRunNetwork } from '../../netw
 import { consolePartBytes } from '../../protocol/messages/common.ts'
 import { loadPeerCredentials } from '../../protocol/peer-credentials.ts'
 import { createServer } from '../../protocol/server.ts'
+import { createSlurmCommands } from '../../slurm/commands.ts'
 import { type RelayedCommand, relayedCommands } from '../../slurm/relayed-commands.ts'
 import { chooseAccelerator } from '../../vm/accelerator.ts'
 import { type Hypervisor, type StoppedVm, stopReasonTexts } from '../../vm/hypervisor.ts'
@@ -37,6 +38,7 @@ import { createNodeHandlers } from './node-handlers.ts'
 import { NodeRuns } from './node-runs.ts'
 import type { VmMaker } from './ports.ts'
 import { createRunCgroups } from './run-cgroups.ts'
+import { createTaskProlog } from './task-prolog.ts'
 import { underlayAddress } from './underlay.ts'
 import { createVmMaker, type RunNetworks } from './vm-maker.ts'
 import { createVmStarter } from './vm-starter.ts'
@@ -88,6 +90,7 @@ export async function runNode(options: DaemonOptions): Promise<void> {
   const consoles = createConsoles({ maxBytes, partBytes: consolePartBytes })
   const catalogue = openCatalogue(config.paths.images)
   const machineCpus = await loadMachineCpus()
+  const slurm = createSlurmCommands({ commandsFolder: config.slurm.commands, configFile: config.slurm.config })
   const commands = relayedCommands({
     ...{ allowed: config.relay.commands.split(' '), folder: config.slurm.commands, vmrm: ownBinary },
   })
@@ -116,6 +119,7 @@ export async function runNode(options: DaemonOptions): Promise<void> {
       askVerdict: (run) => void runs.askVerdict(run),
       imageOf: (name) => catalogue.images().get(name),
       machineCpus,
+      taskProlog: createTaskProlog({ ask: () => slurm.taskProlog(), log, now: () => Date.now() }),
       verdictMs: verdictSeconds * 1000,
       askEveryMs: askVerdictMs,
       node,

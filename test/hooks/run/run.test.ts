@@ -228,6 +228,40 @@ t.test('a task is bound to the CPUs that vmrmd names', async (t) => {
   t.match(r.stdout, /Cpus_allowed_list:\s+1\n/)
 })
 
+t.test('the site’s TaskProlog is run on the host and says what the task’s environment is', async (t) => {
+  const text = `#!/bin/sh
+echo "print hello  $SLURM_PROCID"
+echo "export ADDED=a b = c"
+echo "unset REMOVED OTHER"
+echo "nonsense ADDED"
+echo "export nothing"
+echo "to stderr" >&2
+[ "$SLURM_TASK_PID" = "$PPID" ] && echo "export PID=right"
+exit 3
+`
+  const taskProlog = makeScript('prolog', text)
+  const place = { outcome: 'attached', vm: 'j7r0v0', hostname: 'vm0' } as const
+  verdict = async () => ({ ...place, channel: rig.channel, taskProlog })
+  const env = { SLURM_PROCID: '4', REMOVED: 'x', OTHER: 'y' }
+  const r = rig.run({ argv: sh('echo "$ADDED|$REMOVED|$OTHER|$PID"'), env })
+  t.match(await r.ended, { code: 0 }, 'its exit code counts no more than for slurmstepd')
+  t.equal(r.stdout, 'hello  4\na b = c||y|right\n')
+  t.equal(r.stderr, 'to stderr\n')
+  verdict = async () => ({ ...place, channel: rig.channel, taskProlog: '/nosuch/prolog' })
+  const without = rig.run({ argv: ['echo', 'there'] })
+  await without.ended
+  t.equal(without.stdout, 'there\n')
+  t.match(without.stderr, /TaskProlog \/nosuch\/prolog cannot be run: No such file/)
+})
+
+t.test('vmrm-run tells which CPUs of the host it may use', async (t) => {
+  await rig.run({ argv: ['true'] }).ended
+  t.equal(
+    rig.requests.at(-1)?.affinity,
+    readFileSync('/proc/self/status', 'utf8').match(/Cpus_allowed_list:\s+(\S+)/)?.[1],
+  )
+})
+
 t.test('on a terminal (srun --pty) the task has one of the same size, and the outer one is given back', async (t) => {
   const inner = 'sh -c "tty; stty size; read x; echo got $x; exit 3"'
   const command = `stty rows 33 cols 77; ${run} --socket ${rig.taskSocket} -- ${inner.replaceAll('$', '\\$')}; echo code $?; stty -a`

@@ -53,7 +53,8 @@ async function site(t: Test, daemonConfig: DaemonConfig = config): Promise<Site>
       const entries = entriesOf(catalogue)
       const image = entries.find((one) => one.path.endsWith(`/${name}.xml`))?.image
       if (image === undefined || image instanceof VmrmError) throw image ?? new Error(`no ${name}`)
-      const found = await staticProblems({ image, catalogue: entries, config: daemonConfig })
+      const paths = { ...daemonConfig.paths, seed: join(folder, 'seed.iso') }
+      const found = await staticProblems({ image, catalogue: entries, config: { ...daemonConfig, paths } })
       return found.map(({ severity, text }) => `${severity}: ${text.replaceAll(folder, 'FOLDER')}`)
     },
   }
@@ -156,6 +157,28 @@ const cases: readonly {
     title: 'a master of another format',
     files: (folder) => writeFileSync(join(folder, 'master.qcow2'), 'not a disk'),
     says: [],
+  },
+  {
+    title: 'a seed that is not there',
+    change: (text) => text.replace('agent="builtin"', 'agent="seed"'),
+    says: ['error: seed: FOLDER/seed.iso does not exist'],
+  },
+  {
+    title: 'a seed that is none',
+    change: (text) => text.replace('agent="builtin"', 'agent="seed"'),
+    files: (folder) => writeFileSync(join(folder, 'seed.iso'), 'not a seed'),
+    says: [
+      'error: seed: The seed FOLDER/seed.iso (paths/@seed) cannot be used: it is no ISO 9660 image with the label cidata.',
+    ],
+  },
+  {
+    title: 'a seed that QEMU may not read',
+    change: (text) => text.replace('agent="builtin"', 'agent="seed"'),
+    files: (folder) => {
+      writeFileSync(join(folder, 'seed.iso'), 'secret')
+      chmodSync(join(folder, 'seed.iso'), 0o600)
+    },
+    says: ["error: seed: FOLDER/seed.iso cannot be read by QEMU's users (uid 600000, group root)"],
   },
   {
     title: 'no checksum',

@@ -22,7 +22,8 @@ export async function makeDisk({ root, path, label, sizeMib, signal }: DiskOptio
   const raw = `${path}.raw`
   await writeFile(raw, '')
   await truncate(raw, sizeMib * 1024 * 1024)
-  const features = '^has_journal,^resize_inode,^metadata_csum_seed,metadata_csum'
+  // ext_attr: programs have capabilities there (ping).
+  const features = 'extent,ext_attr,^has_journal,^resize_inode,^metadata_csum_seed,metadata_csum'
   const extended = `root_owner=0:0,hash_seed=${uuid},lazy_itable_init=0,nodiscard`
   const args = ['-q', '-F', '-t', 'ext4', '-L', label, '-U', uuid, '-N', String(inodes), '-m', '0', '-O', features]
   // MKE2FS_CONFIG: the builder's own mke2fs.conf must not change the image.

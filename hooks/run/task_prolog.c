@@ -6,6 +6,7 @@
 #include "say.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,19 +58,27 @@ static _Noreturn void become(const char *path, int output)
 	snprintf(number, sizeof number, "%d", (int)getppid());
 	setenv("SLURM_TASK_PID", number, 1);
 	dup2(output, STDOUT_FILENO);
+	/* slurmstepd 22.05 shows nobody what it writes there. */
+	int complaints = dup(STDERR_FILENO);
+	int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	fcntl(complaints, F_SETFD, FD_CLOEXEC);
+	dup2(nowhere, STDERR_FILENO);
 	execv(path, argv);
-	say("this node's TaskProlog %s cannot be run: %s", path, strerror(errno));
-	_exit(127);
+	int error = errno;
+	dup2(complaints, STDERR_FILENO);
+	say("this node's TaskProlog %s cannot be run: %s", path, strerror(error));
+	_exit(1);
 }
 
-void task_prolog_run(const char *path)
+int task_prolog_run(const char *path)
 {
+	int status = 0;
 	int ends[2];
 	char *line = NULL;
 	size_t size = 0;
 	if (pipe(ends) != 0) {
 		say("this node's TaskProlog %s cannot be run: %s", path, strerror(errno));
-		return;
+		return 1;
 	}
 	pid_t child = fork();
 	if (child == 0) {
@@ -81,6 +90,7 @@ void task_prolog_run(const char *path)
 	if (output == NULL) {
 		say("this node's TaskProlog %s cannot be run: %s", path, strerror(errno));
 		close(ends[0]);
+		status = 1 << 8;
 	}
 	while (output != NULL && getline(&line, &size, output) >= 0) {
 		line[strcspn(line, "\n")] = '\0';
@@ -89,6 +99,11 @@ void task_prolog_run(const char *path)
 	free(line);
 	if (output != NULL)
 		fclose(output);
-	while (child > 0 && waitpid(child, NULL, 0) < 0 && errno == EINTR)
+	while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
 		;
+	if (status == 0)
+		return 0;
+	int code = WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+	dprintf(STDERR_FILENO, "slurmstepd: error: TaskProlog failed status=%d\n", code);
+	return code;
 }

@@ -39,8 +39,11 @@ static int build(struct session *session, const struct vmrm_frame *frame)
 	struct task_request request = {.job = &context->job, .mpi = &context->mpi, .has_stdin = session->has_stdin};
 	if (vmrm_tlv_find(frame->payload, frame->length, VMRM_ATTACHED_CPUS, &field) && vmrm_tlv_copy_text(&field, cpus, sizeof cpus))
 		request.cpus = cpus;
-	if (vmrm_tlv_find(frame->payload, frame->length, VMRM_ATTACHED_TASK_PROLOG, &field) && vmrm_tlv_copy_text(&field, prolog, sizeof prolog))
-		task_prolog_run(prolog);
+	if (vmrm_tlv_find(frame->payload, frame->length, VMRM_ATTACHED_TASK_PROLOG, &field) && vmrm_tlv_copy_text(&field, prolog, sizeof prolog)) {
+		int code = task_prolog_run(prolog);
+		if (code != 0)
+			return code;
+	}
 	if (session->has_terminal)
 		request.terminal = &session->size;
 	return task_spec_build(&session->spec, &request);

@@ -237,20 +237,24 @@ echo "nonsense ADDED"
 echo "export nothing"
 echo "to stderr" >&2
 [ "$SLURM_TASK_PID" = "$PPID" ] && echo "export PID=right"
-exit 3
+exit \${FAIL:-0}
 `
   const taskProlog = makeScript('prolog', text)
   const place = { outcome: 'attached', vm: 'j7r0v0', hostname: 'vm0' } as const
   verdict = async () => ({ ...place, channel: rig.channel, taskProlog })
   const env = { SLURM_PROCID: '4', REMOVED: 'x', OTHER: 'y' }
   const r = rig.run({ argv: sh('echo "$ADDED|$REMOVED|$OTHER|$PID"'), env })
-  t.match(await r.ended, { code: 0 }, 'its exit code counts no more than for slurmstepd')
+  t.match(await r.ended, { code: 0 })
   t.equal(r.stdout, 'hello  4\na b = c||y|right\n')
-  t.equal(r.stderr, 'to stderr\n')
+  t.equal(r.stderr, '', 'as with slurmstepd, nobody sees that')
+  const failing = rig.run({ argv: ['echo', 'there'], env: { FAIL: '3' } })
+  t.match(await failing.ended, { code: 3 })
+  t.equal(failing.stdout, 'hello  \n', 'the task does not run')
+  t.equal(failing.stderr, 'slurmstepd: error: TaskProlog failed status=3\n')
   verdict = async () => ({ ...place, channel: rig.channel, taskProlog: '/nosuch/prolog' })
   const without = rig.run({ argv: ['echo', 'there'] })
-  await without.ended
-  t.equal(without.stdout, 'there\n')
+  t.match(await without.ended, { code: 1 })
+  t.equal(without.stdout, '')
   t.match(without.stderr, /TaskProlog \/nosuch\/prolog cannot be run: No such file/)
 })
 

@@ -19,8 +19,10 @@ const planMs = 60_000
 export async function beginUnnamed(): Promise<number> {
   try {
     const job = parseControllerJob(process.env)
-    if (existsSync(offSwitch)) return await withoutDaemon(job, 'vmrm is switched off on this host')
-    return await withDaemon(job)
+    const config = configOrProblem()
+    if (typeof config === 'string') return await withoutDaemon(job, config)
+    if (existsSync(offSwitch)) return await withoutDaemon(job, 'vmrm is switched off on this host', config)
+    return await withDaemon(job, config)
   } catch (thrown) {
     process.stderr.write(renderForUser(toVmrmError(thrown)))
     // Whether the job has an image is not known, and if it has one it must not run outside its VMs.
@@ -28,13 +30,15 @@ export async function beginUnnamed(): Promise<number> {
   }
 }
 
-async function withDaemon(job: Job): Promise<number> {
-  let config: DaemonConfig
+function configOrProblem(): DaemonConfig | string {
   try {
-    config = loadDaemonConfig(defaultConfigPath)
+    return loadDaemonConfig(defaultConfigPath)
   } catch (thrown) {
-    return withoutDaemon(job, toVmrmError(thrown).message)
+    return toVmrmError(thrown).message
   }
+}
+
+async function withDaemon(job: Job, config: DaemonConfig): Promise<number> {
   const begin = async (downMs: number): Promise<number> => {
     const path = join(config.paths.runtime, 'controller.sock')
     const timeoutMs = planMs + config.timeouts.nodeDaemonSeconds * 1000
@@ -44,17 +48,20 @@ async function withDaemon(job: Job): Promise<number> {
   try {
     return await begin(impatientMs)
   } catch (thrown) {
-    const code = await withoutDaemon(job, toVmrmError(thrown).message)
+    const code = await withoutDaemon(job, toVmrmError(thrown).message, config)
     return code === goOn ? goOn : await begin(config.timeouts.controllerDaemonSeconds * 1000)
   }
 }
 
 /** The only Slurm command of a hook: nobody else is there to ask. Throws if Slurm does not answer. */
-async function withoutDaemon(job: Job, why: string): Promise<number> {
+async function withoutDaemon(job: Job, why: string, config?: DaemonConfig): Promise<number> {
   const { createSlurmCommands } = await import('../lib/slurm/commands.ts')
   const { requestInComment } = await import('../lib/slurm/admin-comment.ts')
-  const configFile = process.env.SLURM_CONF ?? '/etc/slurm/slurm.conf'
-  const comment = await createSlurmCommands({ commandsFolder: '/usr/bin', configFile }).adminComment(job.job)
+  const slurm = createSlurmCommands({
+    commandsFolder: config?.slurm.commands ?? '/usr/bin',
+    configFile: process.env.SLURM_CONF ?? config?.slurm.config ?? '/etc/slurm/slurm.conf',
+  })
+  const comment = await slurm.adminComment(job.job)
   try {
     if (requestInComment(comment) === undefined) return goOn
   } catch {

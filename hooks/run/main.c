@@ -6,6 +6,8 @@
 #include "link.h"
 #include "messages.h"
 #include "say.h"
+#include "serve_hold.h"
+#include "servers.h"
 #include "session.h"
 #include "signals.h"
 #include "task_role.h"
@@ -143,6 +145,7 @@ static void loop(struct run *run)
 		int64_t now = now_ms();
 		on_time(run, now);
 		send_due(run, now);
+		servers_reap();
 		if (session_is_finished(&run->session) && (run->link.fd < 0 || link_can_send(&run->link)))
 			break;
 		wait_for_events(run);
@@ -166,6 +169,8 @@ int main(int argc, char **argv)
 	if (kept > 3)
 		close_range(3, (unsigned)kept - 1, 0);
 	close_range(kept >= 3 ? (unsigned)kept + 1 : 3, ~0U, 0);
+	if (argc == 3 && strcmp(argv[1], "--hold") == 0)
+		return hold_main(argv[2]);
 	setrlimit(RLIMIT_CORE, &no_core);
 	int code = job_read(&run.task.job, argc, argv);
 	if (code == 0)
@@ -179,6 +184,7 @@ int main(int argc, char **argv)
 	}
 	int64_t now = now_ms();
 	run.away_since_ms = now;
+	servers_init();
 	link_init(&run.link, run.task.job.socket_path, now);
 	session_init(&run.session, &(struct session_options){
 		.role = &task_role, .context = &run.task, .number = number | 1, .takes_terminal = true, .takes_stdin = true});

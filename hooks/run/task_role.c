@@ -2,6 +2,7 @@
 #include "task_role.h"
 #include "messages.h"
 #include "say.h"
+#include "servers.h"
 #include "task_prolog.h"
 #include "task_spec.h"
 #include "affinity.h"
@@ -109,6 +110,8 @@ static void receive(struct session *session, const struct vmrm_frame *frame)
 		session_attached(session, frame);
 	else if (frame->type == VMRM_REFUSED || frame->type == VMRM_LOST)
 		receive_refusal(session, frame);
+	else if (frame->type == VMRM_CALL)
+		servers_start(&((const struct task_context *)session->context)->job, session->number, frame);
 }
 
 const struct session_role task_role = {greet, build, explain, receive};

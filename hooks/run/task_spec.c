@@ -3,6 +3,7 @@
 #include "messages.h"
 #include "multi_prog.h"
 #include "say.h"
+#include "variables.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -44,6 +45,28 @@ static bool is_host_file(const char *entry)
 	return false;
 }
 
+/* What a call brought out of a guest under another name gets its own again; what is set otherwise by now stays so. */
+static bool is_taken_back(const char *entry)
+{
+	return strcmp(entry, "PATH=" CALL_PATH) == 0 && getenv(GUEST_PREFIX "PATH") != NULL;
+}
+
+static const char *own_name(const char *entry)
+{
+	char name[256];
+	const char *own = entry + GUEST_PREFIX_LENGTH;
+	size_t length = strcspn(own, "=");
+	if (strncmp(entry, GUEST_PREFIX, GUEST_PREFIX_LENGTH) != 0)
+		return entry;
+	if (!variable_is_guest_only(own) || length >= sizeof name)
+		return NULL;
+	memcpy(name, own, length);
+	name[length] = '\0';
+	const char *now = getenv(name);
+	bool is_free = now == NULL || (strcmp(name, "PATH") == 0 && strcmp(now, CALL_PATH) == 0);
+	return is_free ? own : NULL;
+}
+
 static bool put_environment(struct spec_bytes *spec, const struct mpi *mpi)
 {
 	char room[4096];
@@ -58,8 +81,9 @@ static bool put_environment(struct spec_bytes *spec, const struct mpi *mpi)
 			/* slurmstepd applies and removes them just before its own execve. */
 			if (!put_limit(spec, *entry))
 				return false;
-		} else {
-			const char *text = mpi_variable(mpi, *entry, room, sizeof room);
+		} else if (!is_taken_back(*entry)) {
+			const char *own = own_name(*entry);
+			const char *text = own != NULL ? mpi_variable(mpi, own, room, sizeof room) : NULL;
 			if (text != NULL && !spec_bytes_put_text(spec, VMRM_SPEC_ENV, text))
 				return false;
 		}
@@ -71,7 +95,8 @@ static bool put_environment(struct spec_bytes *spec, const struct mpi *mpi)
 
 static bool put_place(struct spec_bytes *spec)
 {
-	char *cwd = getcwd(NULL, 0);
+	const char *guest_folder = getenv(GUEST_CWD);
+	char *cwd = guest_folder != NULL ? strdup(guest_folder) : getcwd(NULL, 0);
 	mode_t mask = umask(0);
 	umask(mask);
 	const char *slurm = getenv("SLURM_UMASK");

@@ -6,7 +6,13 @@ import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { GuestChannel } from '../../lib/guest/channel.ts'
 import type { GuestIdentity } from '../../lib/guest/identity.ts'
-import { type Admission, type AttachRequest, TaskServer } from '../../lib/guest/relay.ts'
+import {
+  type Admission,
+  type AttachRequest,
+  type CallAdmission,
+  type CallRequest,
+  TaskServer,
+} from '../../lib/guest/relay.ts'
 import { type Log, silentLog } from '../../lib/log.ts'
 import { CagedAgent } from './caged-agent.ts'
 import { PortBridge } from './port-bridge.ts'
@@ -79,6 +85,8 @@ export interface RigOptions {
   readonly user?: 'root' | 'nobody'
   readonly log?: Log
   readonly orphanGraceMs?: number
+  /** What runs when a guest calls a command; absent: nothing does. */
+  readonly admitCall?: (request: CallRequest) => CallAdmission
   readonly admit?: (request: AttachRequest, signal: AbortSignal) => Promise<Admission | undefined>
 }
 
@@ -131,9 +139,10 @@ export class Rig {
       admit: async (request, signal) => {
         this.requests.push(request)
         const own = await this.options.admit?.(request, signal)
-        return own ?? { outcome: 'attached', vm: 'j7r0v0', hostname: 'vm0', channel: this.channel }
+        return own ?? { outcome: 'attached', vm: 'j7r0v0', hostname: 'vm0', channel: this.channel, calls: 'allowed' }
       },
-      admitCall: async () => ({ outcome: 'refused', text: 'vmrm: no calls here\n', exitCode: 1 }),
+      admitCall: async (request) =>
+        this.options.admitCall?.(request) ?? { outcome: 'refused', text: 'vmrm: no calls here\n', exitCode: 1 },
     })
   }
 

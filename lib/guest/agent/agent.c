@@ -4,7 +4,9 @@
  */
 #include "agent.h"
 
+#include "call_origin.h"
 #include "service_ready.h"
+#include "socket.h"
 #include "tlv.h"
 
 #include <fcntl.h>
@@ -18,6 +20,7 @@
 void agent_init(struct agent *agent)
 {
 	memset(agent, 0, sizeof *agent);
+	calls_init(&agent->calls);
 	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
 	ssize_t count = fd >= 0 ? read(fd, agent->boot_id, sizeof agent->boot_id - 1) : -1;
 	if (fd >= 0)
@@ -71,6 +74,7 @@ static void take_hello(struct agent *agent, const struct vmrm_frame *frame)
 	agent->owes_hello = true;
 	agent->stray_count = 0;
 	agent->owes_pong = false;
+	calls_renew(&agent->calls);
 	for (size_t i = 0; i < agent->session_count; i++)
 		task_pause(agent->sessions[i]);
 }
@@ -162,11 +166,16 @@ void agent_on_frame(struct agent *agent, const struct vmrm_frame *frame)
 		on_daemon_frame(agent, frame);
 		return;
 	}
+	if (calls_on_frame(&agent->calls, frame))
+		return;
+	struct vmrm_tlv ask;
 	struct task *task = find(agent, frame->session);
 	if (task != NULL)
 		on_session_frame(agent, task, frame);
 	else if (frame->type == VMRM_OPEN)
 		open_session(agent, frame->session);
+	else if (frame->type == VMRM_RESUME && vmrm_tlv_find(frame->payload, frame->length, VMRM_RESUME_ASK, &ask))
+		answer_stray(agent, frame->session, NULL, NULL);
 	else if (frame->type == VMRM_DATA || frame->type == VMRM_RESUME || frame->type == VMRM_SIGNAL)
 		answer_stray(agent, frame->session, "no-such-session", "the VM knows no such session");
 }
@@ -204,10 +213,12 @@ static bool next_control_frame(struct agent *agent, struct vmrm_frame *frame)
 			vmrm_tlv_put_text(&list, VMRM_DONE_ERROR, agent->identity.complaint.text);
 	} else if (agent->stray_count > 0) {
 		const struct stray *stray = &agent->strays[--agent->stray_count];
-		frame->type = VMRM_ERROR;
+		frame->type = stray->code != NULL ? VMRM_ERROR : VMRM_CLOSE;
 		frame->session = stray->session;
-		vmrm_tlv_put_text(&list, VMRM_ERROR_TEXT, stray->text);
-		vmrm_tlv_put_text(&list, VMRM_ERROR_CODE, stray->code);
+		if (stray->code != NULL) {
+			vmrm_tlv_put_text(&list, VMRM_ERROR_TEXT, stray->text);
+			vmrm_tlv_put_text(&list, VMRM_ERROR_CODE, stray->code);
+		}
 	} else {
 		return false;
 	}
@@ -215,10 +226,8 @@ static bool next_control_frame(struct agent *agent, struct vmrm_frame *frame)
 	return true;
 }
 
-bool agent_next_frame(struct agent *agent, struct vmrm_frame *frame)
+static bool next_task_frame(struct agent *agent, struct vmrm_frame *frame)
 {
-	if (next_control_frame(agent, frame))
-		return true;
 	for (size_t i = 0; i < agent->session_count; i++) {
 		if (agent->next_session >= agent->session_count)
 			agent->next_session = 0;
@@ -229,12 +238,39 @@ bool agent_next_frame(struct agent *agent, struct vmrm_frame *frame)
 	return false;
 }
 
+bool agent_next_frame(struct agent *agent, struct vmrm_frame *frame)
+{
+	if (next_control_frame(agent, frame))
+		return true;
+	agent->calls_go_first = !agent->calls_go_first;
+	if (agent->calls_go_first && calls_next_frame(&agent->calls, frame, agent->scratch))
+		return true;
+	return next_task_frame(agent, frame) || calls_next_frame(&agent->calls, frame, agent->scratch);
+}
+
+static uint64_t session_of(void *context, pid_t pid)
+{
+	const struct agent *agent = context;
+	return call_origin(agent->sessions, agent->session_count, pid);
+}
+
+void agent_serve_calls(struct agent *agent, const struct pollfd *fds, size_t count)
+{
+	const struct identity *who = agent->identity.current;
+	struct callers callers = {.session_of = session_of, .context = agent};
+	if (who != NULL)
+		callers.uid = who->user.uid;
+	calls_serve(&agent->calls, fds, count, who != NULL && who->user.name != NULL ? &callers : NULL);
+}
+
 void agent_on_child(struct agent *agent, pid_t pid, int wait_status)
 {
 	if (identity_worker_on_child(&agent->identity, pid, wait_status)) {
 		agent->owes_done = true;
-		if (agent->identity.complaint.text[0] == '\0')
+		if (agent->identity.complaint.text[0] == '\0') {
+			calls_listen(&agent->calls, CALL_SOCKET);
 			service_ready();
+		}
 		return;
 	}
 	for (size_t i = 0; i < agent->session_count; i++)
@@ -278,5 +314,6 @@ void agent_free(struct agent *agent)
 	for (size_t i = 0; i < agent->session_count; i++)
 		task_free(agent->sessions[i]);
 	agent->session_count = 0;
+	calls_free(&agent->calls);
 	identity_worker_free(&agent->identity);
 }

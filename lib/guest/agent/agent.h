@@ -5,6 +5,7 @@
 #ifndef VMRM_AGENT_AGENT_H
 #define VMRM_AGENT_AGENT_H
 
+#include "calls.h"
 #include "identity_worker.h"
 #include "task.h"
 
@@ -17,7 +18,7 @@
 /* An answer to a frame of a session that is not there. */
 struct stray {
 	uint64_t session;
-	const char *code;
+	const char *code; /* NULL: CLOSE is the answer */
 	const char *text;
 };
 
@@ -26,6 +27,8 @@ struct agent {
 	struct task *sessions[SESSIONS_MAX * 2];
 	size_t session_count;
 	size_t next_session; /* who may send next */
+	struct calls calls;
+	bool calls_go_first; /* fairness between calls and tasks */
 	struct identity_worker identity;
 	char boot_id[BOOT_ID_BYTES];
 	bool owes_hello, owes_done, owes_pong;
@@ -46,6 +49,8 @@ void agent_on_frame(struct agent *agent, const struct vmrm_frame *frame);
 /* The next frame for the host, good until the next call of anything here. False: none now. */
 bool agent_next_frame(struct agent *agent, struct vmrm_frame *frame);
 /* A child process has ended. */
+/* What poll found on the calls' descriptors (calls_watch). */
+void agent_serve_calls(struct agent *agent, const struct pollfd *fds, size_t count);
 void agent_on_child(struct agent *agent, pid_t pid, int wait_status);
 /* Time has passed. */
 void agent_tick(struct agent *agent);

@@ -18,6 +18,7 @@
 #define IDENTITY_HOSTS_MAX 8192
 #define IDENTITY_MOUNTS_MAX 64
 #define IDENTITY_NICS_MAX 8
+#define IDENTITY_COMMANDS_MAX 64
 /* All mounts together may wait so long for servers that are still starting. */
 #define IDENTITY_MOUNT_WAIT_MS 20000
 /* After this the child is killed. */
@@ -65,6 +66,8 @@ struct identity {
 	struct identity_user user;
 	struct identity_group groups[IDENTITY_GROUPS_MAX];
 	size_t group_count;
+	const char *commands[IDENTITY_COMMANDS_MAX]; /* absolute paths of Slurm's commands */
+	size_t command_count;
 	struct identity_mount mounts[IDENTITY_MOUNTS_MAX];
 	size_t mount_count;
 	uint64_t time_ns; /* 0: not given */
@@ -90,6 +93,7 @@ bool identity_apply_hostname(const struct identity *identity, struct complaint *
 bool identity_apply_network(const struct identity *identity, struct complaint *complaint);
 bool identity_apply_users(const struct identity *identity, struct complaint *complaint);
 bool identity_apply_mounts(const struct identity *identity, struct complaint *complaint);
+bool identity_apply_commands(const struct identity *identity, struct complaint *complaint);
 bool identity_apply_home(const struct identity *identity, struct complaint *complaint);
 bool identity_apply_hostfiles(const struct identity *identity, struct complaint *complaint);
 bool identity_apply_ssh(const struct identity *identity, struct complaint *complaint);

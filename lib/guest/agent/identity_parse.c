@@ -210,6 +210,18 @@ static bool take_slots(struct identity *identity, const char *text)
 	return false;
 }
 
+/* A path of a command such as /usr/bin/srun. Its last part must not be the agent's own: the binary tells by it what it is. */
+static bool take_command(struct identity *identity, const char *path)
+{
+	const char *name = strrchr(path, '/');
+	if (identity->command_count == IDENTITY_COMMANDS_MAX || path[0] != '/' || strlen(path) > 255 || strstr(path, "/..") != NULL)
+		return false;
+	if (!is_name(name + 1) || strncmp(name + 1, "vmrm", 4) == 0)
+		return false;
+	identity->commands[identity->command_count++] = path;
+	return true;
+}
+
 static bool take_entropy(struct identity *identity, char **texts, const struct vmrm_tlv *value)
 {
 	memcpy(*texts, value->value, value->length);
@@ -248,6 +260,8 @@ static bool take(struct identity *identity, char **texts, const struct vmrm_tlv 
 		return take_group(identity, &fields);
 	case VMRM_IDENTITY_SLOTS:
 		return take_slots(identity, fields.at[0]);
+	case VMRM_IDENTITY_COMMAND:
+		return take_command(identity, fields.at[0]);
 	case VMRM_IDENTITY_MOUNT:
 		return take_mount(identity, &fields);
 	default:

@@ -2,9 +2,11 @@
  * Owns the agent's process: arguments, protection, signals and the poll loop.
  * Must never exit while its sessions run, but on SIGTERM.
  *
+ * NAME ARGUMENT…              NAME: a command of Slurm's, which is called on the host
  * vmrm-agent [--port PATH]    PATH: a virtio-serial port, or a unix socket that listens (tests)
  */
 #include "agent.h"
+#include "caller.h"
 #include "child.h"
 #include "log.h"
 #include "port.h"
@@ -22,7 +24,7 @@
 
 #define DEFAULT_PORT "/dev/virtio-ports/org.vmrm.agent.0"
 #define FDS_A_SESSION 4
-#define FDS_MAX (2 + SESSIONS_MAX * 2 * (FDS_A_SESSION + WIRE_FDS))
+#define FDS_MAX (2 + CALLS_FDS_MAX + SESSIONS_MAX * 2 * (FDS_A_SESSION + WIRE_FDS))
 /* Reads of the port a turn, so that a flood from the host does not starve the tasks. */
 #define READS_A_TURN 16
 #define TRIM_AFTER_MS 2000
@@ -170,22 +172,25 @@ static void trim_all(void)
 static bool turn(int signals)
 {
 	size_t sessions = agent.session_count;
+	size_t calls = calls_watch(&agent.calls, &fds[2]);
+	struct pollfd *tasks = &fds[2 + calls];
 	fds[0] = watch(signals, POLLIN);
 	fds[1] = watch(port_is_usable(&port) ? port.fd : -1, (short)(POLLIN | (port.out_start < port.out_end ? POLLOUT : 0)));
 	for (size_t i = 0; i < sessions; i++)
-		watch_session(agent.sessions[i], &fds[2 + i * FDS_A_SESSION]);
+		watch_session(agent.sessions[i], &tasks[i * FDS_A_SESSION]);
 	int wait = sooner(port_wait_ms(&port), agent_tick_wait_ms(&agent));
-	struct pollfd *wires = &fds[2 + sessions * FDS_A_SESSION];
+	struct pollfd *wires = &tasks[sessions * FDS_A_SESSION];
 	size_t wire_fds = watch_wires(wires, sessions);
-	int ready = poll(fds, 2 + sessions * FDS_A_SESSION + wire_fds, wait >= 0 ? wait : TRIM_AFTER_MS);
+	int ready = poll(fds, 2 + calls + sessions * FDS_A_SESSION + wire_fds, wait >= 0 ? wait : TRIM_AFTER_MS);
 	if (ready < 0 && errno != EINTR)
 		agent_log("poll: %s\n", strerrordesc_np(errno));
 	if (ready == 0 && wait < 0)
 		trim_all();
 	for (size_t i = 0; ready > 0 && i < sessions; i++)
-		serve_session(agent.sessions[i], &fds[2 + i * FDS_A_SESSION]);
+		serve_session(agent.sessions[i], &tasks[i * FDS_A_SESSION]);
 	if (ready > 0)
 		serve_wires(wires, sessions);
+	agent_serve_calls(&agent, &fds[2], ready > 0 ? calls : 0);
 	bool stays = ready <= 0 || fds[0].revents == 0 || take_signals(signals);
 	port_retry(&port);
 	read_port();
@@ -210,6 +215,9 @@ static void stop(int signals)
 int main(int argc, char **argv)
 {
 	const char *path = DEFAULT_PORT;
+	/* Under any other name it is one of Slurm's commands (identity_commands.c). */
+	if (argc > 0 && strncmp(basename(argv[0]), "vmrm", 4) != 0)
+		caller_main(argc, argv);
 	if (argc == 3 && strcmp(argv[1], "--port") == 0) {
 		path = argv[2];
 	} else if (argc != 1) {

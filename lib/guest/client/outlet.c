@@ -1,7 +1,7 @@
 /*
  * Owns one of the two ways out, stdout or stderr.
  * Must never block where the reader is slow: one loop serves both streams and the signals. O_NONBLOCK belongs to the open file, which others
- * may share; so it is set on pipes only, whose write end is ours alone under slurmstepd, and set back at the end.
+ * may share; so it is set on pipes only, whose write end is ours alone under slurmstepd or is opened anew, and set back at the end.
  */
 #include "outlet.h"
 
@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -25,7 +26,20 @@ static enum outlet_kind kind_of(int fd)
 	return S_ISREG(status.st_mode) ? OUTLET_FILE : OUTLET_OTHER;
 }
 
-void outlet_init(struct outlet *outlet, int fd)
+/* Makes the fd an open file of our own, on which O_NONBLOCK disturbs nobody. */
+static bool reopen_pipe(int fd)
+{
+	char path[32];
+	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+	int own = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+	if (own < 0)
+		return false;
+	bool is_done = dup2(own, fd) == fd;
+	close(own);
+	return is_done;
+}
+
+void outlet_init(struct outlet *outlet, int fd, enum output_owner owner)
 {
 	outlet->fd = fd;
 	outlet->kind = kind_of(fd);
@@ -34,6 +48,11 @@ void outlet_init(struct outlet *outlet, int fd)
 	vmrm_receiver_init(&outlet->receiver);
 	if (outlet->kind != OUTLET_PIPE)
 		return;
+	if (owner != OUTPUT_OWN) {
+		if (owner == OUTPUT_SHARED || !reopen_pipe(fd))
+			outlet->kind = OUTLET_OTHER;
+		return;
+	}
 	int flags = fcntl(fd, F_GETFL);
 	if (flags >= 0 && (flags & O_NONBLOCK) == 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0)
 		outlet->old_flags = flags;

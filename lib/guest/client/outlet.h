@@ -6,6 +6,13 @@
 
 #include <stdbool.h>
 
+/* Whose the open files behind stdout and stderr are. */
+enum output_owner {
+	OUTPUT_OWN,      /* this process's alone, as under slurmstepd */
+	OUTPUT_REOPENED, /* others have them too: a pipe is opened anew */
+	OUTPUT_SHARED    /* others have them too, and get them from this process */
+};
+
 enum outlet_kind { OUTLET_PIPE, OUTLET_SOCKET, OUTLET_FILE, OUTLET_OTHER };
 
 struct outlet {
@@ -17,7 +24,7 @@ struct outlet {
 	struct vmrm_receiver receiver;
 };
 
-void outlet_init(struct outlet *outlet, int fd);
+void outlet_init(struct outlet *outlet, int fd, enum output_owner owner);
 /* A DATA frame of the stream: written at once where that can be, else kept. */
 enum vmrm_accepted outlet_take(struct outlet *outlet, const struct vmrm_frame *frame);
 /* The fd takes bytes again. */

@@ -29,8 +29,8 @@ void session_init(struct session *session, const struct session_options *options
 	session->has_stdin = session->has_terminal || (options->takes_stdin && !is_null_device(STDIN_FILENO));
 	vmrm_sender_init(&session->spec_sender);
 	vmrm_sender_init(&session->stdin_sender);
-	outlet_init(&session->out, STDOUT_FILENO);
-	outlet_init(&session->err, STDERR_FILENO);
+	outlet_init(&session->out, STDOUT_FILENO, options->output);
+	outlet_init(&session->err, STDERR_FILENO, options->output);
 	wire_init(&session->wire);
 }
 

@@ -58,6 +58,7 @@ struct session_options {
 	uint64_t number;
 	bool takes_terminal; /* where stdin and stdout are one */
 	bool takes_stdin;    /* where it is not /dev/null */
+	enum output_owner output;
 };
 
 void session_init(struct session *session, const struct session_options *options);

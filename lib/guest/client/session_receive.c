@@ -133,18 +133,35 @@ static void receive_error(struct session *session, const struct vmrm_frame *fram
 	session->ending = (struct ending){ENDING_EXIT, session->role->explain(session, has_text ? &text : NULL, number)};
 }
 
+/* Frames were lost on either way: nothing goes on before both ends know what the other has. */
+static void reset(struct session *session)
+{
+	if (!session->is_open)
+		return;
+	vmrm_sender_pause(&session->spec_sender);
+	vmrm_sender_pause(&session->stdin_sender);
+	vmrm_sender_pause(&session->wire.out);
+	session->is_resuming = false;
+	session->resume_due = true;
+}
+
+/* The server of a call is there, for the first time or anew, and asks where we are. */
+static void receive_ask(struct session *session, const struct vmrm_frame *frame)
+{
+	if (!session->is_attached)
+		session_attached(session, frame);
+	else
+		reset(session);
+}
+
 void session_receive(struct session *session, const struct vmrm_frame *frame)
 {
+	struct vmrm_tlv ask;
 	if (frame->session != session->number)
 		return;
 	switch (frame->type) {
 	case VMRM_RESET:
-		/* Frames were lost on either way: nothing goes on before both ends know what the other has. */
-		vmrm_sender_pause(&session->spec_sender);
-		vmrm_sender_pause(&session->stdin_sender);
-		vmrm_sender_pause(&session->wire.out);
-		session->is_resuming = false;
-		session->resume_due = session->is_open;
+		reset(session);
 		break;
 	case VMRM_OPENED:
 		receive_opened(session);
@@ -156,7 +173,10 @@ void session_receive(struct session *session, const struct vmrm_frame *frame)
 		receive_ack(session, frame);
 		break;
 	case VMRM_RESUME:
-		receive_resume(session, frame);
+		if (vmrm_tlv_find(frame->payload, frame->length, VMRM_RESUME_ASK, &ask))
+			receive_ask(session, frame);
+		else
+			receive_resume(session, frame);
 		break;
 	case VMRM_EXIT:
 		receive_exit(session, frame);

@@ -4,6 +4,7 @@
  */
 #include "spec.h"
 
+#include "frame.h"
 #include "messages.h"
 #include "tlv.h"
 
@@ -145,6 +146,15 @@ static bool is_safe_path(const char *path)
 	return true;
 }
 
+static bool take_file(struct spec *spec, const struct vmrm_tlv *field)
+{
+	if (field->length < 8 || spec->file_count == SPEC_FILES_MAX)
+		return false;
+	spec->files[spec->file_count++] =
+		(struct spec_file){vmrm_get_u32(field->value), vmrm_get_u32(field->value + 4), field->value + 8, field->length - 8};
+	return true;
+}
+
 static bool take(struct building *building, const struct vmrm_tlv *field)
 {
 	struct spec *spec = building->spec;
@@ -165,6 +175,8 @@ static bool take(struct building *building, const struct vmrm_tlv *field)
 		spec->script = field->value;
 		spec->script_bytes = field->length;
 		return true;
+	case VMRM_SPEC_FILE:
+		return take_file(spec, field);
 	case VMRM_SPEC_RLIMIT:
 		return take_limit(building, field);
 	case VMRM_SPEC_CPUS:
@@ -215,6 +227,7 @@ struct spec *spec_parse(const uint8_t *bytes, size_t length, const char **why)
 		return NULL;
 	spec->umask = 022;
 	spec->wire_number = -1;
+	spec->argc = args;
 	/* Each text needs its bytes and an end; its header took 8 bytes of the list. */
 	building.next = spec->texts = malloc(length + 1);
 	spec->argv = calloc(args + 1, sizeof *spec->argv);

@@ -22,6 +22,16 @@ struct spec_limit {
 	struct rlimit value;
 };
 
+/* A file that comes with a call, and the argument that names it. */
+struct spec_file {
+	uint32_t argument;
+	uint32_t offset; /* bytes of that argument in front of the name */
+	const uint8_t *bytes; /* inside the bytes that were parsed */
+	size_t length;
+};
+
+#define SPEC_FILES_MAX 4
+
 struct spec {
 	char *texts; /* the texts below lie here */
 	char **argv; /* ends with NULL, at least one */
@@ -31,6 +41,9 @@ struct spec {
 	const char *script_path; /* NULL: no script */
 	const uint8_t *script; /* inside the bytes that were parsed */
 	size_t script_bytes;
+	struct spec_file files[SPEC_FILES_MAX];
+	size_t file_count;
+	size_t argc;
 	struct spec_limit limits[RLIM_NLIMITS];
 	size_t limit_count;
 	bool has_cpus;

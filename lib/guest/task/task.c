@@ -136,6 +136,12 @@ void task_start(struct task *task, const struct account *who)
 		task_fail(task, "bad-spec", 0, why);
 		return;
 	}
+	why = task->prepare != NULL ? task->prepare(task->prepare_context, spec) : NULL;
+	if (why != NULL) {
+		task_fail(task, "refused", 0, why);
+		spec_free(spec);
+		return;
+	}
 	struct spawn_request request = {spec, who, -1};
 	snprintf(task->command, sizeof task->command, "%s", spec->argv[0]);
 	task->is_terminal = spec->has_terminal;

@@ -29,6 +29,9 @@ struct spec;
 
 struct task {
 	uint64_t id;
+	/* Looks at what was asked for and changes it, before it is run; NULL: fine, else a sentence. NULL itself: as it was asked for. */
+	const char *(*prepare)(void *context, struct spec *spec);
+	void *prepare_context;
 	enum task_state state;
 	struct vmrm_receiver spec_in, stdin_in;
 	struct vmrm_sender out, err;
@@ -42,6 +45,7 @@ struct task {
 	bool is_terminal;
 	bool is_paused; /* no frame until RESUME: the channel is new */
 	bool owes_opened, owes_resume, owes_result;
+	bool owes_ask; /* a RESUME that asks for the client's, also while paused */
 	bool has_gap[VMRM_STREAMS]; /* RESUME has asked for the lost bytes already */
 	bool err_goes_first; /* fairness between the two outputs */
 	uint64_t early_signals;      /* bit n-1: signal n came before there was a process */
@@ -67,6 +71,8 @@ void task_on_resize(struct task *task, const struct vmrm_frame *frame);
 void task_forget(struct task *task);
 /* The channel is new: nothing until RESUME. */
 void task_pause(struct task *task);
+/* The same, and asks the client for its RESUME: it cannot know. */
+void task_ask(struct task *task);
 
 /* The next frame to send, payload in `scratch` (VMRM_PAYLOAD_MAX_BYTES) or in the session. False: none now. */
 bool task_next_frame(struct task *task, struct vmrm_frame *frame, uint8_t *scratch);

@@ -84,6 +84,12 @@ void task_pause(struct task *task)
 	task->is_paused = true;
 }
 
+void task_ask(struct task *task)
+{
+	task_pause(task);
+	task->owes_ask = true;
+}
+
 void task_on_resume(struct task *task, const struct vmrm_frame *frame)
 {
 	struct vmrm_tlv_reader reader;
@@ -254,6 +260,13 @@ bool task_next_frame(struct task *task, struct vmrm_frame *frame, uint8_t *scrat
 	struct vmrm_tlv_writer list;
 	vmrm_tlv_write_to(&list, scratch, VMRM_PAYLOAD_MAX_BYTES);
 	*frame = (struct vmrm_frame){0};
+	if (task->owes_ask) {
+		put_resume(task, &list);
+		vmrm_tlv_put(&list, VMRM_RESUME_ASK, NULL, 0);
+		*frame = (struct vmrm_frame){.type = VMRM_RESUME, .session = task->id, .payload = scratch, .length = (uint32_t)list.length};
+		task->owes_ask = false;
+		return true;
+	}
 	if (task->is_paused || task->state == TASK_GONE)
 		return false;
 	if (!next_message(task, frame, &list)) {

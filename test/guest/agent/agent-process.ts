@@ -25,6 +25,7 @@ exec unshare -m -u -n -i -p --fork --kill-child=KILL --mount-proc --propagation 
 mkdir -p "$VMRM_TEST_FOLDER/etc/profile.d"
 for f in passwd group shadow hosts; do cp -p /etc/$f "$VMRM_TEST_FOLDER/etc/"; done
 mount --bind "$VMRM_TEST_FOLDER/etc" /etc
+mount -t tmpfs -o mode=755 none /run
 mount -t tmpfs -o mode=755 none /var/lib
 mount -t tmpfs -o mode=755 none /run
 if [ -z "$VMRM_TEST_CGROUP" ]; then while umount "$VMRM_TEST_CGROUP2" 2>/dev/null; do :; done; fi

@@ -1,0 +1,17 @@
+/* Owns the servers of the calls that this task's processes in the guest have made: one process each. Must never run anything itself. */
+#ifndef RUN_SERVERS_H
+#define RUN_SERVERS_H
+
+#include "frame.h"
+#include "job.h"
+
+#define SERVERS_MAX 64
+
+/* Lets the end of a server interrupt a wait, so that servers_reap comes soon. */
+void servers_init(void);
+/* A CALL came for the session `parent`: starts its server, unless there is one. */
+void servers_start(const struct job *job, uint64_t parent, const struct vmrm_frame *frame);
+/* Takes note of those that have ended. */
+void servers_reap(void);
+
+#endif

@@ -3,6 +3,7 @@
  * Must never run the task on the host, and never keep a descriptor that slurmstepd left open, but the task's way to its MPI server.
  */
 #include "clock.h"
+#include "limits.h"
 #include "link.h"
 #include "messages.h"
 #include "say.h"
@@ -18,7 +19,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 /* Slurm sends STOP two seconds after TSTP, and nobody can pass STOP on: so the guest is stopped one second after it got TSTP. */
@@ -164,14 +164,13 @@ int main(int argc, char **argv)
 {
 	static struct run run;
 	uint64_t number = 0;
-	struct rlimit no_core = {0, 0};
 	int kept = mpi_kept_fd();
 	if (kept > 3)
 		close_range(3, (unsigned)kept - 1, 0);
 	close_range(kept >= 3 ? (unsigned)kept + 1 : 3, ~0U, 0);
 	if (argc == 3 && strcmp(argv[1], "--hold") == 0)
 		return hold_main(argv[2]);
-	setrlimit(RLIMIT_CORE, &no_core);
+	limits_keep();
 	int code = job_read(&run.task.job, argc, argv);
 	if (code == 0)
 		code = mpi_read(&run.task.mpi, &run.task.job);

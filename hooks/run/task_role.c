@@ -84,7 +84,7 @@ static int explain(const struct session *session, const struct vmrm_tlv *text, u
 {
 	const struct job *job = &((const struct task_context *)session->context)->job;
 	char why[512];
-	const char *command = job->argv[0];
+	const char *command = task_spec_command(job);
 	/* The script itself is there: it was sent along. */
 	if (number == ENOENT && job->is_batch && read_interpreter(command, why, sizeof why)) {
 		dprintf(STDERR_FILENO, "slurmstepd: error: execve(): bad interpreter(%s): %s\n", why, strerror(ENOENT));

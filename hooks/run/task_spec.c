@@ -1,5 +1,6 @@
 /* Owns what a task is to run, as the bytes of the spec stream. Must never interpret the command, and never send a variable that only a host has. */
 #include "task_spec.h"
+#include "limits.h"
 #include "messages.h"
 #include "multi_prog.h"
 #include "say.h"
@@ -13,25 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define RLIMIT_PREFIX "SLURM_RLIMIT_"
-
 extern char **environ;
-
-/* SLURM_RLIMIT_NOFILE=1024 becomes NOFILE NUL 1024 NUL unlimited: Slurm carries the soft limit only. */
-static bool put_limit(struct spec_bytes *spec, const char *entry)
-{
-	char value[128];
-	const char *name = entry + sizeof RLIMIT_PREFIX - 1;
-	const char *equals = strchr(name, '=');
-	const char *soft = equals + 1;
-	/* What Slurm sends for "unlimited" is the number of RLIM_INFINITY. */
-	if (strcmp(soft, "18446744073709551615") == 0)
-		soft = "unlimited";
-	if (*soft == '\0' || (strspn(soft, "0123456789") != strlen(soft) && strcmp(soft, "unlimited") != 0))
-		return true;
-	int n = snprintf(value, sizeof value, "%.*s%c%s%cunlimited", (int)(equals - name), name, '\0', soft, '\0');
-	return n < 0 || (size_t)n >= sizeof value || spec_bytes_put(spec, VMRM_SPEC_RLIMIT, value, (size_t)n);
-}
 
 /* Where the agent puts the host files; see docs/internals/guest-channel.md. */
 static const char *const host_files[] = {"VMRM_HOSTFILE=/run/vmrm/hostfile", "VMRM_MACHINEFILE=/run/vmrm/machinefile"};
@@ -77,16 +60,12 @@ static bool put_environment(struct spec_bytes *spec, const struct mpi *mpi)
 		/* The kernel lets an entry have no "="; it is no variable. */
 		if (strchr(*entry, '=') == NULL || is_host_file(*entry))
 			continue;
-		if (strncmp(*entry, RLIMIT_PREFIX, sizeof RLIMIT_PREFIX - 1) == 0) {
-			/* slurmstepd applies and removes them just before its own execve. */
-			if (!put_limit(spec, *entry))
-				return false;
-		} else if (!is_taken_back(*entry)) {
-			const char *own = own_name(*entry);
-			const char *text = own != NULL ? mpi_variable(mpi, own, room, sizeof room) : NULL;
-			if (text != NULL && !spec_bytes_put_text(spec, VMRM_SPEC_ENV, text))
-				return false;
-		}
+		if (limits_is_variable(*entry) || is_taken_back(*entry))
+			continue;
+		const char *own = own_name(*entry);
+		const char *text = own != NULL ? mpi_variable(mpi, own, room, sizeof room) : NULL;
+		if (text != NULL && !spec_bytes_put_text(spec, VMRM_SPEC_ENV, text))
+			return false;
 	}
 	/* slurmstepd sets it after task_init, too late for us. */
 	const char *temporary = "TMPDIR=/tmp";
@@ -118,20 +97,43 @@ static int put_script(struct spec_bytes *spec, const char *path)
 	return error;
 }
 
+/* The task's own arguments; NULL where --multi-prog names none for it. */
+static char **arguments_of(const struct job *job, int *argc)
+{
+	*argc = job->argc;
+	if (job->is_batch || job->has_vm || !multi_prog_is(job->argc))
+		return job->argv;
+	return multi_prog_arguments(job->argv[1], job->rank, argc);
+}
+
+const char *task_spec_command(const struct job *job)
+{
+	int argc;
+	char **argv = arguments_of(job, &argc);
+	return argv != NULL && argc > 0 ? argv[0] : job->argv[0];
+}
+
+/* Without a PATH slurmstepd (22.05) looks in the working folder alone. */
+static bool is_looked_for_here(const struct job *job, const char *command)
+{
+	return !job->has_vm && *command != '\0' && strchr(command, '/') == NULL && getenv("PATH") == NULL;
+}
+
 static int put_command(struct spec_bytes *spec, const struct job *job)
 {
-	char **argv = job->argv;
-	int argc = job->argc;
-	if (!job->is_batch && !job->has_vm && multi_prog_is(argc)) {
-		argv = multi_prog_arguments(job->argv[1], job->rank, &argc);
-		if (argv == NULL) {
-			say("the --multi-prog configuration %s names no program for task %u", job->argv[0], job->rank);
-			return ENOENT;
-		}
+	int argc;
+	char **argv = arguments_of(job, &argc);
+	if (argv == NULL) {
+		say("the --multi-prog configuration %s names no program for task %u", job->argv[0], job->rank);
+		return ENOENT;
 	}
-	for (int i = 0; i < argc; i++)
-		if (!spec_bytes_put(spec, VMRM_SPEC_ARG, argv[i], strlen(argv[i])))
+	for (int i = 0; i < argc; i++) {
+		char here[4096];
+		bool is_here = i == 0 && is_looked_for_here(job, argv[0]) && (size_t)snprintf(here, sizeof here, "./%s", argv[0]) < sizeof here;
+		const char *word = is_here ? here : argv[i];
+		if (!spec_bytes_put(spec, VMRM_SPEC_ARG, word, strlen(word)))
 			return E2BIG;
+	}
 	return 0;
 }
 
@@ -146,7 +148,7 @@ int task_spec_build(struct spec_bytes *spec, const struct task_request *request)
 		say("the batch script %s cannot be read: %s", request->job->argv[0], strerror(error));
 		return EXIT_UNAVAILABLE;
 	}
-	bool fits = error == 0 && put_place(spec) && put_environment(spec, request->mpi) && mpi_put(request->mpi, spec);
+	bool fits = error == 0 && put_place(spec) && limits_put(spec) && put_environment(spec, request->mpi) && mpi_put(request->mpi, spec);
 	if (fits && request->cpus != NULL)
 		fits = spec_bytes_put(spec, VMRM_SPEC_CPUS, request->cpus, strlen(request->cpus));
 	if (fits && request->terminal != NULL)

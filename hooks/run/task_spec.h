@@ -17,4 +17,7 @@ struct task_request {
 /* Returns 0, or the exit code after it said on stderr what is wrong. */
 int task_spec_build(struct spec_bytes *spec, const struct task_request *request);
 
+/* What the task runs, as slurmstepd would name it. */
+const char *task_spec_command(const struct job *job);
+
 #endif

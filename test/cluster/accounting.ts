@@ -79,6 +79,8 @@ export function accountingLines(address: string): string[] {
   return [
     ...['AccountingStorageType=accounting_storage/slurmdbd', `AccountingStorageHost=${address}`],
     ...['JobAcctGatherType=jobacct_gather/linux', 'JobAcctGatherFrequency=0'],
+    // So large that no other number in a job's output is taken for its id.
+    'FirstJobId=61001',
   ]
 }
 

@@ -15,7 +15,7 @@ function nodeLines(layout: Layout, settings: ClusterSettings): string[] {
   const nodes = layout.hosts.filter((host) => host.role === 'node')
   return nodes.map(
     ({ name, address }) =>
-      `NodeName=${name} NodeAddr=${address} ${shape} RealMemory=${settings.memoryMibPerNode} Gres=gpu:2,fake:4 State=UNKNOWN`,
+      `NodeName=${name} NodeAddr=${address} ${shape} RealMemory=${settings.memoryMibPerNode} Gres=gpu:4,fake:8 State=UNKNOWN`,
   )
 }
 

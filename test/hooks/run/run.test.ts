@@ -72,7 +72,7 @@ t.test('arguments, environment and folder are data', async (t) => {
 })
 
 t.test('limits and umask are those that Slurm carries, and its variables for them are gone', async (t) => {
-  const env = { SLURM_RLIMIT_NOFILE: '321', SLURM_RLIMIT_CORE: '18446744073709551615', SLURM_UMASK: '0027' }
+  const env = { SLURM_RLIMIT_NOFILE: 'U321', SLURM_RLIMIT_CORE: '18446744073709551615', SLURM_UMASK: '0027' }
   const r = rig.run({ argv: sh('ulimit -Sn; ulimit -Sc; umask; env | grep -c SLURM_RLIMIT'), env })
   await r.ended
   t.equal(r.stdout, '321\nunlimited\n0027\n0\n')

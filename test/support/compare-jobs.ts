@@ -13,6 +13,7 @@ export function withoutChance(text: string, id: number): string {
     .replaceAll(/(?<=(?:\w+_VISIBLE_DEVICES|\w+_DEVICE_ORDINAL|ZE_AFFINITY_MASK|SLURM_\w+_GPUS)=)[\d,]+/g, (list) =>
       list.replaceAll(/\d+/g, (index) => String(Number(index) % 2)),
     )
+    .replaceAll(/Job step aborted: Waiting .*/g, 'Job step aborted')
     .replaceAll('slurmstepd-NODE: ', 'slurmstepd: ')
     .split('\n')
     .filter(

@@ -2,7 +2,10 @@
 // job. Data only. Nothing here may know of vmrm: the image stands for a stock distribution.
 import type { RootFile } from '../root-files.ts'
 
-/** Everything else follows from dependencies; recommendations are left out. */
+/**
+ * Everything else follows from dependencies; recommendations are left out. Not libpam-systemd: it starts a user's manager at
+ * each ssh login, which under emulation takes longer than what MPI's launchers log in for.
+ */
 export const packageNames = [
   ...[
     'systemd',

@@ -37,10 +37,10 @@ static bool is_taken_back(const char *entry)
 static const char *own_name(const char *entry)
 {
 	char name[256];
-	const char *own = entry + GUEST_PREFIX_LENGTH;
-	size_t length = strcspn(own, "=");
 	if (strncmp(entry, GUEST_PREFIX, GUEST_PREFIX_LENGTH) != 0)
 		return entry;
+	const char *own = entry + GUEST_PREFIX_LENGTH;
+	size_t length = strcspn(own, "=");
 	if (!variable_is_guest_only(own) || length >= sizeof name)
 		return NULL;
 	memcpy(name, own, length);

@@ -14,6 +14,7 @@ export interface BenchOptions {
 /** What there is to measure; each cleans up after itself. */
 const benches: Readonly<Record<string, () => Promise<(options: BenchOptions) => Promise<readonly Metric[]>>>> = {
   start: async () => (await import('./start.ts')).benchStart,
+  transparent: async () => (await import('./transparent.ts')).benchTransparent,
 }
 
 const say = (line: string): void => {

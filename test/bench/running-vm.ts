@@ -6,11 +6,11 @@ import { runningHosts } from '../cluster/namespaces.ts'
 import { commandLineOf, membersOfPidNamespace, namespaceOf } from '../cluster/procfs.ts'
 import { waitFor } from '../cluster/wait.ts'
 import type { Cluster } from '../support/cluster.ts'
+import { allocate, release, benchUser as user } from './allocation.ts'
 import type { BenchOptions } from './main.ts'
 import { judge, type Metric, median } from './metric.ts'
 import { timeCommand } from './timed-command.ts'
 
-const user = 'alice'
 const timeoutMs = 180_000
 const streamMib = 64
 const stepGoalMs = 50
@@ -22,13 +22,6 @@ interface Allocations {
 }
 
 type Srun = (job: string, ...argv: string[]) => ReturnType<typeof timeCommand>
-
-async function allocate(cluster: Cluster, options: readonly string[]): Promise<string> {
-  const { exitCode, stderr } = await cluster.run(['salloc', '--no-shell', ...options], { user, timeoutMs })
-  const job = /Granted job allocation (\d+)/.exec(stderr)?.[1]
-  if (exitCode !== 0 || job === undefined) throw new Error(`salloc ${options.join(' ')} failed:\n${stderr}`)
-  return job
-}
 
 async function measureSteps(jobs: Allocations, srun: Srun, { runs, say }: BenchOptions): Promise<Metric> {
   const [plainMs, vmMs]: [number[], number[]] = [[], []]
@@ -120,6 +113,6 @@ export async function measureRunningVm(cluster: Cluster, options: BenchOptions):
     const output = await measureOutput(both, srun, options)
     return [steps, output, ...(await measureMemory(cluster, both, options))]
   } finally {
-    if (jobs.length > 0) await cluster.run(['scancel', ...jobs], { user })
+    await release(cluster, jobs)
   }
 }

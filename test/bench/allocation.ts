@@ -1,0 +1,20 @@
+// An allocation that stays while something is measured in it. It owns the salloc; who made it gives it back.
+import type { Cluster } from '../support/cluster.ts'
+
+export const benchUser = 'alice'
+
+const timeoutMs = 180_000
+
+/** Returns the job's id once its nodes, and VMs where the options ask for them, are there. Throws with salloc's words. */
+export async function allocate(cluster: Cluster, options: readonly string[]): Promise<string> {
+  const argv = ['salloc', '--no-shell', ...options]
+  const { exitCode, stderr } = await cluster.run(argv, { user: benchUser, timeoutMs })
+  const job = /Granted job allocation (\d+)/.exec(stderr)?.[1]
+  if (exitCode !== 0 || job === undefined) throw new Error(`${argv.join(' ')} failed:\n${stderr}`)
+  return job
+}
+
+/** Gives allocations back; none is fine. */
+export async function release(cluster: Cluster, jobs: readonly string[]): Promise<void> {
+  if (jobs.length > 0) await cluster.run(['scancel', ...jobs], { user: benchUser })
+}

@@ -15,8 +15,10 @@ interface Result {
 const parallel = 2
 const fileTimeoutMs = 900_000
 const killAfterMs = 30_000
-/** These use the whole machine or one cluster: one at a time, last. */
-const alone = /^test\/((cluster|jobs|images|crash|transparent)\/|command\/.*-cluster)/
+/** Each has a cluster of its own and waits most of its time: two at once, after the others. */
+const ownCluster = /^test\/(jobs|transparent)\//
+/** These use the whole machine or the cluster that tests share: one at a time, last. */
+const alone = /^test\/((cluster|images|crash)\/|command\/.*-cluster)/
 
 const cluster = 'test/cluster/cluster'
 const files = chooseFiles(process.argv.slice(2))
@@ -24,7 +26,11 @@ const results: Result[] = []
 // Tests share one cluster and leave it up for the next; the last one out takes it down, unless it was somebody's before.
 const wasDown = spawnSync(cluster, ['status'], { stdio: 'ignore' }).status !== 0
 await runAll(
-  files.filter((file) => !alone.test(file)),
+  files.filter((file) => !alone.test(file) && !ownCluster.test(file)),
+  parallel,
+)
+await runAll(
+  files.filter((file) => ownCluster.test(file)),
   parallel,
 )
 await runAll(

@@ -52,6 +52,13 @@ static const char *check_salloc(struct served_command *command, const struct spe
 	return NULL;
 }
 
+/* Whether the guest's argv[0] is the name of what runs: a program that looks at it must not become another one. */
+static bool is_own_name(const struct served_command *command, const char *word)
+{
+	const char *slash = strrchr(word, '/');
+	return is_named(command, slash != NULL ? slash + 1 : word);
+}
+
 static const char *set_arguments(struct served_command *command, struct spec *spec)
 {
 	char **argv = calloc(spec->argc + command->argument_count + 4, sizeof *argv);
@@ -60,7 +67,8 @@ static const char *set_arguments(struct served_command *command, struct spec *sp
 	static char hold[] = "--hold";
 	if (argv == NULL)
 		return "no memory is left on the host";
-	argv[count++] = command->program;
+	/* Slurm's commands name themselves by it in some of what they say. */
+	argv[count++] = command->argument_count == 0 && is_own_name(command, spec->argv[0]) ? spec->argv[0] : command->program;
 	for (size_t i = 0; i < command->argument_count; i++)
 		argv[count++] = command->arguments[i];
 	for (size_t i = 1; i < spec->argc; i++)
@@ -74,6 +82,7 @@ static const char *set_arguments(struct served_command *command, struct spec *sp
 		argv[count++] = command->hold_socket;
 	}
 	free(spec->argv);
+	spec->program = command->program;
 	spec->argv = argv;
 	spec->argc = count;
 	return NULL;

@@ -82,6 +82,8 @@ const alive = (marker: string): boolean =>
 t.test('a command ends in the guest as it did on the host', async (t) => {
   for (const [script, expected] of [
     ['squeue -c "exit 0"; echo $?', '0\n'],
+    ['squeue -c "echo \\$0"', 'squeue\n'],
+    [`${bin}/squeue -c "echo \\$0"`, `${bin}/squeue\n`],
     ['squeue -c "exit 7"; echo $?', '7\n'],
     ['squeue -c "exit 255"; echo $?', '255\n'],
     ['squeue -c "kill -9 \\$\\$"; echo $?', '137\n'],
@@ -172,7 +174,7 @@ t.test('a command that reads no stdin leaves it to the script; one whose reader 
 })
 
 t.test('signals reach the command, and it ends by them as usual', async (t) => {
-  for (const name of ['HUP', 'INT', 'QUIT', 'USR1', 'USR2', 'WINCH', 'ALRM']) {
+  for (const name of ['HUP', 'INT', 'QUIT', 'TERM', 'USR1', 'USR2', 'WINCH', 'ALRM']) {
     const inner = `trap "echo got ${name}; exit 4" ${name}; echo ready; while :; do sleep 0.02; done`
     // To the whole group, as a terminal does.
     const script = 'trap : $2; exec 3<&0; (read go <&3; kill -$2 0) & squeue -c "$1"; echo $?'

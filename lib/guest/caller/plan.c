@@ -128,7 +128,7 @@ int plan_make(struct plan *plan, const char *command, int argc, char **argv)
 	plan->argv = calloc(most, sizeof *plan->argv);
 	if (plan->argv == NULL)
 		return plan_error(plan, "%s", strerror(ENOMEM));
-	plan->argv[plan->argc++] = (char *)(uintptr_t)command;
+	plan->argv[plan->argc++] = argv[0];
 	for (size_t i = 0; i < sizeof makers / sizeof *makers; i++)
 		if (strcmp(makers[i].command, command) == 0)
 			return makers[i].make(plan, argc, argv);

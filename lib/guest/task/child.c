@@ -128,7 +128,7 @@ static void enter_folder(const struct spec *spec, int status)
 /* Execs the command, looked up in the task's own PATH; returns the errno that tells most. */
 static int exec_command(const struct spec *spec)
 {
-	const char *name = spec->argv[0];
+	const char *name = spec->program != NULL ? spec->program : spec->argv[0];
 	const char *path = spec_getenv(spec, "PATH");
 	char candidate[4096 + 256];
 	int error = ENOENT;

@@ -35,6 +35,7 @@ struct spec_file {
 struct spec {
 	char *texts; /* the texts below lie here */
 	char **argv; /* ends with NULL, at least one */
+	const char *program; /* what is executed; NULL: argv[0]. A spec's bytes cannot name it */
 	char **envp; /* ends with NULL */
 	const char *cwd; /* NULL: not given */
 	unsigned umask;

@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define LARGEST (4 << 20)
-#define ROUNDS_MAX 400
+#define LARGEST (1 << 20)
+#define ROUNDS_MAX 200
 
 static int by_value(const void *a, const void *b)
 {
@@ -48,7 +48,7 @@ int main(int argc, char **argv)
 	if (rank == 0)
 		printf("{\"sizes\":[");
 	for (int length = 1; (rank == 0 || rank == size - 1) && length <= LARGEST; length *= 4) {
-		int rounds = length <= 4096 ? ROUNDS_MAX : length <= 262144 ? 60 : 12;
+		int rounds = length <= 4096 ? ROUNDS_MAX : length <= 65536 ? 30 : 10;
 		measure(bytes, length, 5, rank, size - 1); /* connections and buffers are made */
 		double one_way = measure(bytes, length, rounds, rank, size - 1) / 2;
 		if (rank == 0)

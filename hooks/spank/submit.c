@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "command-line.h"
 #include "multi-prog.h"
 #include "request.h"
 #include "syntax.h"
@@ -98,6 +99,13 @@ failed:
   return false;
 }
 
+// The display that Slurm makes is a port of the node, which no VM reaches. No other option of salloc and srun starts with --x.
+static bool wants_display(void) {
+  if (!command_line_has("--x11", sizeof "--x" - 1)) return false;
+  slurm_error("vmrm: --x11 does not work in VMs: leave it out, or add --vm-image=none");
+  return true;
+}
+
 bool submit(spank_t spank) {
   // Of a heterogeneous job this is called once a component; the plug-in's state lives on between the calls.
   static enum { FIRST_COMPONENT, LATER_COMPONENT } component = FIRST_COMPONENT;
@@ -114,6 +122,7 @@ bool submit(spank_t spank) {
                 "give them in the first component only");
     return false;
   }
+  if (request_wants_vm(&request) && wants_display()) return false;
   if (request_wants_vm(&request) && check_request(&request) == CHECK_REFUSED) return false;
   component = LATER_COMPONENT;
   return remember(&first, &request) && publish(spank, &request);

@@ -27,6 +27,7 @@ const neededBy = {
     'openssh-client',
     'procps',
     'python3-minimal',
+    'xauth',
   ],
 } as const satisfies Record<string, readonly string[]>
 

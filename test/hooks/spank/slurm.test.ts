@@ -91,6 +91,24 @@ t.test('submitting', async (t) => {
         t.equal((await slurm.run(['squeue', '-h', '-a', '-t', 'all'])).stdout, '')
       })
 
+  await t.test('a display is refused to VMs by any spelling of --x11, before there is a job', async (t) => {
+    // Before it asks a plug-in, srun looks for the cookie of a display whose host it can find.
+    const env = { DISPLAY: 'mini:3', XAUTHORITY: join(slurm.shared, 'xauth') }
+    t.match(await slurm.run(['xauth', 'add', 'mini:3', '.', 'cafe'.repeat(8)], { env }), { code: 0 })
+    const tried = (...argv: string[]) => slurm.run(argv, { env })
+    for (const argv of [
+      ['srun', '--x11'],
+      ['srun', '--x'],
+      ['salloc', '--x11=first'],
+    ])
+      t.match(await tried(...argv, '--vm-image=tiny', 'true'), {
+        code: 1,
+        stderr: `${argv[0]}: error: vmrm: --x11 does not work in VMs: leave it out, or add --vm-image=none`,
+      })
+    t.match(await tried('srun', '--x11', 'true'), { code: 1, stderr: 'X11 forwarding not available' }, "Slurm's answer")
+    t.equal((await slurm.run(['squeue', '-h', '-a', '-t', 'all'])).stdout, '')
+  })
+
   await t.test('a bad default in the environment is refused by its name', async (t) => {
     const refused = await slurm.run(['srun', 'true'], { env: { VMRM_IMAGE: 'a;b' } })
     t.equal(refused.code, 1)
@@ -186,6 +204,11 @@ t.test('running', async (t) => {
       t.match(stdout, 'argument <-->\nargument <programs>\nargument <0 echo %t\n1 echo "a b"\n>')
       t.match(stdout, told)
     }
+    t.match(
+      (await srun(['--vm-image=tiny', 'echo', '--x11'])).stdout,
+      'argument <--x11>',
+      'what the command is given is not looked at',
+    )
     const alike = await srun(['--vm-image=tiny', 'echo', '--multi-prog'], { env: { SLURM_SPANK_VMRM_MULTI_PROG: '1' } })
     t.match(alike.stdout, 'argument <-->\nargument <echo>\nargument <--multi-prog>')
     t.notMatch(alike.stdout, told)

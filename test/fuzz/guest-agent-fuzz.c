@@ -16,14 +16,15 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 /* Beyond any kernel's pid_max. */
 #define NO_SUCH_PID 0x7ffffff0
 
-static unsigned long reached_running, reached_ended, reached_failed;
+static unsigned long reached_running, reached_ended, reached_failed, reached_call;
 
-static const uint8_t types[] = {1, 3, 5, 7, 16, 16, 18, 18, 18, 18, 19, 20, 22, 23, 25, 26, 2, 64, 255};
+static const uint8_t types[] = {1, 3, 5, 7, 16, 16, 18, 18, 18, 18, 19, 20, 22, 23, 25, 26, 27, 28, 29, 2, 64, 255};
 static const char *const words[] = {"TERM", "KILL", "all", "leader", "tess", "52:54:00:12:34:56", "10.0.0.1/24", "1500", "nfs4", "host:/path", "/tmp/x", "null",
 	"NOFILE", "unlimited", "0,2-3", "PATH=/bin", "/a/../b", "RTMIN+3", "xterm", "4294967295", "ro,vers=4.1", ""};
 
@@ -169,8 +170,64 @@ static void serve_sessions(struct random *random, struct agent *agent)
 	}
 }
 
+#define CALLERS 3
+
+static uint64_t any_session(void *context, pid_t pid)
+{
+	(void)context;
+	return pid > 0 ? 1 : 0;
+}
+
+static void open_caller(struct agent *agent, int *caller)
+{
+	uint8_t bytes[128], payload[32];
+	int ends[2];
+	struct vmrm_tlv_writer list;
+	struct vmrm_frame frame = {.type = VMRM_CALL, .session = 1 + (uint64_t)agent->calls.count, .payload = payload};
+	vmrm_tlv_write_to(&list, payload, sizeof payload);
+	vmrm_tlv_put_text(&list, VMRM_CALL_COMMAND, "squeue");
+	frame.length = (uint32_t)list.length;
+	PROMISE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends) == 0);
+	struct call_link *link = call_link_new(ends[0]);
+	PROMISE(link != NULL);
+	agent->calls.links[agent->calls.count++] = link;
+	size_t count = vmrm_frame_encode(bytes, sizeof bytes, &frame);
+	PROMISE(write(ends[1], bytes, count) == (ssize_t)count);
+	*caller = ends[1];
+}
+
+/* Processes of the guest that call, say anything, read now and then, and vanish. */
+static void turn_callers(struct random *random, struct agent *agent, int *callers)
+{
+	static uint8_t bytes[VMRM_FRAME_MAX_BYTES];
+	struct pollfd places[CALLS_FDS_MAX];
+	const struct callers who = {.uid = getuid(), .session_of = any_session};
+	for (int i = 0; i < CALLERS; i++) {
+		if (callers[i] < 0 && random_below(random, 10) == 0 && agent->calls.count < CALLS_MAX)
+			open_caller(agent, &callers[i]);
+		if (callers[i] < 0)
+			continue;
+		size_t count = make_frame(random, bytes, sizeof bytes);
+		/* A full socket, or one the agent has closed, takes nothing. */
+		bool is_taken = random_below(random, 2) == 0 && write(callers[i], bytes, count) >= 0;
+		bool is_read = random_below(random, 4) == 0 && read(callers[i], bytes, sizeof bytes) >= 0;
+		if (is_taken || is_read || random_below(random, 20) != 0)
+			continue;
+		close(callers[i]);
+		callers[i] = -1;
+	}
+	size_t count = calls_watch(&agent->calls, places);
+	for (size_t i = 0; i < count; i++)
+		places[i].revents = places[i].fd >= 0 ? places[i].events : 0;
+	calls_serve(&agent->calls, places, count, &who);
+	for (size_t i = 0; i < agent->calls.count; i++)
+		reached_call += agent->calls.links[i]->state == CALL_LIVES;
+	PROMISE(agent->calls.count <= CALLS_MAX);
+}
+
 static void attack_agent(struct random *random)
 {
+	int callers[CALLERS] = {-1, -1, -1};
 	static struct agent agent;
 	static uint8_t buffer[2 * VMRM_FRAME_MAX_BYTES];
 	static uint8_t bytes[VMRM_FRAME_MAX_BYTES];
@@ -191,12 +248,16 @@ static void attack_agent(struct random *random)
 		if (random_below(random, 10) == 0)
 			vmrm_parser_rescue(&parser, VMRM_HELLO);
 		serve_sessions(random, &agent);
+		turn_callers(random, &agent, callers);
 		agent_tick(&agent);
 		if (random_below(random, 3) == 0)
 			drain(&agent);
 	}
 	PROMISE(agent.session_count <= SESSIONS_MAX * 2);
 	agent_free(&agent);
+	for (int i = 0; i < CALLERS; i++)
+		if (callers[i] >= 0)
+			close(callers[i]);
 }
 
 static void attack_parsers(struct random *random)
@@ -229,7 +290,7 @@ int main(int argc, char **argv)
 			attack_parsers(&random);
 	}
 	/* Without these the attack would have stopped at the door. */
-	PROMISE(reached_running > 0 && reached_ended > 0 && reached_failed > 0);
+	PROMISE(reached_running > 0 && reached_ended > 0 && reached_failed > 0 && reached_call > 0);
 	printf("%lu\n", run.rounds);
 	return 0;
 }

@@ -27,6 +27,9 @@ const agentParts = [
   'task/task_wire',
   'task/spec',
   'agent/agent',
+  'agent/calls',
+  'agent/call_link',
+  'agent/call_origin',
   'agent/identity_parse',
   'agent/complain',
 ]
@@ -50,7 +53,7 @@ for (const [name, driver, sources, more, leastRounds] of drivers) {
     const program = join(folder, 'driver')
     const flags =
       '-std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all'
-    const folders = ['frame', 'wire', 'task', 'client', 'agent'].map((folder) => join(guest, folder))
+    const folders = ['frame', 'wire', 'task', 'client', 'call', 'agent'].map((folder) => join(guest, folder))
     const includes = [...folders, import.meta.dirname].map((folder) => `-I${folder}`)
     await run(
       'gcc',

@@ -1,4 +1,7 @@
-/* Owns the reading of what Slurm's MPI plug-in gave a task. Must never take a descriptor that is not slurmstepd's socket. */
+/*
+ * Owns the reading of what Slurm's MPI plug-in gave a task. A user can forge the variables that say it, so it must never take a
+ * descriptor that is no socket, nor an address that could be one of the host's services.
+ */
 #include "mpi.h"
 #include "say.h"
 
@@ -39,12 +42,32 @@ int mpi_kept_fd(void)
 	return (int)fd;
 }
 
-static const char *server_of_environment(void)
+/* slurmstepd says it once for each version of PMIx, always the same; one that differs is not its own. NULL: there is none, or they differ. */
+static const char *server_of_environment(bool *is_disputed)
 {
-	for (char **entry = environ; *entry != NULL; entry++)
-		if (strncmp(*entry, SERVER_PREFIX, sizeof SERVER_PREFIX - 1) == 0 && strchr(*entry, '=') != NULL)
-			return strchr(*entry, '=') + 1;
-	return NULL;
+	const char *uri = NULL;
+	*is_disputed = false;
+	for (char **entry = environ; *entry != NULL; entry++) {
+		const char *value = strchr(*entry, '=');
+		if (strncmp(*entry, SERVER_PREFIX, sizeof SERVER_PREFIX - 1) != 0 || value == NULL)
+			continue;
+		*is_disputed = *is_disputed || (uri != NULL && strcmp(uri, value + 1) != 0);
+		uri = value + 1;
+	}
+	return *is_disputed ? NULL : uri;
+}
+
+/* slurmstepd listens where the kernel pleases; the services of a host listen below that range. */
+static bool is_passing_port(unsigned long port)
+{
+	FILE *file = fopen("/proc/sys/net/ipv4/ip_local_port_range", "re");
+	unsigned long first = 32768;
+	if (file != NULL) {
+		if (fscanf(file, "%lu", &first) != 1)
+			first = 32768;
+		fclose(file);
+	}
+	return port >= first && port < 65536;
 }
 
 /* `pmix-server.147;tcp4://127.0.0.1:46885` */
@@ -60,18 +83,23 @@ static bool read_server(struct mpi *mpi, const char *uri)
 	mpi->server.sin_family = AF_INET;
 	mpi->server.sin_port = htons((uint16_t)number);
 	snprintf(mpi->address, sizeof mpi->address, "%s:%lu", host, number);
-	return number > 0 && number < 65536 && ntohl(mpi->server.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+	return is_passing_port(number) && ntohl(mpi->server.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
 }
 
 static int read_pmix(struct mpi *mpi)
 {
-	const char *uri = server_of_environment();
+	bool is_disputed;
+	const char *uri = server_of_environment(&is_disputed);
 	const char *modes = getenv("PMIX_SECURITY_MODE");
+	if (is_disputed) {
+		say("the environment names more than one PMIx server (%s...): take out those that are not Slurm's", SERVER_PREFIX);
+		return EXIT_REQUEST;
+	}
 	/* An interactive step has the type of its job and no server. */
 	if (uri == NULL)
 		return 0;
 	if (!read_server(mpi, uri)) {
-		say("--mpi=%s cannot be used in a VM here: slurmstepd's PMIx server is at %s, not on the loopback; --mpi=pmi2 and --mpi=none work",
+		say("--mpi=%s cannot be used in a VM here: slurmstepd's PMIx server is at %s, which is not a port of its own on the loopback; --mpi=pmi2 and --mpi=none work",
 			getenv("SLURM_MPI_TYPE"), uri);
 		return EXIT_REQUEST;
 	}

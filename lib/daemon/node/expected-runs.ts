@@ -1,5 +1,6 @@
 // Markers of jobs that named no image themselves (/run/vmrm/jobs/JOBID): the controller has them made before the Prolog, so
 // that gate and plug-in know the job as one of VMs. After that they are the gate's, and of those it writes itself this removes none.
+import { randomUUID } from 'node:crypto'
 import { readFile, rename, unlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Run } from '../../job/run.ts'
@@ -8,7 +9,8 @@ const mode = 0o644
 
 /** The marker is there when it returns; one that is there already is replaced in one step. */
 export async function expectRun(folder: string, { job, restart }: Run, script: 'guest' | 'host'): Promise<void> {
-  const staged = join(folder, `.expected-${job}`)
+  // A name of its own: the controller may say the same twice at once.
+  const staged = join(folder, `.expected-${job}-${randomUUID()}`)
   await writeFile(staged, `script=${script}\nrestart=${restart}\n`, { mode })
   await rename(staged, join(folder, String(job)))
 }

@@ -33,8 +33,11 @@ static bool systemctl(const char *const argv[])
 	}
 	int64_t deadline_ms = now_ms() + COMMAND_WAIT_MS;
 	while (child > 0 && waitpid(child, &wait_status, WNOHANG) == 0) {
-		if (now_ms() >= deadline_ms)
+		if (now_ms() >= deadline_ms) {
+			kill(child, SIGKILL);
+			waitpid(child, &wait_status, 0);
 			return false;
+		}
 		nanosleep(&(struct timespec){.tv_nsec = POLL_NS}, NULL);
 	}
 	return child > 0 && WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 0;

@@ -206,13 +206,22 @@ t.test('pmi2: what is not a socket is not taken', async (t) => {
 
 t.test('types and servers that cannot work are refused with what works', async (t) => {
   const remote = { SLURM_MPI_TYPE: 'pmix_v4', PMIX_SERVER_URI4: 'pmix-server.7;tcp4://10.1.2.3:4567' }
-  const secured = { SLURM_MPI_TYPE: 'pmix', PMIX_SERVER_URI4: 'x;tcp4://127.0.0.1:4567', PMIX_SECURITY_MODE: 'munge' }
+  const here = 'x;tcp4://127.0.0.1'
+  const secured = { SLURM_MPI_TYPE: 'pmix', PMIX_SERVER_URI4: `${here}:60000`, PMIX_SECURITY_MODE: 'munge' }
+  // As a user would forge them, to reach a service of the node from the guest.
+  const service = { SLURM_MPI_TYPE: 'pmix', PMIX_SERVER_URI4: `${here}:22` }
+  const disputed = { SLURM_MPI_TYPE: 'pmix', PMIX_SERVER_URI0: `${here}:60001`, PMIX_SERVER_URI4: `${here}:60000` }
   for (const [env, says] of [
     [
       { SLURM_MPI_TYPE: 'cray_shasta' },
       'vmrm: --mpi=cray_shasta does not work in VMs; --mpi=pmi2, --mpi=pmix and --mpi=none do\n',
     ],
-    [remote, /^vmrm: --mpi=pmix_v4 cannot be used in a VM here: .*10\.1\.2\.3:4567, not on the loopback/],
+    [
+      remote,
+      /^vmrm: --mpi=pmix_v4 cannot be used in a VM here: .*10\.1\.2\.3:4567, which is not a port of its own on the loopback/,
+    ],
+    [service, /127\.0\.0\.1:22, which is not a port of its own on the loopback/],
+    [disputed, /^vmrm: the environment names more than one PMIx server/],
     [secured, /^vmrm: --mpi=pmix cannot be used in a VM here: .* asks for munge/],
   ] as const) {
     const r = rig.run({ argv: ['true'], env })

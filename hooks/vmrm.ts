@@ -13,6 +13,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   'job-submit-table': async () => (await import('../lib/command/job-submit-table.ts')).jobSubmitTable,
   ps: async () => (await import('../lib/command/ps.ts')).ps,
   sbcast: async () => (await import('../lib/command/sbcast.ts')).sbcast,
+  ssh: async () => (await import('../lib/command/ssh.ts')).ssh,
   version: async () => (await import('../lib/command/version.ts')).version,
 }
 

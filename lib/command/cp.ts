@@ -1,19 +1,17 @@
 // `vmrm cp`: files between this host and a VM of a running job, as scp copies them: tar over a step, so no image needs an sshd.
-import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { stat } from 'node:fs/promises'
 import { basename, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { lookUpAccount } from '../daemon/account.ts'
 import { type Command, readOptions, UsageError } from './command.ts'
 import { archiveOf, type Complain } from './cp/archive.ts'
 import { extract } from './cp/extract.ts'
 import { baseName, receiveScript, sendScript } from './cp/guest-scripts.ts'
 import { type Place, parsePlace } from './cp/place.ts'
 import { findVm } from './find-vm.ts'
-import { stepOf } from './step.ts'
+import { startStep } from './start-step.ts'
 
 const usage = 'vmrm cp [-r] SOURCE … DESTINATION'
 const failedExit = 1
@@ -63,7 +61,7 @@ async function upload(paths: readonly string[], to: GuestPlace, recursive: boole
   const { complain, count } = complaints()
   const kind = paths.length > 1 ? 'many' : (await isFolder(paths[0] ?? '')) ? 'folder' : 'file'
   const target = kind === 'folder' ? to.path.replace(/(?<=.)\/+$/, '') : to.path
-  const step = await startStep(to, ['sh', '-c', receiveScript, 'sh', to.label, kind, target])
+  const step = await startStep(await findVm(to.job, to.vm), ['sh', '-c', receiveScript, 'sh', to.label, kind, target])
   const lines = createInterface({ input: step.stdout })
   const answer = await Promise.race([once(lines, 'line').then(([line]) => String(line)), step.ended.then(() => '')])
   if (answer === 'folder' || answer === 'name') {
@@ -83,7 +81,15 @@ async function download(from: readonly GuestPlace[], at: GuestPlace, to: string,
     return failedExit
   }
   const paths = from.map((place) => place.path)
-  const step = await startStep(at, ['sh', '-c', sendScript, 'sh', at.label, recursive ? 'r' : '', ...paths])
+  const step = await startStep(await findVm(at.job, at.vm), [
+    'sh',
+    '-c',
+    sendScript,
+    'sh',
+    at.label,
+    recursive ? 'r' : '',
+    ...paths,
+  ])
   step.stdin.end()
   try {
     await extract(step.stdout, { path: to, how, names: paths.map(baseName) }, complain)
@@ -103,23 +109,4 @@ async function isFolder(path: string): Promise<boolean> {
 
 function ignoreEndOfPipe(error: NodeJS.ErrnoException): void {
   if (error.code !== 'EPIPE' && error.code !== 'ERR_STREAM_PREMATURE_CLOSE') throw error
-}
-
-/** srun's own line about the exit code tells what the exit code of this command tells. */
-const obvious = /^srun: error: .*: Exited with exit code \d+$/
-
-async function startStep(place: GuestPlace, command: readonly string[]) {
-  const vm = await findVm(place.job, place.vm)
-  const isOthers = process.getuid?.() === 0 && vm.job.uid !== 0
-  const as = isOthers ? { as: await lookUpAccount(vm.job.uid) } : {}
-  const { file, argv, environment } = stepOf({ vm, command, io: 'streams', ...as, environment: process.env })
-  const child = spawn(file, argv.slice(1), { env: environment, stdio: ['pipe', 'pipe', 'pipe'] })
-  child.stdin.on('error', () => {})
-  const words = createInterface({ input: child.stderr })
-  words.on('line', (line) => {
-    if (!obvious.test(line)) process.stderr.write(`${line}\n`)
-  })
-  const ended = Promise.all([once(child, 'close'), once(words, 'close')]).then(([[code]]) => code as number | null)
-  ended.catch(() => {})
-  return { stdin: child.stdin, stdout: child.stdout, ended }
 }

@@ -21,7 +21,7 @@ export interface StepOptions {
 }
 
 /** The runtime of this program ignores them, and that would be handed on. */
-const defaultSignals = '--default-signal=PIPE,XFSZ'
+export const defaultSignals = '--default-signal=PIPE,XFSZ'
 
 export function stepOf({ vm, command, io, as, environment }: StepOptions): Step {
   const { commands, config } = vm.config.slurm

@@ -28,7 +28,18 @@ async function vmrm(...args: string[]) {
   }
 }
 
-const commandNames = ['check-request', 'console', 'cp', 'doctor', 'exec', 'image', 'job-submit-table', 'ps', 'version']
+const commandNames = [
+  'check-request',
+  'console',
+  'cp',
+  'doctor',
+  'exec',
+  'image',
+  'job-submit-table',
+  'ps',
+  'ssh',
+  'version',
+]
 
 t.test('help lists every command, and each command explains itself in two ways', async (t) => {
   const list = await vmrm('help')

@@ -8,6 +8,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -47,6 +48,15 @@ static bool put_user_files(const struct identity *identity, struct complaint *co
 	return put_file(SSH_USER_KEY, ssh->user_key, 0600, user->uid, user->gid, complaint) && put_file(path, ssh->authorized, 0644, 0, 0, complaint);
 }
 
+static bool link_connect(struct complaint *complaint)
+{
+	char binary[PATH_MAX];
+	ssize_t length = readlink("/proc/self/exe", binary, sizeof binary - 1);
+	binary[length > 0 ? length : 0] = '\0';
+	unlink(SSH_CONNECT);
+	return (length > 0 && symlink(binary, SSH_CONNECT) == 0) || complain(complaint, errno, "cannot make the link %s", SSH_CONNECT);
+}
+
 bool identity_apply_ssh(const struct identity *identity, struct complaint *complaint)
 {
 	const struct identity_ssh *ssh = &identity->ssh;
@@ -57,7 +67,7 @@ bool identity_apply_ssh(const struct identity *identity, struct complaint *compl
 	if (!put_file(SSH_HOST_KEY, ssh->host_key, 0600, 0, 0, complaint) || !put_file(SSH_HOST_CERTIFICATE, ssh->host_certificate, 0644, 0, 0, complaint) ||
 	    !put_file(SSH_KNOWN, ssh->known, 0644, 0, 0, complaint) || !put_user_files(identity, complaint))
 		return false;
-	if (!ssh_configure(identity, complaint))
+	if (!link_connect(complaint) || !ssh_configure(identity, complaint))
 		return false;
 	ssh_server_renew();
 	return true;

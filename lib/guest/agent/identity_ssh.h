@@ -5,6 +5,7 @@
 #ifndef VMRM_AGENT_IDENTITY_SSH_H
 #define VMRM_AGENT_IDENTITY_SSH_H
 
+#include "connect.h"
 #include "identity.h"
 
 /* Not /etc/ssh/ssh_host_*: cloud-init removes those at a VM's first boot. */
@@ -13,6 +14,8 @@
 #define SSH_HOST_CERTIFICATE SSH_FOLDER "/host_ed25519_key-cert.pub"
 #define SSH_USER_KEY SSH_FOLDER "/id_ed25519"
 #define SSH_KNOWN SSH_FOLDER "/known_hosts"
+/* Leads to the agent's own binary (connect.h). */
+#define SSH_CONNECT IDENTITY_FOLDER "/" CONNECT_NAME
 /* A file for each user, so that the key lets in nobody else, root least of all. */
 #define SSH_AUTHORIZED_FOLDER SSH_FOLDER "/authorized_keys"
 

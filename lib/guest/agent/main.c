@@ -3,11 +3,13 @@
  * Must never exit while its sessions run, but on SIGTERM.
  *
  * NAME ARGUMENT…              NAME: a command of Slurm's, which is called on the host
+ * vmrm-connect PORT           see connect.h
  * vmrm-agent [--port PATH]    PATH: a virtio-serial port, or a unix socket that listens (tests)
  */
 #include "agent.h"
 #include "caller.h"
 #include "child.h"
+#include "connect.h"
 #include "log.h"
 #include "port.h"
 
@@ -218,6 +220,8 @@ int main(int argc, char **argv)
 	/* Under any other name it is one of Slurm's commands (identity_commands.c). */
 	if (argc > 0 && strncmp(basename(argv[0]), "vmrm", 4) != 0)
 		caller_main(argc, argv);
+	if (argc > 0 && strcmp(basename(argv[0]), CONNECT_NAME) == 0)
+		return connect_main(argc, argv);
 	if (argc == 3 && strcmp(argv[1], "--port") == 0) {
 		path = argv[2];
 	} else if (argc != 1) {

@@ -52,14 +52,14 @@ function installSsh(guest: Guest): Ed25519Key {
   guest.agent.inside([
     'sh',
     '-c',
-    'grep -q ^sshd: /etc/passwd || echo sshd:x:101:65534::/run/sshd:/bin/false >>/etc/passwd',
+    'ip link set lo up; grep -q ^sshd: /etc/passwd || echo sshd:x:101:65534::/run/sshd:/bin/false >>/etc/passwd',
   ])
   return shared
 }
 
 /** Starts sshd as a boot does; it goes on by itself. */
 const startSshd = (guest: Guest, sshd: readonly string[]): string =>
-  guest.agent.inside(['sh', '-c', 'ip link set lo up; mkdir -p /run/sshd && exec "$@"', 'sh', ...sshd])
+  guest.agent.inside(['sh', '-c', 'mkdir -p /run/sshd && exec "$@"', 'sh', ...sshd])
 
 /** Runs a command as the job's user; how it ended, and all it said. */
 async function asUser(guest: Guest, ...argv: string[]): Promise<{ code: number | string; out: string; err: string }> {
@@ -77,6 +77,8 @@ async function checkLogins(t: Test, guest: Guest): Promise<void> {
     t.strictSame(found, { code: 0, out: '4321\n/run/home/tess\n', err: '' }, `${name}, without a question or a warning`)
   }
   t.equal((await asUser(guest, 'ssh', 'node7', 'exit 7')).code, 7)
+  const overPipes = ['ssh', '-o', 'ProxyCommand=/run/vmrm/vmrm-connect 22', 'node7', 'seq 100000']
+  t.equal((await asUser(guest, ...overPipes)).out.slice(-13), '99999\n100000\n', 'over pipes, as vmrm ssh does')
   t.notOk(existsSync(etc(guest, 'ssh/ssh_host_ed25519_key')), "the master's key is gone")
   t.match(await asUser(guest, 'sh', '-c', 'ls -A ~'), { out: '' }, "nothing is in the user's home")
   t.match(await asUser(guest, 'ssh', 'impostor', 'true'), {
@@ -123,9 +125,13 @@ t.test('an sshd that starts later takes them too, and a client waits for it', as
   installSsh(guest)
   for (const round of ['first', 'again']) t.equal(await guest.host.identify(identity), '', round)
   const early = asUser(guest, 'ssh', 'node7', 'id -u')
+  const waiting = new Task(guest.host, { argv: ['/run/vmrm/vmrm-connect', '22'], stdin: 'open' })
   await until('a client that tries', async () => guest.agent.inside(['sh', '-c', 'pgrep -x ssh || true']) !== '')
   startSshd(guest, sshd)
   t.strictSame(await early, { code: 0, out: '4321\n', err: '' })
+  await until('a greeting', async () => waiting.outText.startsWith('SSH-2.0-'))
+  waiting.endStdin()
+  t.same(await waiting.ended(), { kind: 'exited', value: 0 })
   await checkLogins(t, guest)
   const config = readFileSync(etc(guest, 'ssh/ssh_config'), 'utf8')
   t.equal(config.split('# vmrm: begin').length, 2, 'one block, however often')

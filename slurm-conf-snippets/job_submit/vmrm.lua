@@ -13,7 +13,8 @@
 --
 -- Refusals of size are courtesies: vmrmd checks everything again when the job starts. So whatever is not known here passes.
 
-local vmrm = { table_path = '/etc/vmrm/job_submit_table.lua' }
+-- The flag lies beside the table where there are default images (`vmrm job-submit-table` sees to that).
+local vmrm = { table_path = '/etc/vmrm/job_submit_table.lua', flag_path = '/etc/vmrm/default-images' }
 
 local folder = '/usr/lib/vmrm/job_submit/'
 local job_fields = dofile(folder .. 'job.lua')
@@ -81,11 +82,21 @@ local function tell_tasks(job, vm)
   job.environment['SLURM_SPANK_VMRM_SCRIPT'] = vm.script
 end
 
+-- Where nobody can say which image is a job's, one that has a default would run outside VMs: so none starts that names no
+-- image. nil where there are no defaults.
+local function check_undecided(job)
+  local image = job_fields.spank_variable(job, 'VMRM_IMAGE')
+  local flag = (image == nil or image == 'none') and io.open(vmrm.flag_path)
+  if not flag then return nil end
+  flag:close()
+  return 'some jobs of this cluster run in VMs by default, and whether this one does cannot be told now: please tell the administrators'
+end
+
 -- The sentence that refuses the job, or nil; the decision is in the job then.
 local function answer(job, partitions)
   local refusal = job_fields.check_spank_size(job)
   local rules = not refusal and read_table()
-  if not rules then return refusal end
+  if not rules then return refusal or check_undecided(job) end
   local vm
   vm, refusal = choice.decide(job, partitions, rules)
   if vm and not refusal then refusal = check_vm(job, vm, rules) end
@@ -97,11 +108,15 @@ local function answer(job, partitions)
   return nil
 end
 
--- slurm.SUCCESS, or slurm.ERROR after a sentence for the user. A fault in these rules is logged and refuses nobody.
+-- slurm.SUCCESS, or slurm.ERROR after a sentence for the user. A fault in these rules is logged, and refuses a job only where
+-- it could have had a default image.
 function vmrm.submit(job, partitions, _)
   local ok, result = pcall(answer, job, partitions)
-  if not ok then slurm.log_error('vmrm: job_submit rules failed: %s', tostring(result)) end
-  if not ok or result == nil then return slurm.SUCCESS end
+  if not ok then
+    slurm.log_error('vmrm: job_submit rules failed: %s', tostring(result))
+    result = check_undecided(job)
+  end
+  if result == nil then return slurm.SUCCESS end
   slurm.log_user('vmrm: %s', result)
   return slurm.ERROR
 end

@@ -250,6 +250,18 @@ t.test('the table may opt out, change at any time, be missing, broken or hostile
   t.match(await slurm.logs(), 'vmrm: job_submit checks nothing, /etc/vmrm/job_submit_table.lua cannot be used')
 })
 
+t.test('without a table, and with defaults, a job must name its image: it could have one', async (t) => {
+  await slurm.run(['touch', '/etc/vmrm/default-images'], { user: 'root' })
+  const refused = { code: 1, stderr: /vmrm: some jobs of this cluster run in VMs by default/ }
+  t.match(await submit([]), refused)
+  t.match(await submit(['--vm-image=none']), refused)
+  t.match(await submit([...vm]), { code: 0 })
+  await writeTable('return { version = 1, partitions = 7 }')
+  t.match(await submit([]), refused, 'nor with a table that the rules cannot bear')
+  await slurm.run(['rm', '/etc/vmrm/default-images'], { user: 'root' })
+  t.match(await submit([]), { code: 0 })
+})
+
 t.test('the example table is one that the rules accept', async (t) => {
   await slurm.put(await snippet('job_submit/job_submit_table.lua', '/etc/vmrm/job_submit_table.lua'))
   t.equal((await decision(t, ['-p', 'vms', '-A', 'physics'])).comment, 'vmrm-image=debian12')

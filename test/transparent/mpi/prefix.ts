@@ -11,7 +11,7 @@ const packages = [
   ...['openmpi-bin', 'openmpi-common', 'libopenmpi3', 'libopenmpi-dev', 'libpmix2', 'libmunge2', 'libltdl7'],
   ...['libevent-core-2.1-7', 'libevent-pthreads-2.1-7', 'libhwloc15', 'libudev1', 'zlib1g', 'libcap2', 'libgcc-s1'],
   ...['mpich', 'libmpich12', 'libmpich-dev', 'libucx0', 'libnuma1', 'libatomic1', 'libibverbs1', 'librdmacm1'],
-  ...['libnl-3-200', 'libnl-route-3-200', 'libgfortran5', 'libquadmath0', 'libstdc++6'],
+  ...['libnl-3-200', 'libnl-route-3-200', 'libslurm38', 'libgfortran5', 'libquadmath0', 'libstdc++6'],
 ]
 const libraries = 'usr/lib/x86_64-linux-gnu'
 const programs = ['check', 'ping-pong'] as const
@@ -22,7 +22,14 @@ MPI=$(cd "$(dirname "$0")" && pwd); L=$MPI/${libraries}
 export LD_LIBRARY_PATH=$L:$L/openmpi/lib:$L/pmix2/lib:$MPI/lib/x86_64-linux-gnu PATH=$MPI:$MPI/usr/bin:$PATH
 export OPAL_PREFIX=$MPI/usr OPAL_LIBDIR=$L/openmpi/lib OPAL_PKGLIBDIR=$L/openmpi/lib/openmpi3
 export OPAL_SYSCONFDIR=$MPI/etc/openmpi OPAL_PKGDATADIR=$MPI/usr/share/openmpi PMIX_INSTALL_PREFIX=$L/pmix2
+# PMIx looks for the text of this warning where it was built.
+export PMIX_MCA_pcompress_base_silence_warning=1
 exec "$@"
+`
+
+/** hydra starts its helper by its path, over ssh too, where no variable comes along. */
+const proxyScript = `#!/bin/sh
+exec "$(dirname "$0")/../../run" "$0.bin" "$@"
 `
 
 /** Parts that no test needs: headers, other languages, and components whose libraries are not here. */
@@ -62,6 +69,9 @@ async function build(folder: string, debs: readonly string[]): Promise<void> {
   // What Debian's alternatives would name: Open MPI has `mpirun`, MPICH is called `mpiexec.hydra`.
   await symlink('mpirun.openmpi', join(folder, 'usr/bin/mpirun'))
   await writeFile(join(folder, 'run'), runScript, { mode: 0o755 })
+  const proxy = join(folder, 'usr/bin/hydra_pmi_proxy')
+  await rename(proxy, `${proxy}.bin`)
+  await writeFile(proxy, proxyScript, { mode: 0o755 })
 }
 
 /** The folder in the cache, built where it is missing or its packages or programs are others. */

@@ -1,9 +1,11 @@
 /*
- * Owns the reading of the command line and of Slurm's variables: [--job ID] [--vm N] [--socket PATH] [--give-up SECONDS] -- ARGV…
+ * Owns the reading of the command line and of Slurm's variables: [--job ID] [--vm N] [--as prolog] [--socket PATH] [--give-up SECONDS] -- ARGV…
  * Must never believe them: they are the user's, so vmrmd checks the job against the uid that the kernel tells it.
  */
 #include "job.h"
 #include "say.h"
+
+#include "../spank/step-options.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -60,6 +62,8 @@ static int read_options(struct job *job, int argc, char **argv)
 			job->id = value;
 		} else if (strcmp(argv[at], "--vm") == 0 && read_u32(value, &job->vm)) {
 			job->has_vm = true;
+		} else if (value != NULL && strcmp(argv[at], "--as") == 0 && strcmp(value, "prolog") == 0) {
+			job->is_prolog = true;
 		} else if (value != NULL && strcmp(argv[at], "--socket") == 0) {
 			job->socket_path = value;
 		} else if (strcmp(argv[at], "--give-up") == 0 && read_u32(value, &seconds)) {
@@ -76,6 +80,23 @@ static int read_options(struct job *job, int argc, char **argv)
 	job->argv = argv + at + 1;
 	job->argc = argc - at - 1;
 	return 0;
+}
+
+/* A variable that was for us, not for the task. */
+static const char *take_variable(const char *name)
+{
+	const char *value = getenv(name);
+	unsetenv(name);
+	return value != NULL && *value != '\0' ? value : NULL;
+}
+
+/* What the plug-in says of srun's and sbatch's options. */
+static void read_told(struct job *job)
+{
+	job->folder = take_variable(FOLDER_VARIABLE);
+	job->is_bcast = take_variable(BCAST_VARIABLE) != NULL;
+	job->task_prolog = take_variable(TASK_PROLOG_VARIABLE);
+	job->task_epilog = take_variable(TASK_EPILOG_VARIABLE);
 }
 
 static void read_place(struct job *job)
@@ -124,5 +145,11 @@ int job_read(struct job *job, int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	read_place(job);
+	read_told(job);
+	if (job->task_epilog != NULL) {
+		say("--task-epilog=%s would run outside the job's VMs: leave it out, and let the step's own command do at its end what it is for",
+			job->task_epilog);
+		return EXIT_REQUEST;
+	}
 	return 0;
 }

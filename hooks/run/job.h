@@ -15,6 +15,11 @@ struct job {
 	uint32_t local_id;
 	uint32_t local_count;
 	uint32_t rank;
+	bool is_prolog; /* --as prolog: what runs before a task, in its VM */
+	bool is_bcast;  /* srun --bcast: the program lies on the node's disk only */
+	const char *task_prolog; /* srun --task-prolog; NULL: none */
+	const char *task_epilog; /* srun --task-epilog, which no task in a VM can have; NULL: none */
+	const char *folder; /* --chdir, or the guest's folder where srun or sbatch was called; NULL: where we are */
 	unsigned give_up_ms; /* how long vmrmd may be away */
 	char **argv;
 	int argc;

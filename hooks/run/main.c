@@ -172,7 +172,7 @@ int main(int argc, char **argv)
 		return hold_main(argv[2]);
 	limits_keep();
 	int code = job_read(&run.task.job, argc, argv);
-	if (code == 0)
+	if (code == 0 && !run.task.job.is_prolog)
 		code = mpi_read(&run.task.mpi, &run.task.job);
 	if (code != 0)
 		return code;

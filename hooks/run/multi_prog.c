@@ -1,7 +1,7 @@
 /* Owns `srun --multi-prog`: which program a rank runs. The grammar was found by trying Slurm 22.05. Must never guess whether it is one: srun's plug-in says. */
 #include "multi_prog.h"
 
-#include "../spank/multi-prog.h"
+#include "../spank/step-options.h"
 
 #include <stdio.h>
 #include <stdlib.h>

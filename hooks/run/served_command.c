@@ -121,14 +121,15 @@ static bool can_enter(const char *folder)
 	return stat(folder, &status) == 0 && S_ISDIR(status.st_mode) && access(folder, X_OK) == 0;
 }
 
-/* Where the command runs; `guest_folder` is the guest's folder that the host does not have, for srun and sbatch to carry along. */
+/* Where the command runs; `guest_folder` is the guest's folder that the host does not have, for srun, sbatch and sbcast to carry along. */
 static const char *set_folder(const struct served_command *command, struct spec *spec, const char **guest_folder)
 {
 	const char *home = getenv("HOME");
 	char *wanted = NULL;
-	bool carries = is_named(command, "srun") || is_named(command, "sbatch");
+	bool has_chdir = is_named(command, "srun") || is_named(command, "sbatch");
+	bool carries = has_chdir || is_named(command, "sbcast");
 	const char *here = spec->cwd != NULL ? spec->cwd : "/";
-	const char *chdir_value = carries ? find_chdir(spec) : NULL;
+	const char *chdir_value = has_chdir ? find_chdir(spec) : NULL;
 	if (chdir_value != NULL && asprintf(&wanted, "%s%s%s", chdir_value[0] == '/' ? "" : here, chdir_value[0] == '/' ? "" : "/", chdir_value) < 0)
 		return "no memory is left on the host";
 	if (wanted != NULL && !can_enter(wanted)) {

@@ -40,11 +40,13 @@ static int build(struct session *session, const struct vmrm_frame *frame)
 	struct task_request request = {.job = &context->job, .mpi = &context->mpi, .has_stdin = session->has_stdin};
 	if (vmrm_tlv_find(frame->payload, frame->length, VMRM_ATTACHED_CPUS, &field) && vmrm_tlv_copy_text(&field, cpus, sizeof cpus))
 		request.cpus = cpus;
-	if (vmrm_tlv_find(frame->payload, frame->length, VMRM_ATTACHED_TASK_PROLOG, &field) && vmrm_tlv_copy_text(&field, prolog, sizeof prolog)) {
-		int code = task_prolog_run(prolog);
-		if (code != 0)
-			return code;
-	}
+	bool has_site_prolog = !request.job->is_prolog && vmrm_tlv_find(frame->payload, frame->length, VMRM_ATTACHED_TASK_PROLOG, &field) &&
+		vmrm_tlv_copy_text(&field, prolog, sizeof prolog);
+	int code = has_site_prolog ? task_prolog_run(prolog) : 0;
+	if (code == 0 && request.job->task_prolog != NULL)
+		code = task_prolog_run_in_guest(request.job);
+	if (code != 0)
+		return code;
 	if (session->has_terminal)
 		request.terminal = &session->size;
 	return task_spec_build(&session->spec, &request);
@@ -89,6 +91,11 @@ static int explain(const struct session *session, const struct vmrm_tlv *text, u
 	if (number == ENOENT && job->is_batch && read_interpreter(command, why, sizeof why)) {
 		dprintf(STDERR_FILENO, "slurmstepd: error: execve(): bad interpreter(%s): %s\n", why, strerror(ENOENT));
 		return ENOENT;
+	}
+	if (number != 0 && job->is_prolog) {
+		dprintf(STDERR_FILENO, "slurmstepd: error: run_command: user task_prolog can not be executed (%s) %s\n" TASK_PROLOG_NOT_RUN, command,
+			strerror((int)number));
+		return 1;
 	}
 	if (number != 0 && number < 256) {
 		/* slurmstepd's own words; it names what lies in the working folder by its whole path. */

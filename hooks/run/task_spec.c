@@ -1,5 +1,6 @@
 /* Owns what a task is to run, as the bytes of the spec stream. Must never interpret the command, and never send a variable that only a host has. */
 #include "task_spec.h"
+#include "bcast.h"
 #include "limits.h"
 #include "messages.h"
 #include "multi_prog.h"
@@ -72,21 +73,25 @@ static bool put_environment(struct spec_bytes *spec, const struct mpi *mpi)
 	return getenv("TMPDIR") != NULL || spec_bytes_put(spec, VMRM_SPEC_ENV, temporary, strlen(temporary));
 }
 
-static bool put_place(struct spec_bytes *spec)
+static bool put_place(struct spec_bytes *spec, const struct job *job)
 {
-	const char *guest_folder = getenv(GUEST_CWD);
-	char *cwd = guest_folder != NULL ? strdup(guest_folder) : getcwd(NULL, 0);
+	char *cwd = getcwd(NULL, 0);
 	mode_t mask = umask(0);
 	umask(mask);
 	const char *slurm = getenv("SLURM_UMASK");
 	bool fits = spec_bytes_put_umask(spec, slurm != NULL ? (unsigned)strtoul(slurm, NULL, 8) & 0777u : mask);
-	if (fits && cwd != NULL)
-		fits = spec_bytes_put(spec, VMRM_SPEC_CWD, cwd, strlen(cwd));
+	bool has_own = job->folder != NULL && (cwd == NULL || strcmp(job->folder, cwd) != 0);
+	if (fits && has_own)
+		fits = spec_bytes_put_text(spec, VMRM_SPEC_CWD, job->folder);
+	/* slurmstepd has said that it goes to /tmp instead; once is enough. */
+	bool has_complained = cwd != NULL && strcmp(cwd, "/tmp") == 0;
+	if (fits && cwd != NULL && (!has_own || has_complained))
+		fits = spec_bytes_put_text(spec, VMRM_SPEC_CWD, cwd);
 	free(cwd);
 	return fits;
 }
 
-/* The batch script lies in slurmd's spool, which no guest sees: its bytes go along. Returns 0 or an errno; E2BIG: too large. */
+/* What lies on the node's disk alone, as a batch script in slurmd's spool: its bytes go along. Returns 0 or an errno; E2BIG: too large. */
 static int put_script(struct spec_bytes *spec, const char *path)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -139,16 +144,24 @@ static int put_command(struct spec_bytes *spec, const struct job *job)
 
 int task_spec_build(struct spec_bytes *spec, const struct task_request *request)
 {
+	char *copied_program = bcast_program(request->job);
+	if (copied_program != NULL)
+		request->job->argv[0] = copied_program;
 	int error = put_command(spec, request->job);
 	if (error == ENOENT)
 		return 2; /* what slurmstepd exits with then */
-	if (error == 0 && request->job->is_batch)
+	if (error == 0 && (request->job->is_batch || copied_program != NULL))
 		error = put_script(spec, request->job->argv[0]);
 	if (error != 0 && error != E2BIG) {
-		say("the batch script %s cannot be read: %s", request->job->argv[0], strerror(error));
+		say("%s %s cannot be read: %s", copied_program != NULL ? "the program that --bcast copied to" : "the batch script", request->job->argv[0],
+			strerror(error));
 		return EXIT_UNAVAILABLE;
 	}
-	bool fits = error == 0 && put_place(spec) && limits_put(spec) && put_environment(spec, request->mpi) && mpi_put(request->mpi, spec);
+	if (error == E2BIG && copied_program != NULL) {
+		say("--bcast brings programs of up to %u MB into a VM, and this one is larger: copy it with vmrm sbcast, and run the copy", SPEC_BYTES_MAX >> 20);
+		return EXIT_REQUEST;
+	}
+	bool fits = error == 0 && put_place(spec, request->job) && limits_put(spec) && put_environment(spec, request->mpi) && mpi_put(request->mpi, spec);
 	if (fits && request->cpus != NULL)
 		fits = spec_bytes_put(spec, VMRM_SPEC_CPUS, request->cpus, strlen(request->cpus));
 	if (fits && request->terminal != NULL)

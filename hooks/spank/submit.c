@@ -9,8 +9,8 @@
 
 #include "check.h"
 #include "command-line.h"
-#include "multi-prog.h"
 #include "request.h"
+#include "step-options.h"
 #include "syntax.h"
 
 bool is_step_in_allocation(void) { return spank_context() == S_CTX_LOCAL && getenv("SLURM_JOB_ID") != NULL; }
@@ -29,7 +29,7 @@ static const char *const inherited_options[] = {
 
 void forget_outer_job(void) {
   for (size_t i = 0; i < sizeof inherited_options / sizeof inherited_options[0]; i++) unsetenv(inherited_options[i]);
-  unsetenv(MULTI_PROG_VARIABLE);
+  step_options_forget();
   unsetenv("VMRM_HOSTFILE");
   unsetenv("VMRM_MACHINEFILE");
   if (is_step_in_allocation()) return;
@@ -38,6 +38,16 @@ void forget_outer_job(void) {
 
 static const char *or_default(const char *value, const char *otherwise) {
   return value != NULL && value[0] != '\0' ? value : otherwise;
+}
+
+// slurmstepd (22.05) runs it on the node, whatever a plug-in does.
+static bool has_no_epilog(void) {
+  const char *epilog = getenv(TASK_EPILOG_VARIABLE);
+  char shown[160];
+  if (epilog == NULL) return true;
+  slurm_error("vmrm: --task-epilog=%s would run outside the job's VMs: leave it out, and let the step's own command do at its end "
+              "what it is for", printable(epilog, shown, sizeof shown));
+  return false;
 }
 
 // A step runs in its job's VMs: its options may repeat what the job has and nothing else.
@@ -53,7 +63,8 @@ static bool submit_step(void) {
                 printable(of_job, job, sizeof job));
     return false;
   }
-  return true;
+  const char *image = or_default(getenv(setting_names[SETTING_IMAGE].task_variable), "none");
+  return is_opt_out(image) || has_no_epilog();
 }
 
 static bool publish_value(spank_t spank, enum setting setting, const char *value) {
@@ -99,9 +110,9 @@ failed:
   return false;
 }
 
-// The display that Slurm makes is a port of the node, which no VM reaches. No other option of salloc and srun starts with --x.
+// The display that Slurm makes is a port of the node, which no VM reaches.
 static bool wants_display(void) {
-  if (!command_line_has("--x11", sizeof "--x" - 1)) return false;
+  if (!command_line_has("x11")) return false;
   slurm_error("vmrm: --x11 does not work in VMs: leave it out, or add --vm-image=none");
   return true;
 }
@@ -111,9 +122,10 @@ bool submit(spank_t spank) {
   static enum { FIRST_COMPONENT, LATER_COMPONENT } component = FIRST_COMPONENT;
   static struct request first;
   struct request request;
-  if (spank_context() == S_CTX_LOCAL) multi_prog_announce();
+  step_options_announce(spank_context() == S_CTX_LOCAL);
   if (is_step_in_allocation()) return submit_step();
   if (!request_resolve(&request)) return false;
+  if (request_wants_vm(&request) && !has_no_epilog()) return false;
   if (component == LATER_COMPONENT) {
     if (same(first.image, request.image) && same(first.per_node, request.per_node) &&
         same(first.script, request.script))

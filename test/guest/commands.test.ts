@@ -132,7 +132,7 @@ t.test('what acts on a program itself travels under another name', async (t) => 
         PATH: seen.get('PATH') ?? '',
         VMRM_GUEST_PATH: '/guest/bin',
         VMRM_GUEST_GLIBC_TUNABLES: 'x=1',
-        VMRM_GUEST_CWD: '/usr/lib',
+        SLURM_SPANK_VMRM_FOLDER: '/usr/lib',
       },
       ...{ VMRM_GUEST_OTHER: 'no', VMRM_GUEST_LOCPATH: 'old', LOCPATH: 'new' },
     },
@@ -140,7 +140,7 @@ t.test('what acts on a program itself travels under another name', async (t) => 
   await back.ended
   const given = back.stdout.split('\n').filter((line) => /PATH|GLIBC|OTHER|CWD|GUEST/.test(line))
   t.same(given.sort(), ['GLIBC_TUNABLES=x=1', 'LOCPATH=new', 'PATH=/guest/bin'])
-  const place = rig.run({ argv: ['/bin/pwd'], env: { VMRM_GUEST_CWD: '/usr/lib' } })
+  const place = rig.run({ argv: ['/bin/pwd'], env: { SLURM_SPANK_VMRM_FOLDER: '/usr/lib' } })
   await place.ended
   t.equal(place.stdout, '/usr/lib\n')
 })

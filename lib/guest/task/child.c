@@ -120,6 +120,8 @@ static void enter_folder(const struct spec *spec, int status)
 	if (spec->cwd == NULL ? chdir("/") == 0 : chdir(spec->cwd) == 0)
 		return;
 	const char *why = strerrordesc_np(errno);
+	if (spec->cwd_else != NULL && chdir(spec->cwd_else) == 0)
+		return;
 	dprintf(2, "vmrm: error: couldn't chdir to `%s': %s: going to /tmp instead\n", spec->cwd != NULL ? spec->cwd : "/", why != NULL ? why : "unknown error");
 	if (chdir("/tmp") != 0 && chdir("/") != 0)
 		fail(status, SPAWN_SETUP, errno);

@@ -44,6 +44,11 @@ static bool is_allowed(int folder, const char *name, size_t name_length)
 	return is_below(path, spool_folders) || !is_below(path, system_folders);
 }
 
+struct script_owner {
+	uid_t uid;
+	gid_t gid;
+};
+
 static int make_folder(int folder, const char *name)
 {
 	if (!is_allowed(folder, name, strlen(name))) {
@@ -82,15 +87,37 @@ static int open_folder(const char *path, const char **name)
 	return folder;
 }
 
-/* Makes room for a new file: an older one of the user's own goes. */
-static int clear_place(int folder, const char *name, uid_t uid)
+/* Whether a new file may take this name: nothing is there, or an older one of the user's own. */
+static int check_place(int folder, const char *name, uid_t uid)
 {
 	struct stat old;
 	if (fstatat(folder, name, &old, AT_SYMLINK_NOFOLLOW) != 0)
 		return errno == ENOENT ? 0 : errno;
-	if (!S_ISREG(old.st_mode) || old.st_uid != uid)
-		return EEXIST;
-	return unlinkat(folder, name, 0) == 0 ? 0 : errno;
+	return S_ISREG(old.st_mode) && old.st_uid == uid ? 0 : EEXIST;
+}
+
+static bool has_same_bytes(int fd, const struct spec *spec)
+{
+	uint8_t chunk[65536];
+	size_t at = 0;
+	ssize_t count;
+	while ((count = read(fd, chunk, sizeof chunk)) > 0) {
+		if ((size_t)count > spec->script_bytes - at || memcmp(chunk, spec->script + at, (size_t)count) != 0)
+			return false;
+		at += (size_t)count;
+	}
+	return count == 0 && at == spec->script_bytes;
+}
+
+/* Another task has written it, or it lies in a folder that the host shares: then others may be running it. */
+static bool is_there(int folder, const char *name, const struct spec *spec)
+{
+	struct stat status;
+	int fd = openat(folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	bool is_same = fd >= 0 && fstat(fd, &status) == 0 && (status.st_mode & S_IXUSR) != 0 && has_same_bytes(fd, spec);
+	if (fd >= 0)
+		close(fd);
+	return is_same;
 }
 
 static int write_file(int fd, const struct spec *spec, uid_t uid, gid_t gid)
@@ -109,23 +136,37 @@ static int write_file(int fd, const struct spec *spec, uid_t uid, gid_t gid)
 	return fchown(fd, uid, gid) == 0 && fchmod(fd, 0700) == 0 ? 0 : errno;
 }
 
+/* Under another name first: tasks that start together have the same program, and each must find a whole one. */
+static int place_file(int folder, const char *name, const struct spec *spec, const struct script_owner *owner)
+{
+	char temporary[64];
+	snprintf(temporary, sizeof temporary, ".vmrm-script-%d", (int)getpid());
+	unlinkat(folder, temporary, 0);
+	int file = openat(folder, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0700);
+	if (file < 0)
+		return errno;
+	int error = write_file(file, spec, owner->uid, owner->gid);
+	if (close(file) != 0 && error == 0)
+		error = errno;
+	if (error == 0 && renameat(folder, temporary, folder, name) != 0)
+		error = errno;
+	if (error != 0)
+		unlinkat(folder, temporary, 0);
+	return error;
+}
+
 int script_write(const struct spec *spec, uid_t uid, gid_t gid)
 {
 	const char *name;
-	int file = -1;
 	umask(022);
 	int folder = open_folder(spec->script_path, &name);
 	int error = folder < 0 ? errno : 0;
 	if (error == 0 && !is_allowed(folder, name, strlen(name)))
 		error = EPERM;
 	if (error == 0)
-		error = clear_place(folder, name, uid);
-	if (error == 0) {
-		file = openat(folder, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0700);
-		error = file < 0 ? errno : write_file(file, spec, uid, gid);
-	}
-	if (file >= 0)
-		close(file);
+		error = check_place(folder, name, uid);
+	if (error == 0 && !is_there(folder, name, spec))
+		error = place_file(folder, name, spec, &(struct script_owner){uid, gid});
 	if (folder >= 0)
 		close(folder);
 	return error;

@@ -166,7 +166,12 @@ static bool take(struct building *building, const struct vmrm_tlv *field)
 		text = spec->envp[building->envs++] = copy(building, field);
 		return text != NULL && strchr(text, '=') != NULL;
 	case VMRM_SPEC_CWD:
-		return (spec->cwd = copy(building, field)) != NULL;
+		text = copy(building, field);
+		if (spec->cwd == NULL)
+			spec->cwd = text;
+		else
+			spec->cwd_else = text;
+		return text != NULL;
 	case VMRM_SPEC_UMASK:
 		return vmrm_tlv_u32(field, &spec->umask);
 	case VMRM_SPEC_SCRIPT_PATH:

@@ -38,6 +38,7 @@ struct spec {
 	const char *program; /* what is executed; NULL: argv[0]. A spec's bytes cannot name it */
 	char **envp; /* ends with NULL */
 	const char *cwd; /* NULL: not given */
+	const char *cwd_else; /* where to go without a word if that cannot be entered; NULL: /tmp, with one */
 	unsigned umask;
 	const char *script_path; /* NULL: no script */
 	const uint8_t *script; /* inside the bytes that were parsed */

@@ -258,6 +258,70 @@ exit \${FAIL:-0}
   t.match(without.stderr, /TaskProlog \/nosuch\/prolog cannot be run: No such file/)
 })
 
+t.test(
+  'a --task-prolog runs in the guest before the task, in its folder, and says what its environment is',
+  async (t) => {
+    const text = `#!/bin/sh
+echo "print hello  $SLURM_PROCID $SLURM_SCRIPT_CONTEXT $(pwd) $(wc -c)"
+echo "export ADDED=a b = c"
+echo "unset REMOVED"
+exit \${FAIL:-0}
+`
+    const path = makeScript('user-prolog', text)
+    const env = { SLURM_PROCID: '4', REMOVED: 'x', SLURM_SPANK_VMRM_TASK_PROLOG: path, SLURM_SPANK_VMRM_FOLDER: '/usr' }
+    const r = rig.run({
+      argv: sh('echo "$ADDED|$REMOVED|$SLURM_SPANK_VMRM_TASK_PROLOG|$(pwd)|$(cat)"'),
+      env,
+      stdin: 'pipe',
+    })
+    r.child.stdin?.end('for the task')
+    t.match(await r.ended, { code: 0 })
+    t.equal(r.stdout, 'hello  4 prolog_task /usr 0\na b = c|||/usr|for the task\n')
+    t.equal(r.stderr, '')
+    t.equal(rig.requests.length >= 2, true)
+    const failing = rig.run({ argv: ['echo', 'there'], env: { ...env, FAIL: '3' } })
+    t.match(await failing.ended, { code: 3 })
+    t.equal(failing.stdout, 'hello  4 prolog_task /usr 0\n', 'the task does not run')
+    t.equal(failing.stderr, 'slurmstepd: error: --task-prolog failed status=3\n')
+    const missing = rig.run({ argv: ['echo', 'there'], env: { ...env, SLURM_SPANK_VMRM_TASK_PROLOG: '/no/such' } })
+    t.match(await missing.ended, { code: 1 })
+    t.match(
+      missing.stderr,
+      /user task_prolog can not be executed \(\/no\/such\) No such file or directory\n.*\n.*failed status=1\n$/,
+    )
+    const epilog = rig.run({ argv: ['echo', 'there'], env: { SLURM_SPANK_VMRM_TASK_EPILOG: path } })
+    t.match(await epilog.ended, { code: 65 })
+    t.match(epilog, { stdout: '', stderr: /^vmrm: --task-epilog=\S+ would run outside the job's VMs/ })
+  },
+)
+
+t.test('a program that --bcast put onto the node goes along; tasks that start together find a whole one', async (t) => {
+  const folder = join(rig.agent.folder, 'copied')
+  mkdirSync(folder)
+  const told = { SLURM_SPANK_VMRM_BCAST: '1', SLURMD_NODENAME: 'n1' }
+  const path = join(folder, 'slurm_bcast_7.0_n1')
+  writeFileSync(path, '#!/bin/sh\necho "I am $0"\n', { mode: 0o755 })
+  const all = [1, 2, 3, 4].map(() => rig.run({ argv: [`${folder}/`], env: told }))
+  for (const r of all) {
+    t.match(await r.ended, { code: 0 })
+    t.match(r, { stdout: `I am ${path}\n`, stderr: '' })
+  }
+  t.strictSame(readdirSync(folder), ['slurm_bcast_7.0_n1'], 'and nothing else is left')
+  writeFileSync(path, Buffer.alloc((16 << 20) + 1), { mode: 0o755 })
+  const large = rig.run({ argv: [path], env: told })
+  t.match(await large.ended, { code: 65 })
+  t.match(large.stderr, /^vmrm: --bcast brings programs of up to 16 MB into a VM.*vmrm sbcast/)
+})
+
+t.test('of a folder that slurmstepd could not enter it is not said again', async (t) => {
+  const quiet = rig.run({ argv: ['pwd'], env: { SLURM_SPANK_VMRM_FOLDER: '/no/such' }, cwd: '/tmp' })
+  await quiet.ended
+  t.match(quiet, { stdout: '/tmp\n', stderr: '' })
+  const loud = rig.run({ argv: ['pwd'], env: { SLURM_SPANK_VMRM_FOLDER: '/no/such' }, cwd: '/usr' })
+  await loud.ended
+  t.match(loud, { stdout: '/tmp\n', stderr: /couldn't chdir to `\/no\/such'/ })
+})
+
 t.test('vmrm-run tells which CPUs of the host it may use', async (t) => {
   await rig.run({ argv: ['true'] }).ended
   t.equal(

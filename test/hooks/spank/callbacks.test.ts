@@ -16,7 +16,8 @@ const sources = readdirSync(spank)
   .filter((name) => name.endsWith('.c'))
   .map((name) => join(spank, name))
 const mock = join(scratch, 'mock')
-await compile([join(import.meta.dirname, 'mock/mock.c'), ...sources], mock, [
+const grammar = join(import.meta.dirname, '../../../lib/guest/call/grammar.c')
+await compile([join(import.meta.dirname, 'mock/mock.c'), grammar, ...sources], mock, [
   '-Werror',
   ...sanitizers.split(' '),
   `-DVMRM_LIB_DIR="${lib}"`,

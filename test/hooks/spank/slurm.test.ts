@@ -214,6 +214,36 @@ t.test('running', async (t) => {
     t.notMatch(alike.stdout, told)
   })
 
+  await t.test('vmrm-run is told of --bcast, --task-prolog and --chdir, by options and variables', async (t) => {
+    const told = async (args: readonly string[], env: Record<string, string> = {}) => {
+      const stale = { SLURM_SPANK_VMRM_BCAST: '1', SLURM_SPANK_VMRM_TASK_EPILOG: 'x', ...env }
+      const { stdout } = await srun(['--vm-image=tiny', ...args], { env: stale })
+      return stdout.split('\n').filter((line) => /VMRM_(BCAST|TASK_|FOLDER|GUEST)/.test(line))
+    }
+    const folder = 'SLURM_SPANK_VMRM_FOLDER'
+    const prolog = 'SLURM_SPANK_VMRM_TASK_PROLOG'
+    t.strictSame(await told(['echo', '--bcast', '-D', '/usr']), [], 'arguments of the program are its own')
+    t.strictSame(await told(['--task-p=/a', '-QD/usr', 'true']), [`${folder}=/usr`, `${prolog}=/a`])
+    t.strictSame(await told(['true'], { SLURM_TASK_PROLOG: '/b' }), [`${prolog}=/b`])
+    t.strictSame(await told(['--chdir', 'sub', 'true'], { VMRM_GUEST_CWD: '/in/guest' }), [`${folder}=/in/guest/sub`])
+    t.strictSame(await told(['true'], { VMRM_GUEST_CWD: '/in/guest' }), [`${folder}=/in/guest`])
+    t.strictSame(await told(['--bcast=/tmp/copy', 'true']), ['SLURM_SPANK_VMRM_BCAST=1'])
+    const { output } = await batch(slurm, '#!/bin/sh\nsrun true\n', [
+      '--vm-image=tiny',
+      '--chdir=/usr',
+      '-o',
+      join(slurm.shared, 'out.%j'),
+    ])
+    t.match(output, `${folder}=/usr\n`)
+  })
+
+  await t.test('--task-epilog is refused with an image, and left to Slurm without one', async (t) => {
+    const refused = await srun(['--vm-image=tiny', '--task-epilog=/bin/true', 'true'])
+    t.match(refused, { code: 1, stderr: "vmrm: --task-epilog=/bin/true would run outside the job's VMs" })
+    t.match(await srun(['true'], { env: { VMRM_IMAGE: 'tiny', SLURM_TASK_EPILOG: '/bin/true' } }), { code: 1 })
+    t.match(await srun(['--task-epilog=/bin/true', 'echo', 'plain']), { code: 0, stdout: 'plain\n' })
+  })
+
   await t.test('a step must want what its job has', async (t) => {
     const different = ['--vm-image=other', '--vm-image=none', '--vm-per-node=2', '--vm-script=host']
     const steps = ['srun --vm-image=tiny true', 'VMRM_IMAGE=other srun true', ...different.map((o) => `srun ${o} true`)]

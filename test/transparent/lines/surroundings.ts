@@ -32,6 +32,21 @@ for what in ALL NONE NIL MINE MINE,YOURS MINE=3 ALL,EXTRA=4 NONE,EXTRA=5 'EXTRA=
   { name: 'a folder to work in', line: `${one} --chdir=/tmp pwd; mkdir sub; ${one} -D sub pwd`, code: 0 },
   { name: 'a folder that is not there', line: `${one} --chdir=/no/such pwd`, code: 0 },
   {
+    name: 'a prolog of the user’s own',
+    line: `printf '#!/bin/sh\\necho "print I am $SLURM_PROCID $SLURM_SCRIPT_CONTEXT"; echo "export ADDED=a b"; echo "unset MINE"; exit $FAIL\\n' >prolog; chmod 755 prolog
+export MINE=1 FAIL=0; for file in $PWD/prolog /no/such prolog; do ${one} --task-prolog=$file sh -c 'echo "$ADDED|$MINE|$SLURM_SCRIPT_CONTEXT"'; echo $?; done
+SLURM_TASK_PROLOG=$PWD/prolog FAIL=3 ${one} true`,
+    code: 3,
+    says: 'I am 0 prolog_task',
+  },
+  {
+    name: 'a program that is copied first',
+    line: `${one} --bcast=/tmp/the-echo.$SLURM_JOB_ID /bin/echo one; srun -l -n4 --bcast /bin/echo four; rm -f slurm_bcast*; ${one} --bcast=/tmp/x nosuch`,
+    code: 1,
+    order: 'any',
+    says: '3: four',
+  },
+  {
     name: 'the umask',
     line: `umask 077; ${one} sh -c 'umask; touch a; mkdir b; stat -c "%a %n" a b'; umask 002; ${one} sh -c umask`,
     code: 0,

@@ -36,7 +36,10 @@ export function exportPath(run: string, index: number): string {
 const firstId = 100
 const lastId = 65_000
 
-/** ganesha.conf's own text for a run. Asserted values only: everything in it comes from parsers. */
+/**
+ * ganesha.conf's own text for a run. Asserted values only: everything in it comes from parsers. Others write to the folders
+ * beside ganesha: if it trusted what it knows of them for its usual minute, a guest that polls would not see that at all.
+ */
 export function renderExports(exports: RunExports, ids: readonly number[]): string {
   return exports.folders
     .map((folder, index) => {
@@ -49,6 +52,7 @@ export function renderExports(exports: RunExports, ids: readonly number[]): stri
 	Protocols = 4;
 	Transports = TCP;
 	SecType = sys;
+	Attr_Expiration_Time = 0;
 	Squash = All_Squash;
 	Anonymous_Uid = ${exports.uid};
 	Anonymous_Gid = ${exports.gid};

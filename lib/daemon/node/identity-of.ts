@@ -80,6 +80,9 @@ function sshOf(run: Run, share: Share, vm: Share['vms'][number]): { ssh?: VmSshK
   return { ssh: vmSshKeys({ secret: Buffer.from(share.sshSecret, 'hex'), run: runId(run), index: vm.index, names }) }
 }
 
+/** That a file is not there is asked anew each time: a job may wait for one that is made outside. */
+const exportOptions = 'lookupcache=positive'
+
 function mountsOf(run: Run, share: Share, image: Image): readonly GuestMount[] {
   let exported = 0
   return image.mounts.entries.map((mount) => {
@@ -87,6 +90,11 @@ function mountsOf(run: Run, share: Share, image: Image): readonly GuestMount[] {
       return { type: 'nfs4', source: mount.source, target: mount.target, options: mount.options }
     }
     const source = `${share.gateway ?? ''}:${exportPath(runId(run), exported++)}`
-    return { type: 'nfs4', source, target: mount.target, options: mount.readOnly ? 'ro' : '' }
+    return {
+      type: 'nfs4',
+      source,
+      target: mount.target,
+      options: [...(mount.readOnly ? ['ro'] : []), exportOptions].join(','),
+    }
   })
 }

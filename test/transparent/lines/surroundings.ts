@@ -85,6 +85,13 @@ SLURM_TASK_PROLOG=$PWD/prolog FAIL=3 ${one} true`,
   },
   { name: 'who one is', line: `${one} sh -c 'id; echo ~; whoami; groups'`, code: 0, says: 'alice' },
   {
+    name: 'files that are made and grow outside while a task waits for them',
+    line: `${one} sh -c 'touch waits; while [ ! -e made ]; do sleep 0.1; done; while ! grep -q more made; do sleep 0.1; done; echo seen' &
+while [ ! -e waits ]; do sleep 0.1; done; sleep 1; touch made; sleep 1; echo more >>made; wait $!`,
+    code: 0,
+    says: 'seen',
+  },
+  {
     name: 'a folder for what is temporary',
     line: `TMPDIR=/tmp/mine ${one} sh -c 'echo $TMPDIR; mktemp | cut -c1-5'`,
     code: 0,

@@ -267,9 +267,15 @@ t.test('into a running job, and shells at a terminal', (t) =>
       await t.test('ssh', (t) => testSsh(t, jobs, job))
       await t.test('console', (t) => testConsole(t, jobs, job, `j${id}r0v0`))
       await t.test('ends', (t) => testEnds(t, jobs, String(id)))
+      writeFileSync(
+        jobs.home('slurm.conf'),
+        'include /etc/slurm/slurm.conf\nPlugStackConfig=/etc/slurm/plugstack.conf\nLaunchParameters=use_interactive_step\n',
+      )
       const shells = {
         'srun --pty': 'srun --nodelist=n2 --mem=600 --vm-image=tiny --pty bash --norc --noediting',
+        salloc: 'SLURM_CONF=$HOME/slurm.conf SHELL=/bin/bash salloc --nodelist=n2 --mem=600 --vm-image=tiny',
         'vmrm exec': `vmrm exec ${job} -- bash --norc --noediting`,
+        'vmrm ssh': `vmrm ssh ${job} -- -t exec bash --norc --noediting`,
       }
       const terminal = await openShell()
       try {

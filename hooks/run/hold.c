@@ -54,15 +54,15 @@ static int connect_server(const char *path)
 	return connect(fd, (struct sockaddr *)&address, sizeof address) == 0 ? fd : -1;
 }
 
-int hold_main(const char *path)
+struct ending hold_main(const char *path)
 {
 	struct signalfd_siginfo info;
-	uint8_t byte = 0;
+	uint8_t byte, end[2];
 	int signals = open_signals();
 	int fd = connect_server(path);
 	if (signals < 0 || fd < 0 || !send_environment(fd)) {
 		say("the VM that asked for this allocation cannot be told of it: %s", strerror(errno));
-		return EXIT_UNAVAILABLE;
+		return (struct ending){ENDING_EXIT, EXIT_UNAVAILABLE};
 	}
 	for (;;) {
 		struct pollfd fds[] = {{.fd = signals, .events = POLLIN}, {.fd = fd, .events = POLLIN}};
@@ -75,6 +75,7 @@ int hold_main(const char *path)
 		}
 		if (fds[1].revents != 0)
 			/* The server's end without a code is the end of the VM's side. */
-			return read(fd, &byte, 1) == 1 ? byte : EXIT_UNAVAILABLE;
+			return recv(fd, end, sizeof end, MSG_WAITALL) != sizeof end ? (struct ending){ENDING_EXIT, EXIT_UNAVAILABLE}
+				: (struct ending){end[0] != 0 ? ENDING_SIGNAL : ENDING_EXIT, end[1]};
 	}
 }

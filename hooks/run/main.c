@@ -169,7 +169,7 @@ int main(int argc, char **argv)
 		close_range(3, (unsigned)kept - 1, 0);
 	close_range(kept >= 3 ? (unsigned)kept + 1 : 3, ~0U, 0);
 	if (argc == 3 && strcmp(argv[1], "--hold") == 0)
-		return hold_main(argv[2]);
+		ending_follow(hold_main(argv[2]));
 	limits_keep();
 	int code = job_read(&run.task.job, argc, argv);
 	if (code == 0 && !run.task.job.is_prolog)

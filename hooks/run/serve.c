@@ -93,11 +93,21 @@ static const char *prepare(void *context, struct spec *spec)
 	return why;
 }
 
+static void release(struct server *server, const struct vmrm_frame *frame)
+{
+	struct vmrm_tlv field;
+	uint32_t code = 1;
+	int number = 0;
+	if (vmrm_tlv_find(frame->payload, frame->length, VMRM_RELEASE_SIGNAL, &field))
+		number = signal_number(&field);
+	else if (vmrm_tlv_find(frame->payload, frame->length, VMRM_RELEASE_VALUE, &field))
+		vmrm_tlv_u32(&field, &code);
+	hold_release(&server->hold, number > 0 ? (struct ending){ENDING_SIGNAL, number} : (struct ending){ENDING_EXIT, (int)(code < 256 ? code : 255)});
+}
+
 static void receive(struct server *server, const struct vmrm_frame *frame)
 {
 	struct task *task = server->task;
-	struct vmrm_tlv field;
-	uint32_t code = 1;
 	if (frame->session != server->request->call)
 		return;
 	switch (frame->type) {
@@ -132,9 +142,7 @@ static void receive(struct server *server, const struct vmrm_frame *frame)
 		task_on_resize(task, frame);
 		break;
 	case VMRM_RELEASE:
-		if (vmrm_tlv_find(frame->payload, frame->length, VMRM_RELEASE_VALUE, &field))
-			vmrm_tlv_u32(&field, &code);
-		hold_release(&server->hold, code);
+		release(server, frame);
 		break;
 	default:
 		break;

@@ -123,11 +123,11 @@ size_t hold_put(const struct hold *hold, char *const *given, uint8_t *payload, s
 	return fields.length;
 }
 
-void hold_release(struct hold *hold, uint32_t code)
+void hold_release(struct hold *hold, struct ending ending)
 {
-	uint8_t byte = (uint8_t)(code < 256 ? code : 255);
+	const uint8_t bytes[2] = {ending.kind == ENDING_SIGNAL, (uint8_t)ending.value};
 	if (hold->fd >= 0)
-		send(hold->fd, &byte, 1, MSG_NOSIGNAL);
+		send(hold->fd, bytes, sizeof bytes, MSG_NOSIGNAL);
 }
 
 void hold_free(struct hold *hold)

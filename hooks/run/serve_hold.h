@@ -3,11 +3,12 @@
  * Must never run anything: the command runs in the guest.
  *
  * On a socket in the call's folder: --hold sends its environment (texts, each with its NUL, and an empty one), then a byte for each signal
- * that comes; the server sends one byte, the exit code.
+ * that comes; the server sends two bytes: 0 and the exit code, or 1 and the number of the signal that ended the command.
  */
 #ifndef RUN_SERVE_HOLD_H
 #define RUN_SERVE_HOLD_H
 
+#include "ending.h"
 #include "frame.h"
 
 #include <stdbool.h>
@@ -34,11 +35,11 @@ int hold_fd(const struct hold *hold);
 void hold_read(struct hold *hold);
 /* Writes HELD's fields: what differs from `given`. */
 size_t hold_put(const struct hold *hold, char *const *given, uint8_t *payload, size_t room);
-/* The command has ended with this code. */
-void hold_release(struct hold *hold, uint32_t code);
+/* The command has ended so. */
+void hold_release(struct hold *hold, struct ending ending);
 void hold_free(struct hold *hold);
 
-/* `vmrm-run --hold PATH`: stands in for salloc's command. Returns its exit code. */
-int hold_main(const char *path);
+/* `vmrm-run --hold PATH`: stands in for salloc's command. Returns how it ended. */
+struct ending hold_main(const char *path);
 
 #endif

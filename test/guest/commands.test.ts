@@ -221,6 +221,9 @@ t.test('a script goes along with its name, and its file is gone afterwards', asy
   await none.ended
   t.equal(none.stdout, '1\n')
   t.equal(none.stderr, `sbatch: error: Unable to open file ${folder}/nosuch.sh\n`)
+  const waits = task(`cd ${folder}; VMRM_TEST_DO='f=$3; echo "$1" "$2"; set --' sbatch --wait -W job.sh; srun --wait 5 -W6 x`)
+  await waits.ended
+  t.equal(waits.stdout, '--wait -W\n\n[--wait=5][--wait=6][x]\n', 'of sbatch it has no value, of srun it has')
   const here = task('VMRM_TEST_DO=cat sbatch --parsable <<END\n#!/bin/sh\nfrom stdin\nEND')
   await here.ended
   t.equal(here.stdout, '#!/bin/sh\nfrom stdin\n[--parsable]\n')
@@ -280,9 +283,13 @@ t.test('sbcast reads its source here; srun --bcast copies and then runs the copy
   const help = task('sbcast --help')
   await help.ended
   t.equal(help.stdout, '[first][--help]\n')
+  const few = task('sbcast -f one; sbcast nosuch /tmp/x; echo $?')
+  await few.ended
+  t.equal(few.stdout, '[first][-f][one]\n255\n')
+  t.equal(few.stderr, "sbcast: error: Can't open `nosuch`: No such file or directory\n")
   const both = task(`cd ${folder}; srun --bcast=/tmp/copy -N2 ./tool arg`, { env: { VMRM_TEST_DO: 'cat > /dev/null' } })
   await both.ended
-  t.match(both.stdout, /^\[first\].*\[--force\]\[\.\/tool\]\[\/tmp\/copy\]\n\[--nodes=2\]\[\/tmp\/copy\]\[arg\]\n$/)
+  t.match(both.stdout, /^\[first\].*\[--force\]\[\.\/tool\]\[\/tmp\/copy\]\n\[--nodes=2\]\[--job-name=tool\]\[\/tmp\/copy\]\[arg\]\n$/)
 })
 
 t.test('a folder that only the guest has is carried along', async (t) => {
@@ -317,6 +324,11 @@ export SLURM_JOB_ID=99 SLURM_NEW="a b"; unset TO_GO
   signalled.child.stdin?.end('go\n')
   await signalled.ended
   t.equal(signalled.stdout, 'ready\ntold\n5\n')
+  const killed = task('salloc -N1 --x sh -c "kill -KILL \\$\\$"; salloc -N1 --x nosuchcommand; echo $?')
+  await killed.ended
+  t.match(killed.stderr, 'Relinquishing 137\n', 'salloc sees the signal, of which it makes what it likes')
+  t.match(killed.stderr, 'salloc: error: _fork_command: Unable to find command "nosuchcommand"\n')
+  t.equal(killed.stdout, '1\n')
   const none = task('salloc -N1 --no-shell; echo $?')
   await none.ended
   t.match(none.stderr, /Granted/)

@@ -5,36 +5,36 @@
 #include <string.h>
 #include <unistd.h>
 
-/* srun, sbatch and salloc read one table of options; those that only one of them has are in it too. */
-static const char job_valued[] =
-	" accel-bind account acctg-freq argv array autocomplete batch bb bbf bcast-exclude begin chdir cluster cluster-constraint "
-	"clusters comment constraint container container-id context core-spec cores-per-socket cpu-bind cpu-freq cpu_bind "
-	"cpus-per-gpu cpus-per-task deadline delay-boot dependency distribution environment epilog error exclude export "
-	"export-file extra extra-node-info gid gpu-bind gpu-freq gpus gpus-per-node gpus-per-socket gpus-per-task gres gres-flags "
-	"het-group hint ignore-signals input job-name jobid kill-on-invalid-dep licenses mail-type mail-user mcs-label mem "
-	"mem-bind mem-per-cpu mem-per-gpu mem-update mincpus mpi msg-timeout network nodefile nodelist nodes ntasks "
-	"ntasks-per-core ntasks-per-gpu ntasks-per-node ntasks-per-socket ntasks-per-tres open-mode output pack-group partition "
-	"power prefer priority profile prolog qos relative reservation resources runtime segment signal slurmd-debug "
-	"sockets-per-node switches task-epilog task-prolog tasks-per-node thread-spec threads threads-per-core time time-min tmp "
-	"treewidth tres-bind tres-per-task uid vm-image vm-per-node vm-script wait wait-all-nodes wckey wrap ";
-static const char job_others[] =
-	" async bcast bell compress consolidate-segments contiguous debugger-test disable-status exact exclusive external "
-	"external-launcher get-user-env help hold ignore-pbs immediate interactive kill-command kill-on-bad-exit label multi-prog "
-	"nice no-allocate no-bell no-kill no-requeue no-shell oom-kill-step overcommit overlap oversubscribe parsable "
-	"preserve-env propagate pty quiet quit-on-interrupt reboot requeue resv-ports send-libs spread-job spread-segments "
-	"stepmgr test-only unbuffered usage use-min-nodes verbose version vm-checkpoint wait-for-children whole x11 ";
-static const char job_letters[] =
-	" Aaccount aarray bbegin Dchdir Mclusters Cconstraint Score-spec ccpus-per-task ddependency mdistribution eerror xexclude "
-	"Bextra-node-info Ggpus iinput Jjob-name Llicenses Fnodefile wnodelist Nnodes nntasks ooutput ppartition qqos rrelative "
-	"Tthreads ttime Wwait ";
+/* srun, sbatch and salloc read one table of options; those that only one of them has are in it too. `wait` is the one that they read differently. */
+#define JOB_VALUED \
+	" accel-bind account acctg-freq argv array autocomplete batch bb bbf bcast-exclude begin chdir cluster cluster-constraint " \
+	"clusters comment constraint container container-id context core-spec cores-per-socket cpu-bind cpu-freq cpu_bind " \
+	"cpus-per-gpu cpus-per-task deadline delay-boot dependency distribution environment epilog error exclude export " \
+	"export-file extra extra-node-info gid gpu-bind gpu-freq gpus gpus-per-node gpus-per-socket gpus-per-task gres gres-flags " \
+	"het-group hint ignore-signals input job-name jobid kill-on-invalid-dep licenses mail-type mail-user mcs-label mem " \
+	"mem-bind mem-per-cpu mem-per-gpu mem-update mincpus mpi msg-timeout network nodefile nodelist nodes ntasks " \
+	"ntasks-per-core ntasks-per-gpu ntasks-per-node ntasks-per-socket ntasks-per-tres open-mode output pack-group partition " \
+	"power prefer priority profile prolog qos relative reservation resources runtime segment signal slurmd-debug " \
+	"sockets-per-node switches task-epilog task-prolog tasks-per-node thread-spec threads threads-per-core time time-min tmp " \
+	"treewidth tres-bind tres-per-task uid vm-image vm-per-node vm-script wait-all-nodes wckey wrap "
+#define JOB_OTHERS \
+	" async bcast bell compress consolidate-segments contiguous debugger-test disable-status exact exclusive external " \
+	"external-launcher get-user-env help hold ignore-pbs immediate interactive kill-command kill-on-bad-exit label multi-prog " \
+	"nice no-allocate no-bell no-kill no-requeue no-shell oom-kill-step overcommit overlap oversubscribe parsable " \
+	"preserve-env propagate pty quiet quit-on-interrupt reboot requeue resv-ports send-libs spread-job spread-segments " \
+	"stepmgr test-only unbuffered usage use-min-nodes verbose version vm-checkpoint wait-for-children whole x11 "
+#define JOB_LETTERS \
+	" Aaccount aarray bbegin Dchdir Mclusters Cconstraint Score-spec ccpus-per-task ddependency mdistribution eerror xexclude " \
+	"Bextra-node-info Ggpus iinput Jjob-name Llicenses Fnodefile wnodelist Nnodes nntasks ooutput ppartition qqos rrelative " \
+	"Tthreads ttime "
 
 static const struct grammar grammars[] = {
-	{"srun", job_valued, job_others, job_letters, "IKk", false},
-	{"sbatch", job_valued, job_others, job_letters, "IKk", false},
-	{"salloc", job_valued, job_others, job_letters, "IKk", false},
+	{"srun", JOB_VALUED "wait ", JOB_OTHERS, JOB_LETTERS "Wwait ", "IKk", false},
+	{"sbatch", JOB_VALUED, JOB_OTHERS "wait ", JOB_LETTERS, "IKk", false},
+	{"salloc", JOB_VALUED "wait ", JOB_OTHERS, JOB_LETTERS "Wwait ", "IKk", false},
 	{"sbcast", " exclude fanout jobid size timeout ", " compress force help preserve send-libs treewidth usage verbose version ",
 		" Ffanout jjobid ssize ttimeout ", "C", true},
-	{"scontrol", " cluster clusters uid sibling ", " all details federation help hide json local oneliner quiet usage verbose version yaml future ",
+	{"scontrol", " cluster clusters uid ", " all details federation help hide json local oneliner quiet usage sibling verbose version yaml future ",
 		" Mclusters uuid ", "", true},
 	{"scancel", " account clusters cluster jobname name nodelist partition qos reservation signal sibling state user wckey admin-comment ",
 		" batch ctld cron full help hurry interactive me quiet usage verbose version ",

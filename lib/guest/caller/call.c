@@ -54,7 +54,7 @@ static bool is_for_held_command(const struct call *call, int number)
 static void take_signals(struct call *call)
 {
 	struct signalfd_siginfo info;
-	int code = 0;
+	struct ending ending;
 	while (read(call->signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
 		int number = (int)info.ssi_signo;
 		if (number == SIGCHLD || is_for_held_command(call, number))
@@ -67,8 +67,8 @@ static void take_signals(struct call *call)
 			session_signal(&call->session, number, number == SIGCONT ? SCOPE_ALL : SCOPE_LEADER);
 		}
 	}
-	if (held_command_ended(&call->held, &code))
-		session_release(&call->session, (uint32_t)code);
+	if (held_command_ended(&call->held, &ending))
+		session_release(&call->session, ending);
 }
 
 static void read_link(struct call *call)

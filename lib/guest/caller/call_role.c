@@ -125,7 +125,7 @@ static void receive(struct session *session, const struct vmrm_frame *frame)
 	if (frame->type == VMRM_KILL)
 		receive_kill(session, frame);
 	else if (frame->type == VMRM_HELD && call->plan->holds && !held_command_start(&call->held, call->plan, frame))
-		session_release(session, 1);
+		session_release(session, (struct ending){ENDING_EXIT, 1});
 	else if (frame->type == VMRM_SIGNAL && vmrm_tlv_find(frame->payload, frame->length, VMRM_SIGNAL_NAME, &name))
 		held_command_signal(&call->held, signal_number(&name));
 }

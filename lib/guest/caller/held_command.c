@@ -47,9 +47,14 @@ static _Noreturn void become(const struct plan *plan)
 	signal(SIGPIPE, SIG_DFL);
 	if (plan->hold_folder != NULL && chdir(plan->hold_folder) != 0)
 		plan_error(plan, "chdir(%s): %s", plan->hold_folder, strerror(errno));
-	execvp(argv[0], argv);
+	const char *program = plan_find(argv[0], X_OK, false);
+	if (program == NULL) {
+		plan_error(plan, "_fork_command: Unable to find command \"%s\"", argv[0]);
+		_exit(1);
+	}
+	execvp(program, argv);
 	plan_error(plan, "Unable to exec command \"%s\": %s", argv[0], strerror(errno));
-	_exit(errno == ENOENT ? 127 : 126);
+	_exit(1);
 }
 
 bool held_command_start(struct held_command *held, const struct plan *plan, const struct vmrm_frame *frame)
@@ -74,12 +79,12 @@ void held_command_signal(const struct held_command *held, int number)
 		kill(held->pid, number);
 }
 
-bool held_command_ended(struct held_command *held, int *code)
+bool held_command_ended(struct held_command *held, struct ending *ending)
 {
 	int status = 0;
 	if (held->pid == 0 || waitpid(held->pid, &status, WNOHANG) != held->pid)
 		return false;
 	held->pid = 0;
-	*code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+	*ending = WIFSIGNALED(status) ? (struct ending){ENDING_SIGNAL, WTERMSIG(status)} : (struct ending){ENDING_EXIT, WEXITSTATUS(status)};
 	return true;
 }

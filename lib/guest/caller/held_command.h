@@ -5,6 +5,7 @@
 #ifndef VMRM_CALLER_HELD_COMMAND_H
 #define VMRM_CALLER_HELD_COMMAND_H
 
+#include "ending.h"
 #include "frame.h"
 #include "plan.h"
 
@@ -19,7 +20,7 @@ struct held_command {
 bool held_command_start(struct held_command *held, const struct plan *plan, const struct vmrm_frame *frame);
 /* salloc has sent it a signal. */
 void held_command_signal(const struct held_command *held, int number);
-/* Whether it has ended; then `code` is what salloc shall end with. */
-bool held_command_ended(struct held_command *held, int *code);
+/* Whether it has ended, and how: salloc is to see its command end so. */
+bool held_command_ended(struct held_command *held, struct ending *ending);
 
 #endif

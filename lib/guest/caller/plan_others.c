@@ -9,6 +9,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* sbcast's own exit code where it cannot read its source. */
+#define SBCAST_FAILED 255
+
 /* --export-file names a file, or the number of an open descriptor. */
 static int take_export_file(struct plan *plan, struct option *option)
 {
@@ -91,16 +94,15 @@ int plan_sbcast(struct plan *plan, int argc, char **argv)
 	}
 	if (count != 2) {
 		/* --help, or a mistake, of which the command itself says more. */
-		plan->argc -= 2;
-		memmove(plan->argv + 1, plan->argv + 3, (size_t)(plan->argc - 1) * sizeof *plan->argv);
-		plan->argv[plan->argc] = NULL;
+		memcpy(plan->argv + 1, argv + 1, (size_t)argc * sizeof *argv);
+		plan->argc = argc;
 		return 0;
 	}
 	plan->in_fd = open(words[0], O_RDONLY | O_CLOEXEC);
 	if (plan->in_fd < 0 || fstat(plan->in_fd, &status) != 0)
-		return plan_error(plan, "Can't open `%s`: %s", words[0], strerror(errno));
+		return plan_error(plan, "Can't open `%s`: %s", words[0], strerror(errno)), SBCAST_FAILED;
 	if (!S_ISREG(status.st_mode))
-		return plan_error(plan, "`%s` is not a regular file", words[0]);
+		return plan_error(plan, "`%s` is not a regular file", words[0]), SBCAST_FAILED;
 	if (asprintf(&about, "--source-mode=%04o", (unsigned)status.st_mode & 07777) < 0 ||
 	    asprintf(&times, "--source-times=%lld,%lld", (long long)status.st_atime, (long long)status.st_mtime) < 0)
 		return plan_error(plan, "%s", strerror(ENOMEM));

@@ -11,7 +11,7 @@
 
 struct srun_files {
 	const char *input, *output, *error;
-	bool appends, is_multi_prog, is_bcast;
+	bool appends, is_multi_prog, is_bcast, has_job_name;
 	const char *bcast; /* --bcast=NAME */
 };
 
@@ -32,6 +32,7 @@ static int take_option(struct plan *plan, struct srun_files *files, const struct
 		files->bcast = value;
 	} else {
 		files->is_multi_prog |= strcmp(name, "multi-prog") == 0;
+		files->has_job_name |= strcmp(name, "job-name") == 0;
 		plan->takes_terminal |= strcmp(name, "pty") == 0;
 		if (value != NULL && strcmp(name, "open-mode") == 0)
 			files->appends = value[0] == 'a';
@@ -101,6 +102,8 @@ static int plan_bcast(struct plan *plan, const struct srun_files *files, char **
 		: is_folder ? asprintf(&target, "%s/%s", files->bcast, last) : asprintf(&target, "%s", files->bcast);
 	if (length < 0)
 		return plan_error(plan, "%s", strerror(ENOMEM));
+	if (!files->has_job_name)
+		add_pair(plan, "job-name", last);
 	plan->bcast_target = *program = target;
 	return 0;
 }

@@ -58,10 +58,10 @@ void session_disconnected(struct session *session)
 	vmrm_sender_pause(&session->wire.out);
 }
 
-void session_release(struct session *session, uint32_t value)
+void session_release(struct session *session, struct ending ending)
 {
 	session->release_due = session->has_released = true;
-	session->release_value = value;
+	session->release = ending;
 }
 
 void session_fail(struct session *session, int code)

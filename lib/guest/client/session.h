@@ -43,7 +43,7 @@ struct session {
 	struct vmrm_sender spec_sender;
 	bool has_stdin, has_terminal, resize_due;
 	bool release_due, has_released; /* a call: the command that ran here has ended */
-	uint32_t release_value;
+	struct ending release;
 	struct terminal_size size;
 	struct vmrm_sender stdin_sender;
 	struct outlet out, err;
@@ -84,6 +84,6 @@ bool session_is_finished(const struct session *session);
 /* Ends without the other end: this code, at once. */
 void session_fail(struct session *session, int code);
 /* Sends RELEASE. */
-void session_release(struct session *session, uint32_t value);
+void session_release(struct session *session, struct ending ending);
 
 #endif

@@ -89,11 +89,17 @@ static bool send_resize(struct session *session, struct link *link)
 
 static bool send_release(struct session *session, struct link *link)
 {
-	uint8_t payload[16];
+	uint8_t payload[64];
+	char name[24];
 	struct vmrm_tlv_writer fields;
 	session->release_due = false;
 	vmrm_tlv_write_to(&fields, payload, sizeof payload);
-	vmrm_tlv_put_u32(&fields, VMRM_RELEASE_VALUE, session->release_value);
+	if (session->release.kind == ENDING_SIGNAL) {
+		signal_name(session->release.value, name, sizeof name);
+		vmrm_tlv_put_text(&fields, VMRM_RELEASE_SIGNAL, name);
+	} else {
+		vmrm_tlv_put_u32(&fields, VMRM_RELEASE_VALUE, (uint32_t)session->release.value);
+	}
 	return send_frame(session, link, (struct vmrm_frame){.type = VMRM_RELEASE, .payload = payload, .length = (uint32_t)fields.length});
 }
 

@@ -221,7 +221,9 @@ t.test('a script goes along with its name, and its file is gone afterwards', asy
   await none.ended
   t.equal(none.stdout, '1\n')
   t.equal(none.stderr, `sbatch: error: Unable to open file ${folder}/nosuch.sh\n`)
-  const waits = task(`cd ${folder}; VMRM_TEST_DO='f=$3; echo "$1" "$2"; set --' sbatch --wait -W job.sh; srun --wait 5 -W6 x`)
+  const waits = task(
+    `cd ${folder}; VMRM_TEST_DO='f=$3; echo "$1" "$2"; set --' sbatch --wait -W job.sh; srun --wait 5 -W6 x`,
+  )
   await waits.ended
   t.equal(waits.stdout, '--wait -W\n\n[--wait=5][--wait=6][x]\n', 'of sbatch it has no value, of srun it has')
   const here = task('VMRM_TEST_DO=cat sbatch --parsable <<END\n#!/bin/sh\nfrom stdin\nEND')
@@ -280,6 +282,9 @@ t.test('sbcast reads its source here; srun --bcast copies and then runs the copy
     r.stdout,
     /^the bytes\n\[first\]\[--source-mode=0750\]\[--source-times=\d+,\d+\]\[-f\]\[source\]\[\/tmp\/there\]\n$/,
   )
+  const relative = task(`cd ${folder}; VMRM_TEST_DO="cat >/dev/null; shift 3" sbcast source there`)
+  await relative.ended
+  t.equal(relative.stdout, `[source][${folder}/there]\n`, 'a place in the folder here')
   const help = task('sbcast --help')
   await help.ended
   t.equal(help.stdout, '[first][--help]\n')
@@ -289,7 +294,10 @@ t.test('sbcast reads its source here; srun --bcast copies and then runs the copy
   t.equal(few.stderr, "sbcast: error: Can't open `nosuch`: No such file or directory\n")
   const both = task(`cd ${folder}; srun --bcast=/tmp/copy -N2 ./tool arg`, { env: { VMRM_TEST_DO: 'cat > /dev/null' } })
   await both.ended
-  t.match(both.stdout, /^\[first\].*\[--force\]\[\.\/tool\]\[\/tmp\/copy\]\n\[--nodes=2\]\[--job-name=tool\]\[\/tmp\/copy\]\[arg\]\n$/)
+  t.match(
+    both.stdout,
+    /^\[first\].*\[--force\]\[\.\/tool\]\[\/tmp\/copy\]\n\[--nodes=2\]\[--job-name=tool\]\[\/tmp\/copy\]\[arg\]\n$/,
+  )
 })
 
 t.test('a folder that only the guest has is carried along', async (t) => {
@@ -393,6 +401,74 @@ t.test('who may call what', async (t) => {
   await other.ended
   t.equal(other.stdout, '1\n')
   t.equal(other.stderr, "vmrm: Slurm's commands work in this VM for the job's user only\n")
+})
+
+t.test('a spec that lies writes nowhere but into its own folder, and runs nothing but the command', async (t) => {
+  const text = (value: string) => Buffer.from(value, 'latin1').toString('hex')
+  const file = (argument: number, offset: number, bytes = 'x') => {
+    const head = Buffer.alloc(8)
+    head.writeUInt32LE(argument, 0)
+    head.writeUInt32LE(offset, 4)
+    return head.toString('hex') + text(bytes)
+  }
+  const own = [1, text('sbatch')] as const
+  const env = [2, text('VMRM_TEST_DO=')] as const
+  const lie = async (spec: readonly (readonly [number, string])[], command = 'sbatch', bytes?: string) => {
+    const caller = join(import.meta.dirname, 'hostile-caller.ts')
+    const words = [JSON.stringify(spec), command, ...(bytes === undefined ? [] : [bytes])]
+    const r = task('exec "$@"', { args: [process.execPath, caller, ...words] })
+    await r.ended
+    return r.stdout
+  }
+  const noFile = 'error: the guest names a file that cannot be one'
+  t.match(
+    await lie([own, env, [1, text(`../../${'../'.repeat(9)}etc/vmrm-x`)], [11, file(1, 0)]]),
+    /^\[.*\/0\/vmrm-x\]\n$/,
+  )
+  t.match(await lie([own, env, [1, text('/etc/vmrm-x')], [11, file(1, 0)]]), /^\[.*\/0\/vmrm-x\]\n$/)
+  t.notOk(existsSync('/etc/vmrm-x'))
+  for (const name of ['..', '.', '', 'a/', 'a/..', `/${'n'.repeat(256)}`])
+    t.match(await lie([own, env, [1, text(name)], [11, file(1, 0)]]), noFile, JSON.stringify(name.slice(0, 9)))
+  for (const [argument, offset] of [
+    [0, 0],
+    [2, 0],
+    [4_294_967_295, 0],
+    [1, 4],
+    [1, 4_294_967_295],
+  ] as const)
+    t.match(await lie([own, env, [1, text('abc')], [11, file(argument, offset)]]), noFile, `${argument} ${offset}`)
+  const twice = [1, text('abc')] as const
+  t.match(await lie([own, env, twice, [11, file(1, 0)], [11, file(1, 0)]]), /\/1\/abc\]\n$/, 'one argument, two files')
+  for (const [why, spec] of Object.entries({
+    'five files': [own, env, twice, ...Array.from({ length: 5 }, () => [11, file(1, 0)] as const)],
+    'a file without a head': [own, env, twice, [11, '00']],
+    'NUL in an argument': [own, env, [1, '610062']],
+    'no argument': [env],
+    'a script': [own, env, [5, text('/tmp/x')], [6, text('x')]],
+    CPUs: [own, env, [8, text('0')]],
+    'a wire': [own, env, [12, `${text('fd')}00${text('5')}`]],
+  } as Record<string, (readonly [number, string])[]>))
+    t.match(await lie(spec), /^error: /, why)
+  t.match(await lie([], 'sbatch', 'ffff0000ffffffff'), /^error: /, 'a field longer than the spec')
+  t.match(await lie([], 'sbatch', '00'.repeat(20_000)), /^error: /, 'zeros')
+  for (const name of ['', 'x'.repeat(200)])
+    t.equal(await lie([own, env], name), 'closed\n', `a name of ${name.length} letters`)
+  const salloc = (words: string[]) =>
+    lie([[1, text('salloc')], ...words.map((word) => [1, text(word)] as const)], 'salloc')
+  for (const words of [['id'], ['--', 'id'], ['-n', '1'], ['-']])
+    t.match(await salloc(words), "error: salloc's command must run in the VM", words.join(' '))
+  const shell = (name: string) =>
+    lie(
+      [
+        [1, text(name)],
+        [1, text('-c')],
+        [1, text('echo $0')],
+      ],
+      'squeue',
+    )
+  t.equal(await shell('bash'), '/bin/sh\n', 'another name is not taken')
+  t.equal(await shell('./squeue'), './squeue\n')
+  await until('the files’ end', () => readdirSync(calls).length === 0)
 })
 
 t.test('64 commands at a time; more wait for their turn', async (t) => {

@@ -20,9 +20,9 @@ export async function accountOf(jobs: Jobs, id: number): Promise<string[]> {
   return rows.map((row) => row.slice(0, -1).join('|').replace(/^\d+/, 'ID'))
 }
 
-/** Fields of `scontrol show job` that are of one job alone, or tell of the VM. */
+/** Fields of `scontrol show job` that are of one job alone, tell of the VM, or are chance (which of the schedulers took it). */
 const ownOfAJob =
-  /^(JobId|ArrayJobId|HetJobId|HetJobIdSet|\w*Time|LastSchedEval|PreemptEligibleTime|Priority|Nice|AllocNode:Sid|Command|WorkDir|StdIn|StdOut|StdErr|AdminComment|JobName)$/
+  /^(JobId|ArrayJobId|HetJobId|HetJobIdSet|\w*Time|LastSchedEval|PreemptEligibleTime|Priority|Nice|AllocNode:Sid|Command|WorkDir|StdIn|StdOut|StdErr|AdminComment|JobName|Scheduler)$/
 
 /** The rest of them. */
 export function sharedFields(fields: Readonly<Record<string, string>>): Record<string, string> {

@@ -71,6 +71,18 @@ int plan_salloc(struct plan *plan, int argc, char **argv)
 	return 0;
 }
 
+/* The host's sbcast is in another folder than this one. */
+static char *absolute(char *name)
+{
+	char *path = NULL, *folder = name[0] == '/' ? NULL : getcwd(NULL, 0);
+	if (name[0] == '/')
+		return name;
+	if (folder == NULL || asprintf(&path, "%s/%s", folder, name) < 0)
+		path = NULL;
+	free(folder);
+	return path;
+}
+
 int plan_sbcast(struct plan *plan, int argc, char **argv)
 {
 	struct option_walk walk;
@@ -109,5 +121,5 @@ int plan_sbcast(struct plan *plan, int argc, char **argv)
 	plan->argv[1] = about;
 	plan->argv[2] = times;
 	plan->takes_stdin = true;
-	return plan_add(plan, words[0]) && plan_add(plan, words[1]) ? 0 : 1;
+	return plan_add(plan, words[0]) && plan_add(plan, absolute(words[1])) ? 0 : plan_error(plan, "%s", strerror(errno));
 }

@@ -1,4 +1,4 @@
-/* Owns the server of one call: its connection, its command's life and end. Must never run anything but the program that vmrmd names. */
+/* Owns the server of one call: its connection, its command's life and end. Must never start another program than the one that vmrmd names. */
 #include "serve.h"
 #include "child.h"
 #include "clock.h"
@@ -170,7 +170,13 @@ static bool next_frame(struct server *server, struct vmrm_frame *frame)
 	} else if (server->hold.owes_held && !server->task->is_paused) {
 		server->hold.owes_held = false;
 		frame->type = VMRM_HELD;
-		fields.length = hold_put(&server->hold, server->command.environment, scratch, sizeof scratch);
+		if (!hold_put(&server->hold, server->command.environment, &fields)) {
+			/* The caller answers with CLOSE, which ends salloc. */
+			frame->type = VMRM_ERROR;
+			vmrm_tlv_write_to(&fields, scratch, sizeof scratch);
+			vmrm_tlv_put_text(&fields, VMRM_ERROR_TEXT, "the variables that salloc sets for its command are larger than 64 KiB together; the VM cannot take them");
+			vmrm_tlv_put_text(&fields, VMRM_ERROR_CODE, "too-large");
+		}
 	} else if (server->hold.signals != 0 && !server->task->is_paused) {
 		char name[24];
 		int number = __builtin_ctzll(server->hold.signals) + 1;

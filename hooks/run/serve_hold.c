@@ -108,19 +108,17 @@ static bool has_variable(const struct hold *hold, const char *name, size_t lengt
 	return false;
 }
 
-size_t hold_put(const struct hold *hold, char *const *given, uint8_t *payload, size_t room)
+bool hold_put(const struct hold *hold, char *const *given, struct vmrm_tlv_writer *fields)
 {
-	struct vmrm_tlv_writer fields;
-	vmrm_tlv_write_to(&fields, payload, room);
 	for (const char *at = hold->bytes; *at != '\0'; at += strlen(at) + 1)
 		if (!has_entry(given, at))
-			vmrm_tlv_put_text(&fields, VMRM_HELD_ENV, at);
+			vmrm_tlv_put_text(fields, VMRM_HELD_ENV, at);
 	for (; *given != NULL; given++) {
 		size_t length = strcspn(*given, "=");
 		if (!has_variable(hold, *given, length))
-			vmrm_tlv_put(&fields, VMRM_HELD_UNSET, *given, length);
+			vmrm_tlv_put(fields, VMRM_HELD_UNSET, *given, length);
 	}
-	return fields.length;
+	return !fields->overflow;
 }
 
 void hold_release(struct hold *hold, struct ending ending)

@@ -10,6 +10,7 @@
 
 #include "ending.h"
 #include "frame.h"
+#include "tlv.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -33,8 +34,8 @@ bool hold_listen(struct hold *hold, const char *path);
 int hold_fd(const struct hold *hold);
 /* Something came there. */
 void hold_read(struct hold *hold);
-/* Writes HELD's fields: what differs from `given`. */
-size_t hold_put(const struct hold *hold, char *const *given, uint8_t *payload, size_t room);
+/* Writes HELD's fields: what differs from `given`. False: not all of it fits. */
+bool hold_put(const struct hold *hold, char *const *given, struct vmrm_tlv_writer *fields);
 /* The command has ended so. */
 void hold_release(struct hold *hold, struct ending ending);
 void hold_free(struct hold *hold);

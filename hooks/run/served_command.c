@@ -18,17 +18,52 @@ static bool is_named(const struct served_command *command, const char *name)
 	return strcmp(command->name, name) == 0;
 }
 
+static bool starts(const char *word, const char *with)
+{
+	return strncmp(word, with, strlen(with)) == 0;
+}
+
+/*
+ * Whether srun might find its --prolog or --epilog behind this word, where the walk has not looked: a word that the walk took for the program can be
+ * the value of an option it does not know, and behind ":" options begin anew. A "--" ends the options, unless it can be an option's value.
+ */
+static bool may_hide_program(const struct spec *spec, size_t at, bool ends_at_dashes)
+{
+	for (; at < spec->argc; at++) {
+		const char *word = spec->argv[at];
+		if (starts(word, "--prol") || starts(word, "--ep"))
+			return true;
+		if (ends_at_dashes && strcmp(word, "--") == 0 && spec->argv[at - 1][0] != '-')
+			return false;
+	}
+	return false;
+}
+
+static bool has_hidden_program(const struct spec *spec, size_t first_unknown)
+{
+	for (size_t i = 1; i < spec->argc; i++)
+		if (strcmp(spec->argv[i], ":") == 0)
+			return may_hide_program(spec, i, false) || (first_unknown > 0 && may_hide_program(spec, first_unknown, true));
+	return first_unknown > 0 && may_hide_program(spec, first_unknown, true);
+}
+
 /* srun runs its own --prolog and --epilog where it runs itself. */
 static const char *check_srun(const struct spec *spec)
 {
+	static const char *const refused = "srun would run its --prolog and --epilog outside the VM; they are not available in one";
 	struct option_walk walk;
 	struct option option;
+	size_t first_unknown = 0;
 	option_walk_start(&walk, grammar_of("srun"), (int)spec->argc, spec->argv);
-	while (option_walk_next(&walk, &option)) {
+	for (int at = walk.at; option_walk_next(&walk, &option); at = walk.at) {
+		if (!option.is_known && first_unknown == 0 && strchr(spec->argv[at], '=') == NULL)
+			first_unknown = (size_t)walk.at;
 		bool is_program = strcmp(option.name, "prolog") == 0 || strcmp(option.name, "epilog") == 0;
 		if (is_program && option.value != NULL && strcasecmp(option.value, "none") != 0)
-			return "srun would run its --prolog and --epilog outside the VM; they are not available in one";
+			return refused;
 	}
+	if (has_hidden_program(spec, first_unknown))
+		return refused;
 	static const char *const variables[] = {"SLURM_PROLOG", "SLURM_EPILOG"};
 	for (size_t i = 0; i < sizeof variables / sizeof *variables; i++) {
 		const char *value = spec_getenv(spec, variables[i]);
@@ -61,10 +96,10 @@ static bool is_own_name(const struct served_command *command, const char *word)
 
 static const char *set_arguments(struct served_command *command, struct spec *spec)
 {
-	char **argv = calloc(spec->argc + command->argument_count + 4, sizeof *argv);
+	char **argv = calloc(spec->argc + command->argument_count + 5, sizeof *argv);
 	size_t count = 0;
 	static char own[PATH_MAX];
-	static char hold[] = "--hold";
+	static char hold[] = "--hold", end_of_options[] = "--";
 	if (argv == NULL)
 		return "no memory is left on the host";
 	/* Slurm's commands name themselves by it in some of what they say. */
@@ -77,6 +112,8 @@ static const char *set_arguments(struct served_command *command, struct spec *sp
 		ssize_t length = readlink("/proc/self/exe", own, sizeof own - 1);
 		if (length <= 0)
 			return "vmrm-run does not find itself";
+		/* What the guest's last option takes for its value is this, and not the program. */
+		argv[count++] = end_of_options;
 		argv[count++] = own;
 		argv[count++] = hold;
 		argv[count++] = command->hold_socket;

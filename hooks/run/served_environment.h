@@ -1,4 +1,4 @@
-/* Owns the environment of a call's command on the host. Must never let a variable of the guest act on the loader or the C library. */
+/* Owns the environment of a call's command on the host. Must never let one of the guest's through that variables.h names, nor its PATH or SLURM_CONF. */
 #ifndef RUN_SERVED_ENVIRONMENT_H
 #define RUN_SERVED_ENVIRONMENT_H
 

@@ -145,6 +145,66 @@ t.test('what acts on a program itself travels under another name', async (t) => 
   t.equal(place.stdout, '/usr/lib\n')
 })
 
+t.test('no variable of a guest chooses what runs on the host, and a task in a VM has them all back', async (t) => {
+  const renamed = {
+    LD_PRELOAD: '',
+    LD_AUDIT: '',
+    LD_LIBRARY_PATH: '/nowhere',
+    GLIBC_TUNABLES: 'glibc.malloc.check=0',
+    GCONV_PATH: '/nowhere',
+    LOCPATH: '/nowhere',
+    MALLOC_TRACE: '/nowhere/trace',
+    LUA_PATH: '/nowhere/?.lua',
+    OPENSSL_CONF: '/nowhere/openssl.cnf',
+    BUN_BE_BUN: '1',
+    BUN_OPTIONS: '--preload /nowhere/x.js',
+    BUN_INSPECT: 'ws://127.0.0.1:1',
+    NODE_OPTIONS: '--require /nowhere/x.js',
+    NODE_EXTRA_CA_CERTS: '/nowhere/ca',
+    JSC_useJIT: '0',
+    UV_THREADPOOL_SIZE: '1',
+    SLURM_STDINMODE: '/nowhere/in',
+    SLURM_STDOUTMODE: '/nowhere/out',
+    SLURM_STDERRMODE: '/nowhere/err',
+    SRUN_INPUT: '/nowhere/in',
+    SRUN_OUTPUT: '/nowhere/out',
+    SRUN_ERROR: '/nowhere/err',
+    SLURM_HOSTFILE: '/nowhere/hosts',
+    SLURM_BCAST: '/nowhere/copy',
+    SLURM_PROLOG: '/nowhere/prolog',
+    SLURM_EPILOG: '/nowhere/epilog',
+  }
+  const unchanged = { KEPT: 'yes', SLURM_OPEN_MODE: 'append', BUNCH: 'of', NODES: 'two', NODELIST: 'a' }
+  // Of its loader's variables a sanitized program takes note itself; `env` sets them for squeue alone.
+  const names = Object.keys(renamed).filter((name) => !name.startsWith('LD_'))
+  const set = Object.entries(renamed).map(([name, value]) => `${name}='${value}'`)
+  const r = task(`env ${set.join(' ')} SLURM_CONF=/guest/conf SLURM_CONF_SERVER=guest ${bin}/squeue -c env`, {
+    env: { ...unchanged, SLURM_CONF: '/host/conf', SLURM_CONF_SERVER: 'host:6817' },
+  })
+  t.match(await r.ended, { code: 0 }, r.stderr)
+  const asMap = (text: string) =>
+    new Map(text.split('\n').map((line) => [line.split('=')[0] ?? '', line.slice(line.indexOf('=') + 1)]))
+  const seen = asMap(r.stdout)
+  for (const [name, value] of Object.entries(renamed)) {
+    t.notOk(seen.has(name), name)
+    t.equal(seen.get(`VMRM_GUEST_${name}`), value, name)
+  }
+  for (const [name, value] of Object.entries(unchanged)) t.equal(seen.get(name), value, name)
+  t.equal(seen.get('SLURM_CONF'), '/host/conf')
+  t.equal(seen.get('SLURM_CONF_SERVER'), 'host:6817')
+  const carried = Object.fromEntries([...seen].filter(([name]) => name.startsWith('VMRM_GUEST_')))
+  const back = rig.run({ argv: ['/usr/bin/env'], env: { ...carried, KEPT: 'yes' } })
+  await back.ended
+  const given = asMap(back.stdout)
+  for (const name of names) t.equal(given.get(name), renamed[name as keyof typeof renamed], name)
+  t.equal(given.get('LD_LIBRARY_PATH'), '/nowhere')
+  t.equal(given.get('KEPT'), 'yes')
+  t.notOk([...given.keys()].some((name) => name.startsWith('VMRM_GUEST_')))
+  const none = task('SLURM_CONF_SERVER=guest squeue -c env')
+  await none.ended
+  t.notMatch(none.stdout, 'SLURM_CONF_SERVER', 'absent where the host has none')
+})
+
 t.test('20 MB of any bytes go through a command and back', async (t) => {
   const bytes = randomBytes(1 << 20)
   const r = task('sattach -c cat | sattach -c "cat; echo end >&2"', { stdin: 'pipe' })
@@ -235,6 +295,7 @@ t.test('a script goes along with its name, and its file is gone afterwards', asy
 })
 
 t.test('srun: what it reads and writes by name is the guest’s', async (t) => {
+  const hidden = 'vmrm: srun would run its --prolog and --epilog outside the VM; they are not available in one\n'
   const cases = [
     ['srun -lN2 -n 4 prog -o x', '[-l][--nodes=2][--ntasks=4][prog][-o][x]\n', ''],
     ['echo in > i; VMRM_TEST_DO=cat srun --input=i -N1 prog; cat i', 'in\n[--nodes=1][prog]\nin\n', ''],
@@ -249,6 +310,17 @@ t.test('srun: what it reads and writes by name is the guest’s', async (t) => {
       'old\n[--open-mode=append][--output=/dev/stdout][a]\n',
       '',
     ],
+    [
+      'echo old > out; SLURM_OPEN_MODE=Append srun -o out a; SLURM_OPEN_MODE=a srun --open-mode=t -o o2 b; cat out o2',
+      'old\n[--output=/dev/stdout][a]\n[--open-mode=t][--output=/dev/stdout][b]\n',
+      '',
+    ],
+    [
+      'echo in > i; export SLURM_STDINMODE=i SLURM_STDOUTMODE=o SLURM_STDERRMODE=e; VMRM_TEST_DO="cat; echo e >&2" srun x; cat o e; srun -o p -e none x; cat p',
+      'in\n[--output=/dev/stdout][--error=/dev/stderr][x]\ne\n[--output=/dev/stdout][--error=none][x]\n',
+      '',
+    ],
+    ['SLURM_STDOUTMODE=no SRUN_OUTPUT=o-%t srun x', '[--output=o-%t][x]\n', ''],
     ['srun -o o-%t -i none prog', '[--input=none][--output=o-%t][prog]\n', ''],
     ['srun -o out -e out prog; cat out', '[--output=/dev/stdout][--error=/dev/stdout][prog]\n', ''],
     ['echo "0 x" > mp; VMRM_TEST_DO=\'cat "$2"; basename "$2"; set --\' srun --multi-prog mp', '0 x\nmp\n\n', ''],
@@ -261,6 +333,17 @@ t.test('srun: what it reads and writes by name is the guest’s', async (t) => {
       'SLURM_PROLOG=/bin/sh srun x; echo $?',
       '1\n',
       'vmrm: SLURM_PROLOG and SLURM_EPILOG name programs that srun would run outside the VM; they are not available in one\n',
+    ],
+    ['srun --siteopt /etc/passwd --prolog=/x prog; echo $?', '1\n', hidden],
+    ['srun --siteopt -- --prol /x prog; echo $?', '1\n', hidden],
+    ['srun --siteopt /etc/passwd -J -- --ep=/x prog; echo $?', '1\n', hidden],
+    ['srun a : --epilog=/x b; echo $?', '1\n', hidden],
+    ['srun --siteopt a -- prog --prolog=x', '[--siteopt=a][prog][--prolog=x]\n', ''],
+    ['srun --siteopt /etc/passwd -- --prolog=x', '[--siteopt][/etc/passwd][--][--prolog=x]\n', ''],
+    [
+      'srun --siteopt=a prog --prolog=x; srun prog --epilog=x',
+      '[--siteopt=a][prog][--prolog=x]\n[prog][--epilog=x]\n',
+      '',
     ],
     ['srun -i nosuch x; echo $?', '1\n', 'srun: error: Could not open stdin file: No such file or directory\n'],
   ] as const
@@ -298,6 +381,9 @@ t.test('sbcast reads its source here; srun --bcast copies and then runs the copy
     both.stdout,
     /^\[first\].*\[--force\]\[\.\/tool\]\[\/tmp\/copy\]\n\[--nodes=2\]\[--job-name=tool\]\[\/tmp\/copy\]\[arg\]\n$/,
   )
+  const empty = task(`cd ${folder}; srun --bcast= ./tool`, { env: { VMRM_TEST_DO: 'cat > /dev/null' } })
+  await empty.ended
+  t.match(empty.stdout, /\n(\[--job-name=tool\])?\[\/tmp\/slurm_bcast_7\.\d+\]\n$/)
 })
 
 t.test('a folder that only the guest has is carried along', async (t) => {
@@ -314,7 +400,8 @@ t.test('salloc runs its command in the guest, with what the host’s salloc adds
   // Like the real one: it says something, runs what it is given with more variables, and ends with its code.
   writeFileSync(
     join(folder, 'salloc'),
-    `#!/bin/sh\necho "salloc: Granted" >&2; printf "[%s]" "$1" "$2" >&2; while [ "$1" != "\${1#-}" ]; do shift; done
+    `#!/bin/sh\necho "salloc: Granted" >&2; printf "[%s]" "$1" "$2" >&2; while [ "$1" != "\${1#-}" ]; do [ "$1" != --job-name ] || shift; shift; done
+[ -z "$LARGE" ] || export LARGER="$(head -c 70000 /dev/zero | tr "\\0" x)"
 export SLURM_JOB_ID=99 SLURM_NEW="a b"; unset TO_GO
 "$@" & pid=$!; trap 'kill -USR1 $pid' USR1; wait $pid; code=$?; [ $code -lt 128 ] || { wait $pid; code=$?; }; echo "salloc: Relinquishing $code" >&2; exit $code\n`,
     { mode: 0o755 },
@@ -337,6 +424,13 @@ export SLURM_JOB_ID=99 SLURM_NEW="a b"; unset TO_GO
   t.match(killed.stderr, 'Relinquishing 137\n', 'salloc sees the signal, of which it makes what it likes')
   t.match(killed.stderr, 'salloc: error: _fork_command: Unable to find command "nosuchcommand"\n')
   t.equal(killed.stdout, '1\n')
+  const last = task('salloc -J; echo $?', { env: { SHELL: '/bin/true' } })
+  await last.ended
+  t.equal(last.stdout, '0\n', 'an option without its value does not take the host’s program for one')
+  const large = task('salloc -N1 echo started; echo $?', { env: { LARGE: 'yes' } })
+  await large.ended
+  t.equal(large.stdout, '1\n')
+  t.match(large.stderr, /vmrm: the variables that salloc sets for its command are larger than 64 KiB together/)
   const none = task('salloc -N1 --no-shell; echo $?')
   await none.ended
   t.match(none.stderr, /Granted/)
@@ -401,6 +495,28 @@ t.test('who may call what', async (t) => {
   await other.ended
   t.equal(other.stdout, '1\n')
   t.equal(other.stderr, "vmrm: Slurm's commands work in this VM for the job's user only\n")
+  const idle = `const { connect } = require('node:net'); let up = 0; let gone = 0
+    for (let i = 0; i < 70; i++) connect('/run/vmrm/call.sock', () => ++up === 70 && console.log('connected'))
+      .on('close', () => ++gone === 70 && console.log('gone')).on('error', () => {}).resume()`
+  const strangers = task(`setpriv --reuid=65534 --regid=65534 --clear-groups "$1" -e "$2"; squeue -c "echo works"`, {
+    args: [process.execPath, idle],
+  })
+  await strangers.ended
+  t.equal(strangers.stdout, 'connected\ngone\nworks\n', 'who is not the user is turned away without having asked')
+})
+
+t.test('places of commands that still end are not in the way of new ones', async (t) => {
+  const stubborn = `squeue -c 'trap "" TERM; echo up; while :; do sleep 0.1; done'`
+  const r = task(
+    `i=0; while [ $i -lt 64 ]; do i=$((i+1)); ${stubborn} & all="$all $!"; done; read x; kill -9 $all; squeue -c "echo new"`,
+    {
+      stdin: 'pipe',
+    },
+  )
+  await until('all of them', () => r.stdout.length === 64 * 3, 60_000)
+  r.child.stdin?.end('go\n')
+  await r.ended
+  t.equal(r.stdout, `${'up\n'.repeat(64)}new\n`)
 })
 
 t.test('a spec that lies writes nowhere but into its own folder, and runs nothing but the command', async (t) => {

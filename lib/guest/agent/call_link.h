@@ -24,6 +24,8 @@ enum call_state {
 struct call_link {
 	int fd;
 	enum call_state state;
+	pid_t pid;           /* who connected */
+	int64_t call_by_ms; /* when its CALL must be here */
 	uint64_t number, session; /* 0: not known yet */
 	char command[CALL_COMMAND_BYTES];
 	bool owes_call, owes_close; /* to the host */

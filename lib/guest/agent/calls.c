@@ -1,6 +1,7 @@
 /* Owns the calls of Slurm's commands from inside the guest. Must never let anyone call but the job's user. */
 #include "calls.h"
 
+#include "clock.h"
 #include "log.h"
 #include "messages.h"
 #include "tlv.h"
@@ -64,22 +65,16 @@ static void begin(struct calls *calls, struct call_link *link, const struct call
 {
 	struct vmrm_frame frame;
 	struct vmrm_tlv command;
-	struct ucred peer;
-	socklen_t length = sizeof peer;
 	if (!call_link_next(link, &frame))
 		return;
 	bool is_call = frame.type == VMRM_CALL && frame.session != 0 && vmrm_tlv_find(frame.payload, frame.length, VMRM_CALL_COMMAND, &command) &&
 		vmrm_tlv_copy_text(&command, link->command, sizeof link->command) && link->command[0] != '\0';
-	if (!is_call || find(calls, frame.session) != NULL || getsockopt(link->fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0) {
+	if (!is_call || find(calls, frame.session) != NULL) {
 		call_link_lose(link);
 		return;
 	}
 	link->number = frame.session;
-	if (callers == NULL || peer.uid != callers->uid) {
-		call_link_refuse(link, "not-the-user", "Slurm's commands work in this VM for the job's user only");
-		return;
-	}
-	link->session = callers->session_of(callers->context, peer.pid);
+	link->session = callers != NULL ? callers->session_of(callers->context, link->pid) : 0;
 	if (link->session == 0) {
 		call_link_refuse(link, "no-task", "Slurm's commands work in a VM while a task of its job runs there; none does");
 		return;
@@ -104,7 +99,25 @@ static void remove_finished(struct calls *calls)
 	}
 }
 
-static void take_in(struct calls *calls)
+/* Who has connected. Anyone but the user is told at once, before his CALL, and keeps no place. */
+static void check_peer(struct call_link *link, const struct callers *callers)
+{
+	struct ucred peer;
+	socklen_t length = sizeof peer;
+	link->call_by_ms = now_ms() + CALL_WITHIN_MS;
+	if (getsockopt(link->fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0) {
+		call_link_lose(link);
+		return;
+	}
+	link->pid = peer.pid;
+	if (callers != NULL && peer.uid == callers->uid)
+		return;
+	call_link_refuse(link, "not-the-user", "Slurm's commands work in this VM for the job's user only");
+	if (link->state == CALL_LEAVES)
+		call_link_lose(link);
+}
+
+static void take_in(struct calls *calls, const struct callers *callers)
 {
 	while (calls->count < CALLS_MAX) {
 		int fd = accept4(calls->socket, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -112,6 +125,7 @@ static void take_in(struct calls *calls)
 		if (link == NULL)
 			return;
 		calls->links[calls->count++] = link;
+		check_peer(link, callers);
 	}
 }
 
@@ -127,9 +141,23 @@ void calls_serve(struct calls *calls, const struct pollfd *fds, size_t count, co
 		if (link->state == CALL_WAITS && link->has_frame)
 			begin(calls, link, callers);
 	}
+	for (size_t i = 0; i < calls->count; i++)
+		if (calls->links[i]->state == CALL_WAITS && now_ms() >= calls->links[i]->call_by_ms)
+			call_link_lose(calls->links[i]);
 	if (count > 0 && fds[0].revents != 0)
-		take_in(calls);
+		take_in(calls, callers);
 	remove_finished(calls);
+}
+
+int calls_wait_ms(const struct calls *calls)
+{
+	int64_t least = -1;
+	for (size_t i = 0; i < calls->count; i++) {
+		int64_t left = calls->links[i]->call_by_ms - now_ms();
+		if (calls->links[i]->state == CALL_WAITS && (least < 0 || left < least))
+			least = left > 0 ? left : 0;
+	}
+	return (int)least;
 }
 
 bool calls_on_frame(struct calls *calls, const struct vmrm_frame *frame)

@@ -12,6 +12,8 @@
 #define CALLS_MAX 64
 /* Those that wait for one of the places. */
 #define CALLS_WAITING 1024
+/* So soon a connection must say what it calls. */
+#define CALL_WITHIN_MS 10000
 /* The socket, and each call's connection. */
 #define CALLS_FDS_MAX (CALLS_MAX + 1)
 
@@ -34,6 +36,8 @@ void calls_init(struct calls *calls);
 void calls_listen(struct calls *calls, const char *path);
 /* Fills in what to poll; returns how many. */
 size_t calls_watch(const struct calls *calls, struct pollfd *fds);
+/* How long poll may wait at most; -1: for ever. */
+int calls_wait_ms(const struct calls *calls);
 /* Does what poll found; `callers` NULL: nobody may call yet. */
 void calls_serve(struct calls *calls, const struct pollfd *fds, size_t count, const struct callers *callers);
 /* A frame from the host. False: it is for no call. */

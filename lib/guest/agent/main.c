@@ -180,7 +180,7 @@ static bool turn(int signals)
 	fds[1] = watch(port_is_usable(&port) ? port.fd : -1, (short)(POLLIN | (port.out_start < port.out_end ? POLLOUT : 0)));
 	for (size_t i = 0; i < sessions; i++)
 		watch_session(agent.sessions[i], &tasks[i * FDS_A_SESSION]);
-	int wait = sooner(port_wait_ms(&port), agent_tick_wait_ms(&agent));
+	int wait = sooner(sooner(port_wait_ms(&port), agent_tick_wait_ms(&agent)), calls_wait_ms(&agent.calls));
 	struct pollfd *wires = &tasks[sessions * FDS_A_SESSION];
 	size_t wire_fds = watch_wires(wires, sessions);
 	int ready = poll(fds, 2 + calls + sessions * FDS_A_SESSION + wire_fds, wait >= 0 ? wait : TRIM_AFTER_MS);

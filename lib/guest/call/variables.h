@@ -1,6 +1,7 @@
 /*
  * Owns which variables of a guest must not act on a program of the host, and under which names they travel.
- * Must never let one through that names files or settings for the loader or the C library: the files are the guest's.
+ * Must never let one through that it knows to change what a program does before its own code runs, or to name a file or program for srun itself:
+ * those are the guest's. It knows the loader's, the C library's, Lua's, OpenSSL's and Bun's; what a plug-in of the site reads is the site's to judge.
  */
 #ifndef VMRM_CALL_VARIABLES_H
 #define VMRM_CALL_VARIABLES_H

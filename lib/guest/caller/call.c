@@ -1,6 +1,7 @@
 /* Owns one call: its session with the host, its signals, its end. Must never outlive the agent it speaks to. */
 #include "call.h"
 #include "clock.h"
+#include "messages.h"
 #include "say.h"
 #include "socket.h"
 
@@ -79,6 +80,9 @@ static void read_link(struct call *call)
 		/* The agent has a place for it from here on. */
 		if (call->answer_by_ms == 0 && !call->session.is_attached)
 			call->answer_by_ms = now_ms() + ANSWER_MS;
+		/* Said before it knew our number: we may not call here. */
+		if (frame.type == VMRM_ERROR && frame.session == 0)
+			frame.session = call->session.number;
 		session_receive(&call->session, &frame);
 	}
 	if (!is_alive)
@@ -87,8 +91,12 @@ static void read_link(struct call *call)
 
 static void send_due(struct call *call)
 {
-	if (call->link.fd >= 0 && !session_send(&call->session, &call->link))
-		fail(call, "the VM's agent has ended the connection");
+	if (call->link.fd >= 0 && !session_send(&call->session, &call->link)) {
+		/* It may have said why. */
+		read_link(call);
+		if (call->link.fd >= 0)
+			fail(call, "the VM's agent has ended the connection");
+	}
 	bool has_left = call->session.signals_all == 0 || !call->session.is_running;
 	if (!call->stop_due || !has_left || !link_can_send(&call->link))
 		return;

@@ -15,6 +15,26 @@ struct srun_files {
 	const char *bcast; /* --bcast=NAME */
 };
 
+static bool is_append(const char *mode)
+{
+	return mode[0] == 'a' || mode[0] == 'A';
+}
+
+/* The variables that srun itself would read for these options; an option wins. They do not act on the host: variables.c. */
+static void take_variables(struct srun_files *files)
+{
+	static const char *const names[][2] = {{"SRUN_INPUT", "SLURM_STDINMODE"}, {"SRUN_OUTPUT", "SLURM_STDOUTMODE"}, {"SRUN_ERROR", "SLURM_STDERRMODE"}};
+	const char **const places[] = {&files->input, &files->output, &files->error};
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		const char *newer = getenv(names[i][0]);
+		*places[i] = newer != NULL ? newer : getenv(names[i][1]);
+	}
+	files->bcast = getenv("SLURM_BCAST");
+	files->is_bcast = files->bcast != NULL;
+	const char *mode = getenv("SLURM_OPEN_MODE");
+	files->appends = mode != NULL && is_append(mode);
+}
+
 static int take_option(struct plan *plan, struct srun_files *files, const struct option *option)
 {
 	const char *name = option->name;
@@ -35,7 +55,7 @@ static int take_option(struct plan *plan, struct srun_files *files, const struct
 		files->has_job_name |= strcmp(name, "job-name") == 0;
 		plan->takes_terminal |= strcmp(name, "pty") == 0;
 		if (value != NULL && strcmp(name, "open-mode") == 0)
-			files->appends = value[0] == 'a';
+			files->appends = is_append(value);
 		return plan_add_option(plan, option) ? 0 : plan_error(plan, "%s", strerror(errno));
 	}
 	return 0;
@@ -97,8 +117,9 @@ static int plan_bcast(struct plan *plan, const struct srun_files *files, char **
 		return plan_error(plan, "Can not execute %s", *program);
 	const char *slash = strrchr(plan->bcast_source, '/');
 	const char *last = slash != NULL ? slash + 1 : plan->bcast_source;
-	bool is_folder = files->bcast != NULL && (files->bcast[strlen(files->bcast) - 1] == '/' || (stat(files->bcast, &status) == 0 && S_ISDIR(status.st_mode)));
-	int length = files->bcast == NULL || files->bcast[0] == '\0' ? asprintf(&target, "/tmp/slurm_bcast_%s.%d", job != NULL ? job : "0", (int)getpid())
+	bool is_named = files->bcast != NULL && files->bcast[0] != '\0';
+	bool is_folder = is_named && (files->bcast[strlen(files->bcast) - 1] == '/' || (stat(files->bcast, &status) == 0 && S_ISDIR(status.st_mode)));
+	int length = !is_named ? asprintf(&target, "/tmp/slurm_bcast_%s.%d", job != NULL ? job : "0", (int)getpid())
 		: is_folder ? asprintf(&target, "%s/%s", files->bcast, last) : asprintf(&target, "%s", files->bcast);
 	if (length < 0)
 		return plan_error(plan, "%s", strerror(ENOMEM));
@@ -114,6 +135,7 @@ int plan_srun(struct plan *plan, int argc, char **argv)
 	struct option_walk walk;
 	struct option option;
 	int code = 0;
+	take_variables(&files);
 	option_walk_start(&walk, grammar_of("srun"), argc, argv);
 	while (code == 0 && option_walk_next(&walk, &option))
 		code = take_option(plan, &files, &option);

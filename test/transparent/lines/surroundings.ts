@@ -40,6 +40,12 @@ SLURM_TASK_PROLOG=$PWD/prolog FAIL=3 ${one} true`,
     says: 'I am 0 prolog_task',
   },
   {
+    name: 'the prolog and epilog of the site',
+    line: `export OF_SITE=1 EPILOG_SAYS=$PWD/epilog; ${one} sh -c 'echo "$FROM_SITE|$OF_SITE"'; cat epilog`,
+    code: 0,
+    says: '0 of alice|',
+  },
+  {
     name: 'a program that is copied first',
     line: `${one} --bcast=/tmp/the-echo.$SLURM_JOB_ID /bin/echo one; srun -l -n4 --bcast /bin/echo four; rm -f slurm_bcast*; ${one} --bcast=/tmp/x nosuch`,
     code: 1,

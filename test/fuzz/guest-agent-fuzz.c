@@ -190,6 +190,7 @@ static void open_caller(struct agent *agent, int *caller)
 	PROMISE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends) == 0);
 	struct call_link *link = call_link_new(ends[0]);
 	PROMISE(link != NULL);
+	link->pid = getpid();
 	link->call_by_ms = INT64_MAX;
 	agent->calls.links[agent->calls.count++] = link;
 	size_t count = vmrm_frame_encode(bytes, sizeof bytes, &frame);

@@ -1,11 +1,11 @@
 // Runs a real vmrm-agent in namespaces of its own, with its own /etc, and ends it. It must never let the agent touch the machine's files.
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { cgroup2, makeCgroup, removeCgroup } from '../agent-cgroup.ts'
 
 const root = join(import.meta.dirname, '../../..')
-const cgroup2 = ['/sys/fs/cgroup/unified', '/sys/fs/cgroup'].find((d) => existsSync(join(d, 'cgroup.procs')))
 
 /** How the agent keeps a session's processes together. */
 export type Grouping = 'cgroup' | 'process-group'
@@ -45,10 +45,7 @@ export class AgentProcess {
   constructor(binary: string, grouping: Grouping) {
     this.folder = mkdtempSync(join(tmpdir(), 'vmrm-test-agent-'))
     this.socketPath = join(this.folder, 'port')
-    if (grouping === 'cgroup' && cgroup2 !== undefined) {
-      this.#cgroup = join(cgroup2, `vmrm-test-agent-${process.pid}-${this.folder.slice(-6)}`)
-      mkdirSync(this.#cgroup)
-    }
+    if (grouping === 'cgroup') this.#cgroup = makeCgroup(this.folder.slice(-6))
     this.#child = spawn('/bin/sh', ['-c', enter], {
       env: {
         PATH: '/usr/sbin:/usr/bin:/sbin:/bin',
@@ -88,17 +85,6 @@ export class AgentProcess {
     this.#child.kill('SIGKILL')
     await ended
     rmSync(this.folder, { recursive: true, force: true })
-    const deadline = Date.now() + 5000
-    while (this.#cgroup !== undefined) {
-      try {
-        // The agent's own groups first, if it was killed before it could remove them.
-        execFileSync('find', [this.#cgroup, '-depth', '-type', 'd', '-exec', 'rmdir', '{}', '+'], { stdio: 'ignore' })
-        break
-      } catch (error) {
-        if (!existsSync(this.#cgroup)) break
-        if (Date.now() > deadline) throw error
-        await new Promise((resolve) => setTimeout(resolve, 20))
-      }
-    }
+    if (this.#cgroup !== undefined) await removeCgroup(this.#cgroup)
   }
 }

@@ -42,7 +42,7 @@ const shebangs = {
 
 /** Differ between any two jobs, or tell of the VM. */
 const ownOfAJob =
-  /^(SLURM_(JOB_?ID|TASK_PID|STEP_LAUNCHER_PORT|LAUNCH_NODE_IPADDR|SRUN_COMM_PORT|SRUN_COMM_HOST|STEPMGR|SPANK_\w+)|SLURM_WORKING_CLUSTER|SRUN_DEBUG|_|SHLVL|BASH_\w+|OLDPWD)=/
+  /^(SLURM_(JOB_?ID|TASK_PID|STEP_LAUNCHER_PORT|LAUNCH_NODE_IPADDR|SRUN_COMM_PORT|SRUN_COMM_HOST|STEPMGR|SPANK_\w+)|SLURM_WORKING_CLUSTER|SRUN_DEBUG|_|SHLVL|BASH_\w+|OLDPWD|VMRM_(HOSTFILE|MACHINEFILE))=/
 
 function environmentOf(jobs: Jobs, name: string): string[] {
   const text = readFileSync(jobs.home(`${name}.env`), 'utf8')

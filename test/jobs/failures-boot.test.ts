@@ -4,6 +4,7 @@ import t from 'tap'
 import { type EndedJob, ended, nodeStates, submit } from '../support/batch.ts'
 import { withCluster } from '../support/cluster.ts'
 import { type TestImage, withImages } from '../support/test-images.ts'
+import { until } from '../support/until.ts'
 
 const bootSeconds = 15
 /** Above the boot's own bound: the wait for a place among other starts, Slurm's and our own work on a loaded machine. */
@@ -148,7 +149,10 @@ t.test('a job that finds the address range full fails and says so', async (t) =>
       // The only address is another job's, so this one fails at once: it must not wait for what may never come.
       const options = ['--vm-image=full-range', '--mem=300']
       const holder = await submit(cluster, 'echo up; sleep 300', { arguments: options })
-      const late = await submit(cluster, 'echo up', { arguments: [...options, `--dependency=after:${holder}`] })
+      const holds = async (): Promise<boolean> =>
+        (await cluster.run(['vmrm', 'ps', String(holder)])).stdout.includes('committed')
+      await until(`the VM of job ${holder}`, holds, marginMs)
+      const late = await submit(cluster, 'echo up', { arguments: options })
       const job = await ended(cluster, late, { timeoutMs: marginMs })
       t.match(job, { state: 'FAILED', output: /1 wanted, 0 of 1 free\. Wait for other jobs to end/ })
       await cluster.run(['scancel', String(holder)])

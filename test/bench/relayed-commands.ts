@@ -1,7 +1,7 @@
 // Slurm's commands from inside a VM beside the same on a bare node: how long each takes, how many steps a script starts in a
 // given time, and how fast a step's output comes back. Loops run within one step, so that its own start does not count.
 import type { Cluster } from '../support/cluster.ts'
-import { allocate, release, benchUser as user } from './allocation.ts'
+import { type PlainAndVm, benchUser as user, withPlainAndVm } from './allocation.ts'
 import type { BenchOptions } from './main.ts'
 import { judge, type Metric, median } from './metric.ts'
 import { timeCommand } from './timed-command.ts'
@@ -16,16 +16,11 @@ const outputMib = 16
 /** From the first byte that the script prints to its last: only what lies between is measured. */
 type Script = (job: string, script: string) => Promise<number>
 
-interface Jobs {
-  readonly plain: string
-  readonly vm: string
-}
-
 const repeated = (count: number, command: string): string =>
   `echo begin; i=0; while [ $i -lt ${count} ]; do ${command} || exit 1; i=$((i+1)); done; echo end`
 
 /** Milliseconds of one of `count`, in each job, in turn. */
-async function inTurn(jobs: Jobs, script: Script, count: number, command: string, runs: number) {
+async function inTurn(jobs: PlainAndVm, script: Script, count: number, command: string, runs: number) {
   const [plain, vm]: [number[], number[]] = [[], []]
   // The first of each fills caches, and is not counted.
   await script(jobs.plain, repeated(2, command))
@@ -37,7 +32,7 @@ async function inTurn(jobs: Jobs, script: Script, count: number, command: string
   return { plain: median(plain), vm: median(vm) }
 }
 
-async function measureLatency(jobs: Jobs, script: Script, { runs, say }: BenchOptions): Promise<Metric[]> {
+async function measureLatency(jobs: PlainAndVm, script: Script, { runs, say }: BenchOptions): Promise<Metric[]> {
   const metrics: Metric[] = []
   const commands = [
     ['squeue', 'squeue --noheader >/dev/null'],
@@ -57,7 +52,7 @@ async function measureLatency(jobs: Jobs, script: Script, { runs, say }: BenchOp
   return metrics
 }
 
-async function measureStepRate(jobs: Jobs, script: Script, { runs, say }: BenchOptions): Promise<Metric[]> {
+async function measureStepRate(jobs: PlainAndVm, script: Script, { runs, say }: BenchOptions): Promise<Metric[]> {
   const { plain, vm } = await inTurn(jobs, script, stepsARun, 'srun --overlap -n1 /bin/true', Math.min(runs, 3))
   say(`${stepsARun} steps from a script: plain ${Math.round(plain)} ms each, in a VM ${Math.round(vm)} ms each`)
   const name = `${stepsARun} short steps from a script in a VM, each`
@@ -65,7 +60,7 @@ async function measureStepRate(jobs: Jobs, script: Script, { runs, say }: BenchO
   return [judge({ name, unit: 'ms', value: vm, baseline: plain, goal })]
 }
 
-async function measureOutput(jobs: Jobs, script: Script, { runs, say }: BenchOptions): Promise<Metric[]> {
+async function measureOutput(jobs: PlainAndVm, script: Script, { runs, say }: BenchOptions): Promise<Metric[]> {
   const command = `srun --overlap -n1 head -c ${outputMib}M /dev/zero | wc -c | grep -qx ${outputMib << 20}`
   const { plain, vm } = await inTurn(jobs, script, 1, command, runs)
   const rate = (ms: number): number => outputMib / (ms / 1000)
@@ -75,23 +70,15 @@ async function measureOutput(jobs: Jobs, script: Script, { runs, say }: BenchOpt
 
 export async function measureRelayedCommands(cluster: Cluster, options: BenchOptions): Promise<Metric[]> {
   const { signal } = options
-  const jobs: string[] = []
   const script: Script = async (job, text) => {
     const argv = ['srun', `--jobid=${job}`, '--overlap', 'sh', '-c', text]
     const { streamMs, text: printed } = await timeCommand(cluster, { argv, user, timeoutMs, signal })
     if (!printed.endsWith('end\n')) throw new Error(`${text} printed only ${printed}`)
     return streamMs
   }
-  try {
-    const plain = await allocate(cluster, ['--nodelist=n2'])
-    jobs.push(plain)
-    const vm = await allocate(cluster, ['--nodelist=n1', '--vm-image=tiny'])
-    jobs.push(vm)
-    const both = { plain, vm }
-    const latency = await measureLatency(both, script, options)
-    const rate = await measureStepRate(both, script, options)
-    return [...latency, ...rate, ...(await measureOutput(both, script, options))]
-  } finally {
-    await release(cluster, jobs)
-  }
+  return withPlainAndVm(cluster, async (jobs) => {
+    const latency = await measureLatency(jobs, script, options)
+    const rate = await measureStepRate(jobs, script, options)
+    return [...latency, ...rate, ...(await measureOutput(jobs, script, options))]
+  })
 }

@@ -1,12 +1,12 @@
 // (c), (d), (e): a second step, a step's output and a waiting task, in a VM that runs already, beside an allocation without
-// one on another node. It owns the two allocations.
+// one on another node.
 import { readFileSync } from 'node:fs'
 import { hostNamed } from '../cluster/layout.ts'
 import { runningHosts } from '../cluster/namespaces.ts'
 import { commandLineOf, membersOfPidNamespace, namespaceOf } from '../cluster/procfs.ts'
 import { waitFor } from '../cluster/wait.ts'
 import type { Cluster } from '../support/cluster.ts'
-import { allocate, release, benchUser as user } from './allocation.ts'
+import { type PlainAndVm, benchUser as user, withPlainAndVm } from './allocation.ts'
 import type { BenchOptions } from './main.ts'
 import { judge, type Metric, median } from './metric.ts'
 import { timeCommand } from './timed-command.ts'
@@ -16,14 +16,9 @@ const streamMib = 64
 const stepGoalMs = 50
 const memoryGoalMib = 2
 
-interface Allocations {
-  readonly plain: string
-  readonly vm: string
-}
-
 type Srun = (job: string, ...argv: string[]) => ReturnType<typeof timeCommand>
 
-async function measureSteps(jobs: Allocations, srun: Srun, { runs, say }: BenchOptions): Promise<Metric> {
+async function measureSteps(jobs: PlainAndVm, srun: Srun, { runs, say }: BenchOptions): Promise<Metric> {
   const [plainMs, vmMs]: [number[], number[]] = [[], []]
   // Steps are short: more of them cost little and say more. The first of each is not counted: it loads what later ones find.
   for (let run = -1; run < runs * 2; run++) {
@@ -39,7 +34,7 @@ async function measureSteps(jobs: Allocations, srun: Srun, { runs, say }: BenchO
   return judge({ name: 'a second step in a running VM', unit: 'ms', value, baseline, goal })
 }
 
-async function measureOutput(jobs: Allocations, srun: Srun, { runs, say }: BenchOptions): Promise<Metric> {
+async function measureOutput(jobs: PlainAndVm, srun: Srun, { runs, say }: BenchOptions): Promise<Metric> {
   const [plain, vm]: [number[], number[]] = [[], []]
   const rate = async (job: string): Promise<number> => {
     const stream = await srun(job, 'head', '-c', `${streamMib}M`, '/dev/zero')
@@ -71,7 +66,7 @@ function memoryMib(pid: number, kind: 'Rss' | 'Pss'): number {
   return Number(new RegExp(`^${kind}: +(\\d+) kB`, 'm').exec(text)?.[1] ?? Number.NaN) / 1024
 }
 
-async function measureMemory(cluster: Cluster, jobs: Allocations, { runs, signal }: BenchOptions): Promise<Metric[]> {
+async function measureMemory(cluster: Cluster, jobs: PlainAndVm, { runs, signal }: BenchOptions): Promise<Metric[]> {
   const node = hostNamed(cluster.layout, 'n1').name
   const step = cluster.start(['srun', `--jobid=${jobs.vm}`, 'sh', '-c', 'echo up; exec sleep 600'], { user })
   try {
@@ -100,19 +95,11 @@ async function measureMemory(cluster: Cluster, jobs: Allocations, { runs, signal
 
 export async function measureRunningVm(cluster: Cluster, options: BenchOptions): Promise<Metric[]> {
   const { signal } = options
-  const jobs: string[] = []
   const srun: Srun = (job, ...argv) =>
     timeCommand(cluster, { argv: ['srun', `--jobid=${job}`, ...argv], user, timeoutMs, signal })
-  try {
-    const plain = await allocate(cluster, ['--nodelist=n2'])
-    jobs.push(plain)
-    const vm = await allocate(cluster, ['--nodelist=n1', '--vm-image=tiny'])
-    jobs.push(vm)
-    const both = { plain, vm }
-    const steps = await measureSteps(both, srun, options)
-    const output = await measureOutput(both, srun, options)
-    return [steps, output, ...(await measureMemory(cluster, both, options))]
-  } finally {
-    await release(cluster, jobs)
-  }
+  return withPlainAndVm(cluster, async (jobs) => {
+    const steps = await measureSteps(jobs, srun, options)
+    const output = await measureOutput(jobs, srun, options)
+    return [steps, output, ...(await measureMemory(cluster, jobs, options))]
+  })
 }

@@ -3,24 +3,16 @@ import t from 'tap'
 import { withJobs } from '../support/job-cluster.ts'
 import { sameLines } from '../support/same-lines.ts'
 import { commands } from './lines/commands.ts'
+import { twoNodes } from './two-nodes.ts'
 
 t.setTimeout(600_000)
-
-const shape = [
-  '--nodes=2',
-  '--nodelist=n1,n2',
-  '--ntasks-per-node=2',
-  '--cpus-per-task=1',
-  '--mem=1200',
-  '--gres=gpu:2,fake:2',
-]
 
 t.test('commands in a batch script in a VM are as in one on a node:', (t) =>
   withJobs(
     t,
     'transparent-commands',
     async (jobs) => {
-      await sameLines(t, jobs, { program: 'sbatch', lines: commands, arguments: shape, vm: ['--vm-image=tiny'] })
+      await sameLines(t, jobs, { program: 'sbatch', lines: commands, arguments: twoNodes, vm: ['--vm-image=tiny'] })
     },
     ['--accounting'],
   ),

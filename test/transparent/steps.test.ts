@@ -8,17 +8,9 @@ import { endings } from './lines/endings.ts'
 import { launching } from './lines/launching.ts'
 import { streams } from './lines/streams.ts'
 import { surroundings } from './lines/surroundings.ts'
+import { twoNodes } from './two-nodes.ts'
 
 t.setTimeout(600_000)
-
-const shape = [
-  '--nodes=2',
-  '--nodelist=n1,n2',
-  '--ntasks-per-node=2',
-  '--cpus-per-task=1',
-  '--mem=1200',
-  '--gres=gpu:2,fake:2',
-]
 
 /** Of the site: heeds what the lines that are about it ask for, and leaves other tasks alone. */
 const taskProlog = `#!/bin/sh
@@ -50,7 +42,7 @@ t.test('steps in VMs are as steps on the nodes:', (t) =>
       writeFileSync(jobs.home('no-format'), '\0\0\0\0', { mode: 0o755 })
       await setTaskScripts(jobs)
       const lines = [...endings, ...streams, ...launching, ...surroundings]
-      await sameLines(t, jobs, { program: 'salloc', lines, arguments: shape, vm: ['--vm-image=tiny'] })
+      await sameLines(t, jobs, { program: 'salloc', lines, arguments: twoNodes, vm: ['--vm-image=tiny'] })
     },
     ['--accounting'],
   ),

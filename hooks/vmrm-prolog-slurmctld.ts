@@ -1,5 +1,7 @@
 // PrologSlurmctld: a run begins. For a job that named an image it never exits non-zero, since Slurm would requeue the job for
 // ever. For one that may have a default image it does, if that job has one and must not start now.
+import { reached } from '../lib/daemon/steps.ts'
+import { runId } from '../lib/job/run.ts'
 import { parseControllerJob } from '../lib/slurm/hook-environment.ts'
 import { beginUnnamed } from './begin-unnamed.ts'
 import { requestOrRefusal, runHook } from './hook.ts'
@@ -13,7 +15,10 @@ export function main(): Promise<number> {
     daemon: 'controller',
     failureExit: 0,
     async work({ call }) {
-      await call('run-begin', { ...parseControllerJob(process.env), ...asked }, planMs)
+      const job = parseControllerJob(process.env)
+      await reached('begin.asked', runId(job))
+      await call('run-begin', { ...job, ...asked }, planMs)
+      await reached('begin.answered', runId(job))
       return 0
     },
   })

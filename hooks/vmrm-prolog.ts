@@ -2,7 +2,9 @@
 // the controller could not be told of.
 import { hostname } from 'node:os'
 import type { DaemonConfig } from '../lib/config/daemon-schema.ts'
+import { reached } from '../lib/daemon/steps.ts'
 import { renderForUser, toVmrmError } from '../lib/errors/vmrm-error.ts'
+import { runId } from '../lib/job/run.ts'
 import { type HookJob, parseHookJob } from '../lib/slurm/hook-environment.ts'
 import { requestOrRefusal, runHook } from './hook.ts'
 
@@ -16,9 +18,11 @@ export function main(): Promise<number> {
     failureExit: 1,
     async work({ config, call }) {
       const job = parseHookJob(process.env)
+      await reached('prepare.asked', runId(job))
       const timeoutMs = config.timeouts.prepareSeconds * 1000 + marginMs
       try {
         const { outcome, reason } = await call('node-prepare', { ...job, ...requestOrRefusal() }, timeoutMs)
+        await reached('prepare.answered', runId(job))
         if (reason !== undefined) process.stderr.write(reason)
         return outcome === 'node-fault' ? 1 : 0
       } catch (thrown) {

@@ -20,7 +20,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   slurm: ['config', 'job'],
   daemon: ['config', 'guest', 'image', 'job', 'network', 'protocol', 'slurm', 'ssh', 'vm'],
   command: ['config', 'daemon', 'image', 'job', 'libvirt', 'munge', 'network', 'protocol', 'slurm', 'vm'],
-  hooks: ['command', 'config', 'daemon', 'protocol', 'slurm'],
+  hooks: ['command', 'config', 'daemon', 'job', 'protocol', 'slurm'],
 }
 
 const everyone = ['errors', 'log']

@@ -30,6 +30,7 @@ const expectCallMs = 10_000
 
 /** Runs until `signal` aborts. Throws `config-invalid` and the like when it cannot start. */
 export async function runController(options: { config: DaemonConfig; log: Log; signal: AbortSignal }): Promise<void> {
+  const beganMs = performance.now()
   const { config, log, signal } = options
   const slurmUid = (await lookUpAccount(config.controller.user)).uid
   const ownUid = process.getuid?.() ?? slurmUid
@@ -52,6 +53,7 @@ export async function runController(options: { config: DaemonConfig; log: Log; s
   const { prepareSeconds, reconcileSeconds, removeSeconds } = config.timeouts
   const transactions = createTransactions({ ledger, planner, messenger, log, prepareMs: prepareSeconds * 1000, now })
   transactions.recover()
+  log.info('daemon.recovered', { role: 'controller', ms: Math.round(performance.now() - beganMs) })
   const epilogMs = removeSeconds * 1000
   const reconciler = createReconciler({ ledger, transactions, slurm, nodes, log, minimumAgeMs, epilogMs, now })
   const expectMs = config.timeouts.nodeDaemonSeconds * 1000

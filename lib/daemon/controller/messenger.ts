@@ -6,6 +6,7 @@ import { toVmrmError } from '../../errors/vmrm-error.ts'
 import { type Run, runId } from '../../job/run.ts'
 import type { Log } from '../../log.ts'
 import type { SlurmCommands } from '../../slurm/commands.ts'
+import { reached } from '../steps.ts'
 import type { Ledger, RunRecord } from './ledger.ts'
 import type { Messenger } from './transaction.ts'
 
@@ -60,6 +61,7 @@ export function createMessenger(options: {
       const reason = state === 'ending' ? 'the job has ended' : record.reason
       for (const { node } of record.plan?.nodes ?? []) {
         void inBackground('verdict.not-pushed', record, async () => {
+          await reached('verdict.telling', runId(record))
           if (ledger.find(record)?.state !== state) return
           await nodes.verdict(node, record, verdictOfState[state], reason)
           // A node whose Prolog never began has no Epilog either, and may have been told to expect the run.

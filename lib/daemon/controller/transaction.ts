@@ -5,6 +5,7 @@ import { catalogue, type ErrorCode, type ErrorFamily } from '../../errors/catalo
 import { toVmrmError, VmrmError } from '../../errors/vmrm-error.ts'
 import { type Run, runId } from '../../job/run.ts'
 import type { Log } from '../../log.ts'
+import { reached, reachedAtOnce } from '../steps.ts'
 import type { Ledger, RunRecord, RunState } from './ledger.ts'
 import type { BeginRequest, Planner } from './planner.ts'
 
@@ -66,6 +67,7 @@ export function createTransactions(options: {
     cause?: { code: string; reason: string },
   ): Promise<void> => {
     if (!ledger.move(run, from, to, cause)) return Promise.resolve()
+    reachedAtOnce('verdict.decided', runId(run))
     log.info('run.decided', { run: runId(run), state: to, code: cause?.code, reason: cause?.reason })
     const record = ledger.find(run)
     return record === undefined ? Promise.resolve() : tell(record, to, cause)
@@ -89,14 +91,17 @@ export function createTransactions(options: {
     const beganMs = now()
     const requested = { image: request.request?.image ?? '', script: request.request?.script ?? 'guest' }
     ledger.add({ job, restart, uid, gid, user, account, ...requested, beganMs, deadlineMs: beganMs + prepareMs })
+    await reached('begin.recorded', runId(request))
     try {
       const plan = await planner.plan(request)
+      await reached('begin.planned', runId(request))
       const leased = ledger.setPlan(request, (leases) => {
         // The job may have been cancelled while Slurm was asked; its run must not lease anything then.
         if (ledger.find(request)?.state !== 'preparing')
           throw new VmrmError('run-ended', 'the job ended while its VMs were planned')
         return plan(leases)
       })
+      await reached('begin.leased', runId(request))
       log.info('run.planned', {
         run: runId(request),
         user,
@@ -115,8 +120,9 @@ export function createTransactions(options: {
     if (ledger.find(run)?.state !== 'preparing') return
     ledger.setShare(run, node, { state: 'prepared' })
     const shares = ledger.shares(run)
-    if (shares.length > 0 && shares.every((share) => share.state === 'prepared'))
-      void decide(run, ['preparing'], 'committed')
+    if (shares.length === 0 || !shares.every((share) => share.state === 'prepared')) return
+    reachedAtOnce('verdict.recorded', runId(run))
+    void decide(run, ['preparing'], 'committed')
   }
 
   const failed = async (run: Run, node: string, cause: { code: string; reason: string }) => {
@@ -138,6 +144,7 @@ export function createTransactions(options: {
 
   const nodeEnded = (run: Run, node: string, usage?: { peakMemoryBytes: number; cpuTimeNs: number }) => {
     ledger.setShare(run, node, { state: 'ended', ...usage })
+    reachedAtOnce('end.confirmed', runId(run))
     finishIfDone(run)
   }
 
@@ -147,6 +154,7 @@ export function createTransactions(options: {
     const shares = ledger.shares(run)
     if (!shares.every((share) => share.state === 'ended')) return
     ledger.finish(run, now())
+    reachedAtOnce('end.finished', runId(run))
     log.info('run.ended', { run: runId(run), user: record.user, ms: now() - record.beganMs })
   }
 
@@ -154,6 +162,7 @@ export function createTransactions(options: {
     for (const record of ledger.ofJob(run.job)) {
       if (record.restart > run.restart) continue
       if (ledger.move(record, ['preparing', 'committed', 'aborted', 'lost'], 'ending')) {
+        reachedAtOnce('end.recorded', runId(record))
         log.info('run.ending', { run: runId(record) })
         // Slurm lets a node's Prolog end before its Epilog begins, and nobody else tells it that the VMs are not wanted any more.
         if (record.state === 'preparing') messenger.pushVerdict({ ...record, state: 'ending' })

@@ -64,6 +64,7 @@ export interface DaemonOptions {
  * Runs until `signal` aborts; then the caller must end the process. Throws `config-invalid` and the like when it cannot start.
  */
 export async function runNode(options: DaemonOptions): Promise<void> {
+  const beganMs = performance.now()
   const { config, log, signal } = options
   const node = config.node.name ?? hostname().split('.')[0] ?? ''
   await makeFolders(config)
@@ -136,7 +137,8 @@ export async function runNode(options: DaemonOptions): Promise<void> {
     }),
   })
   hypervisor.onStopped((stopped) => void tellStopped(runs, stopped, config.paths.runs))
-  await runs.recover()
+  const { done } = await runs.recover()
+  void done.then(() => log.info('daemon.recovered', { role: 'node', ms: Math.round(performance.now() - beganMs) }))
   await tasks.listen()
   const server = await createServer({
     role: 'node',

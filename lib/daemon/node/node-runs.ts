@@ -5,6 +5,7 @@ import { renderForUser, toVmrmError, VmrmError } from '../../errors/vmrm-error.t
 import { parseVmName, type Run, runId } from '../../job/run.ts'
 import type { Log } from '../../log.ts'
 import { isDiskFull } from '../durable-file.ts'
+import { reached } from '../steps.ts'
 import type { Journal, JournalEntry } from './journal.ts'
 import { LiveRun } from './live-run.ts'
 import { obtainShare, Refusal } from './obtain-share.ts'
@@ -117,10 +118,12 @@ export class NodeRuns {
   async applyVerdict(of: Run, verdict: Verdict, reason: string): Promise<void> {
     const run = this.#runs.get(runId(of))
     if (run === undefined || verdict === 'pending' || verdict === 'ended') return
+    if (verdict === 'commit') await reached('verdict.received', run.name)
     const text = renderReason(reason)
     const { state } = run.entry
     if (verdict === 'commit') {
       if (state === 'prepared') await run.record({ state: 'committed' })
+      await reached('verdict.journaled', run.name)
       return
     }
     if (verdict === 'abort' && (state === 'preparing' || state === 'prepared')) {
@@ -224,6 +227,7 @@ export class NodeRuns {
     try {
       // Before anything is made: what is found after a crash must be known by name.
       await run.record({})
+      await reached('prepare.journaled', run.name)
       if (problem !== undefined) throw problem
       await this.#make(run)
       log.info('run.prepared', { run: run.name, vms: run.vms.size, ms: now() - run.entry.beganMs })
@@ -232,6 +236,7 @@ export class NodeRuns {
     }
     // A node that is prepared never decides alone: the report may have arrived although it seems to have failed.
     if (!(await this.#reportPrepared(run))) this.#keepAsking(run)
+    await reached('prepare.reported', run.name)
     return { outcome: 'prepared' }
   }
 
@@ -253,12 +258,15 @@ export class NodeRuns {
       const { controller, shareMs, now } = this.#options
       const share = await obtainShare(run, { controller, shareMs, now })
       await run.record({ share })
+      await reached('prepare.shared', run.name)
       const vms = await maker.make(run, share, run.stop.signal)
+      await reached('prepare.made', run.name)
       run.stop.signal.throwIfAborted()
       for (const [vm, why] of run.endedEarly)
         throw new VmrmError('vm-lost', `VM ${vm} on node ${node} ended before all VMs were ready: ${why}`)
       for (const vm of vms) run.vms.set(vm.index, vm)
       await run.record({ state: 'prepared' })
+      await reached('prepare.prepared', run.name)
     } finally {
       clearTimeout(timer)
     }
@@ -311,11 +319,14 @@ export class NodeRuns {
     const { maker, journal, controller, log, now } = this.#options
     const startedMs = now()
     await run.recordEnd({ state: 'removing', reason: run.entry.reason })
+    await reached('remove.journaled', run.name)
     this.#options.onGone(run, 'vmrm: the job has ended\n')
     run.closeChannels('the run has ended')
     const usage = await maker.remove(run.entry)
+    await reached('remove.checked', run.name)
     await journal.remove(run.entry)
     this.#runs.delete(run.name)
+    await reached('remove.forgotten', run.name)
     log.info('run.removed', { run: run.name, ms: now() - startedMs, peakMemoryBytes: usage.peakMemoryBytes })
     // Not awaited: the Epilog must not hang on a controller that is down; the next hello tells it all the same.
     controller.reportEnded(run.entry, usage).catch((error: unknown) => this.#notTold(run, error))

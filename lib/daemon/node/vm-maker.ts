@@ -11,6 +11,7 @@ import type { RunNetworkPlan } from '../../network/run-plan.ts'
 import type { Share } from '../../protocol/messages/share.ts'
 import type { Hypervisor } from '../../vm/hypervisor.ts'
 import type { Account } from '../account.ts'
+import { reached } from '../steps.ts'
 import { exportedFolders } from './identity-of.ts'
 import type { JournalEntry } from './journal.ts'
 import type { LiveRun, LiveVm } from './live-run.ts'
@@ -53,9 +54,13 @@ export function createVmMaker(options: VmMakerOptions): VmMaker {
     // The name service answers in its own time, which the network need not wait for.
     const lookUp = options.lookUpAccount(entry.uid)
     await allOrFirstError([
-      timed(log, run.name, 'network', () => networks.setUp(networks.plan(entry, share, image), signal)),
-      lookUp.then((account) => addExports(exports, entry, share, image, account)),
-      cgroups.create(entry, share),
+      timed(log, run.name, 'network', () => networks.setUp(networks.plan(entry, share, image), signal)).then(() =>
+        reached('prepare.network', run.name),
+      ),
+      lookUp
+        .then((account) => addExports(exports, entry, share, image, account))
+        .then(() => reached('prepare.export', run.name)),
+      cgroups.create(entry, share).then(() => reached('prepare.cgroup', run.name)),
     ])
     const account = await lookUp
     // Its own signal, so that the first VM that fails stops the others.
@@ -96,13 +101,16 @@ export function createVmMaker(options: VmMakerOptions): VmMaker {
   const remove = async (entry: JournalEntry): Promise<Usage> => {
     const run = runId(entry)
     const outcome = await destroyAll(run)
+    await reached('remove.destroyed', run)
     const usage = (await cgroups.usage(entry)) ?? noUsage
     await cgroups.remove(entry)
+    await reached('remove.cgroup', run)
     await allOrFirstError([
       exports?.remove(run) ?? Promise.resolve(),
       entry.share === undefined ? Promise.resolve() : networks.tearDown(entry.share.vni),
       starter.removeFiles(entry),
     ])
+    await reached('remove.parts', run)
     const left = outcome === 'unreachable' ? [] : (await hypervisor.list()).filter((vm) => ofRun(vm.name) === run)
     if (left.length === 0) return usage
     throw new VmrmError('node-fault', `VMs ${left.map((vm) => vm.name).join(', ')} cannot be destroyed`)

@@ -16,6 +16,7 @@ import { consoleTail as readTail } from '../../vm/console.ts'
 import { type Hypervisor, stopReasonTexts } from '../../vm/hypervisor.ts'
 import type { Account } from '../account.ts'
 import type { Semaphore } from '../semaphore.ts'
+import { reached } from '../steps.ts'
 import { domainOf, type VmFiles, vmFiles } from './domain-of.ts'
 import { identityOf } from './identity-of.ts'
 import type { Journal, JournalEntry } from './journal.ts'
@@ -73,9 +74,11 @@ export function createVmStarter(options: {
     const runFolder = journal.folder(entry)
     if (image.os.agent === 'seed') await checkSeed(config.paths.seed)
     await makeFiles(filesOf(entry, vm.index), { image, owner: { uid: entry.qemuUid, gid: qemuGid } })
+    await reached('start.files', vm.name)
     const domain = domainOf({ entry, share, position, image, config, accelerator, qemuGid, runFolder })
     // Not abortable: libvirtd would go on with it, and a removal that comes meanwhile would not find it.
     await hypervisor.startPaused(domain)
+    await reached('start.created', vm.name)
     signal.throwIfAborted()
     if (config.hypervisor.cgroups === 'own') {
       const pid = await hypervisor.pidOf(vm.name)
@@ -83,7 +86,9 @@ export function createVmStarter(options: {
       // Before the guest runs: its memory must be counted from its first page.
       await cgroups.add(entry, pid)
     }
+    await reached('start.confined', vm.name)
     await hypervisor.resume(vm.name, { signal })
+    await reached('start.resumed', vm.name)
   }
 
   const boot = async (request: StartRequest, vm: PlannedVm, signal: AbortSignal): Promise<LiveVm> => {
@@ -107,8 +112,10 @@ export function createVmStarter(options: {
       await admission.run(() => create(request, vm, both), both)
       const createdMs = performance.now()
       await channel.open(both)
+      await reached('start.answered', vm.name)
       const answeredMs = performance.now()
       await channel.identify(identityOf({ ...request, run: request.entry, node, vm, commands }), both)
+      await reached('start.identified', vm.name)
       log.info('vm.ready', {
         vm: vm.name,
         createMs: Math.round(createdMs - beganMs),

@@ -29,6 +29,7 @@ const paths = z.strictObject({
   images: absolutePath.default('/etc/vmrm/images.d'),
   runtime: absolutePath.default('/run/vmrm'),
   runs: absolutePath.default('/var/lib/vmrm/runs'),
+  templates: absolutePath.default('/var/lib/vmrm/templates'),
   controllerState: absolutePath.default('/var/lib/vmrm/controller'),
   /** The NoCloud image that brings the agent to images with os/@agent="seed". */
   seed: absolutePath.default('/usr/lib/vmrm/seed.iso'),
@@ -132,6 +133,14 @@ const hypervisor = z.strictObject({
   startsAtOnce: z.int().min(1).max(256).default(4),
 })
 
+/** Memory images of booted guests, which VMs are cloned from. */
+const templates = z.strictObject({
+  /** Disk that all templates of a node may have together; 0: none are made. */
+  maxMib: z.int().min(0).max(16_777_216).default(16_384),
+  /** VMs with more memory boot. */
+  maxMemoryMib: z.int().min(1).max(16_777_216).default(65_536),
+})
+
 const network = z.strictObject({
   vxlanPort: port.default(4789),
   firstVni: z.int().min(1).max(16_777_215).default(0x100000),
@@ -190,6 +199,7 @@ export const daemonConfigSchema = z.strictObject({
   munge: z.strictObject({ socket: absolutePath.default('/run/munge/munge.socket.2') }).prefault({}),
   relay: relay.prefault({}),
   hypervisor: hypervisor.prefault({}),
+  templates: templates.prefault({}),
   network: network.prefault({}),
   nfs: nfs.prefault({}),
   timeouts: timeouts.prefault({}),

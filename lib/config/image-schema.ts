@@ -103,6 +103,14 @@ export const imageSchema = z.strictObject({
     maxCpus: z.int().min(1).max(4096),
     maxPerNode: z.int().min(1).max(256).default(64),
   }),
+  template: z
+    .strictObject({
+      /** `auto`: VMs are cloned from the memory of a guest that was booted before, where that can be. */
+      use: z.enum(['auto', 'never']).default('auto'),
+      /** `user`: each user's VMs come from templates of their own. */
+      sharing: z.enum(['all', 'user']).default('all'),
+    })
+    .prefault({}),
   mounts: z.strictObject({ entries: list('mount', mount).default([]) }).prefault({}),
   /** A fragment of libvirt's own domain XML, for what vmrm does not model. */
   domain: z.string().optional(),

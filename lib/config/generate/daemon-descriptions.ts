@@ -20,6 +20,8 @@ export const daemonDescriptions: Readonly<Record<string, string>> = {
   'paths/@runtime':
     'Sockets and markers of running jobs. The C parts know the default only: tasks need `task.sock` and `jobs` there.',
   'paths/@runs': 'All of a run on a node: journal, overlays, consoles. It needs room for what guests write.',
+  'paths/@templates':
+    "Templates of this node: memory of booted guests, for root only. On a local disk, best on the file system of `paths/@runs`; not on a tmpfs, where a clone's memory would count twice.",
   'paths/@controller-state': "The ledger, on the controller's local disk.",
   'paths/@seed':
     'The NoCloud image that brings the agent to VMs of images with `agent="seed"`; a part of vmrm, readable for QEMU\'s users.',
@@ -50,6 +52,10 @@ export const daemonDescriptions: Readonly<Record<string, string>> = {
   'hypervisor/@cgroups': '`own`: vmrmd makes the cgroup of a run; `libvirt`: libvirt does, by <resource><partition>.',
   'hypervisor/@cgroup-parent': 'The cgroup that those of the runs are in.',
   'hypervisor/@starts-at-once': 'How many VMs are being created at the same time on one node; others wait.',
+  templates: 'Templates: what VMs are cloned from instead of being booted.',
+  'templates/@max-mib':
+    'Disk that the templates of a node may have together; the least recently used goes first. 0: none are made and every VM boots.',
+  'templates/@max-memory-mib': 'VMs with more memory than this are booted.',
   network: 'Networks of jobs.',
   'network/@vxlan-port': 'UDP port of VXLAN between nodes.',
   'network/@first-vni': 'First VXLAN network identifier.',

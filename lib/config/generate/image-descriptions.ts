@@ -46,6 +46,11 @@ export const imageDescriptions: Readonly<Record<string, string>> = {
   'limits/@max-memory-mib': 'The most memory of one VM.',
   'limits/@max-cpus': 'The most CPUs of one VM.',
   'limits/@max-per-node': 'The most VMs of one job on one node.',
+  template: 'How VMs of this image start.',
+  'template/@use':
+    '`auto`: a guest is booted once for each size of VM, without job or user, and VMs are cloned from its memory; `never`: every VM boots.',
+  'template/@sharing':
+    "`all`: VMs of all users may come from the same template; `user`: each user's from templates of their own.",
   mounts: 'What the guest mounts before the job starts.',
   'mounts/mount': 'One mount.',
   'mounts/mount/@kind':

@@ -69,6 +69,12 @@ export const catalogue = {
     meaning: 'A VM booted but could not take on its hostname, addresses, user or mounts.',
     hint: '',
   },
+  'template-failed': {
+    family: 'node',
+    meaning:
+      'A node could not make a template of an image, from which VMs are cloned; VMs of that image boot there instead.',
+    hint: '',
+  },
   'node-fault': { family: 'node', meaning: 'A node cannot start any VM.', hint: '' },
   'node-daemon-down': {
     family: 'node',

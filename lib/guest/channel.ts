@@ -18,7 +18,8 @@ export type ChannelState = 'connecting' | 'greeting' | 'ready' | 'lost'
 /** What the agent said about itself in its last hello. Everything here is a claim of the guest. */
 export interface AgentInfo {
   readonly bootId: string
-  readonly identity: 'fresh' | 'identified'
+  /** 'template': it waits for the identity of a copy. */
+  readonly identity: (typeof identityStates)[number]
   readonly sessions: readonly bigint[]
   readonly agent: string
 }
@@ -46,6 +47,7 @@ export interface GuestChannelOptions {
 }
 
 const nonceBytes = 16
+const identityStates = ['fresh', 'template', 'identified'] as const
 
 export class GuestChannel extends EventEmitter<ChannelEvents> {
   readonly vm: string
@@ -154,11 +156,23 @@ export class GuestChannel extends EventEmitter<ChannelEvents> {
       throw new VmrmError('identity-failed', `The identity of ${this.vm} is too large: ${payload.length} bytes.`)
     }
     const frame = await this.#ask('identity', encodeFrame({ type: frameType.identity, payload }), signal)
-    const fields = decodeFields(frame.payload)
-    const text = fields === undefined ? 'the answer cannot be read' : textOf(fields, 1)
+    const text = complaintOf(frame)
     if (text !== undefined) {
       throw new VmrmError('identity-failed', `${this.vm} could not take on its identity.`, { quoted: text })
     }
+  }
+
+  /**
+   * Has a guest without identity make itself a template: when this resolves, it may be paused and saved at any time, and each
+   * copy of it that goes on takes an identity as a guest that has booted does. The caller closes the channel before it pauses the VM.
+   * Rejects with `template-failed` and the agent's sentence when the guest cannot, as with an identity or a task; with the signal's
+   * reason when it aborts, which must carry the deadline.
+   */
+  async prepareTemplate(signal: AbortSignal): Promise<void> {
+    const frame = await this.#ask('template', encodeFrame({ type: frameType.template }), signal)
+    const text = complaintOf(frame)
+    if (text === undefined) return
+    throw new VmrmError('template-failed', `${this.vm} cannot be a template.`, { quoted: text })
   }
 
   /** Sets the guest's clock, in nanoseconds since 1970. */
@@ -236,7 +250,7 @@ export class GuestChannel extends EventEmitter<ChannelEvents> {
     else if (frame.type === frameType.helloAck) this.#receiveHello(frame)
     else if (frame.type === frameType.ping) this.#answerPing(frame)
     else if (frame.type === frameType.pong) this.#answers.get(`pong ${frame.payload.toString('hex')}`)?.(frame)
-    else this.#answers.get('identity')?.(frame)
+    else this.#answers.get(frame.type === frameType.templateReady ? 'template' : 'identity')?.(frame)
   }
 
   #answerPing({ payload }: Frame): void {
@@ -262,7 +276,7 @@ export class GuestChannel extends EventEmitter<ChannelEvents> {
     this.#state = 'ready'
     this.#info = {
       bootId: textOf(fields, 3) ?? '',
-      identity: textOf(fields, 4) === 'identified' ? 'identified' : 'fresh',
+      identity: identityStates.find((state) => state === textOf(fields, 4)) ?? 'fresh',
       sessions: u64sOf(fields, 5),
       agent: textOf(fields, 6) ?? '',
     }
@@ -290,4 +304,10 @@ export class GuestChannel extends EventEmitter<ChannelEvents> {
       },
     })
   }
+}
+
+/** The sentence of an answer that says what went wrong. */
+function complaintOf(frame: Frame): string | undefined {
+  const fields = decodeFields(frame.payload)
+  return fields === undefined ? 'the answer cannot be read' : textOf(fields, 1)
 }

@@ -54,6 +54,7 @@ const fromAgent: Rules = new Map<number, Rule>([
   [frameType.ping, { owner: 'daemon', maxBytes: shortBytes }],
   [frameType.pong, { owner: 'daemon', maxBytes: shortBytes }],
   [frameType.identityDone, { owner: 'daemon', maxBytes: textBytes }],
+  [frameType.templateReady, { owner: 'daemon', maxBytes: textBytes }],
   [frameType.call, { owner: 'session', maxBytes: shortBytes }],
 ])
 

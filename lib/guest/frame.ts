@@ -14,6 +14,8 @@ export const frameType = {
   identity: 5,
   identityDone: 6,
   clock: 7,
+  template: 8,
+  templateReady: 9,
   open: 16,
   opened: 17,
   data: 18,

@@ -36,6 +36,8 @@ export interface GuestSshKeys {
 
 export interface GuestIdentity {
   readonly run: string
+  /** The domain's own, as libvirt writes it. */
+  readonly uuid?: string
   readonly hostname: string
   /** Slurm's name of the node the VM is on. */
   readonly node: string
@@ -76,6 +78,7 @@ export const identityTag = {
   sshAuthorized: 16,
   sshKnown: 17,
   slots: 18,
+  uuid: 19,
 } as const
 
 const number = (value: number | undefined): string => (value === undefined ? '' : String(value))
@@ -87,6 +90,7 @@ export function encodeIdentity(identity: GuestIdentity): Buffer {
   const account = [user.name, number(user.uid), number(user.gid), user.home, user.shell, user.gecos]
   return encodeFields([
     [identityTag.run, joinTexts([identity.run])],
+    ...(identity.uuid === undefined ? [] : [[identityTag.uuid, identity.uuid] as const]),
     [identityTag.hostname, joinTexts([identity.hostname])],
     [identityTag.node, joinTexts([identity.node])],
     ...identity.nics.map((nic) => [identityTag.nic, joinTexts([nic.mac, nic.address, String(nic.mtu)])] as const),

@@ -62,7 +62,7 @@ export class Run {
   }
 }
 
-const identityOf = (user: 'root' | 'nobody'): GuestIdentity => ({
+export const guestIdentity = (user: 'root' | 'nobody'): GuestIdentity => ({
   run: 'j7r0',
   hostname: 'vm0',
   node: 'n1',
@@ -112,7 +112,7 @@ export class Rig {
     try {
       await rig.bridge.listen(rig.agent.portPath)
       await rig.channel.open(AbortSignal.timeout(20_000))
-      await rig.channel.identify(identityOf(options.user ?? 'root'), AbortSignal.timeout(20_000))
+      await rig.channel.identify(guestIdentity(options.user ?? 'root'), AbortSignal.timeout(20_000))
       await rig.server.listen()
       return rig
     } catch (error) {

@@ -20,6 +20,8 @@ export function exportedFolders(image: Image): readonly { path: string; readOnly
 
 export function identityOf(options: {
   run: Run
+  /** The domain's. */
+  uuid: string
   node: string
   share: Share
   vm: Share['vms'][number]
@@ -31,6 +33,7 @@ export function identityOf(options: {
   const { run, node, share, vm, image, account } = options
   return {
     run: runId(run),
+    uuid: options.uuid,
     hostname: vm.hostname,
     node,
     nics: [{ mac: vm.mac, address: `${vm.address}/${share.prefixLength}`, mtu: image.network.mtu }],

@@ -13,6 +13,7 @@ import { parseVmName } from '../../job/run.ts'
 import type { Log } from '../../log.ts'
 import type { Share } from '../../protocol/messages/share.ts'
 import { consoleTail as readTail } from '../../vm/console.ts'
+import { domainUuid } from '../../vm/domain-uuid.ts'
 import { type Hypervisor, stopReasonTexts } from '../../vm/hypervisor.ts'
 import type { Account } from '../account.ts'
 import type { Semaphore } from '../semaphore.ts'
@@ -114,7 +115,8 @@ export function createVmStarter(options: {
       await channel.open(both)
       await reached('start.answered', vm.name)
       const answeredMs = performance.now()
-      await channel.identify(identityOf({ ...request, run: request.entry, node, vm, commands }), both)
+      const uuid = domainUuid({ cluster: config.cluster.name, vm: vm.name })
+      await channel.identify(identityOf({ ...request, run: request.entry, uuid, node, vm, commands }), both)
       await reached('start.identified', vm.name)
       log.info('vm.ready', {
         vm: vm.name,

@@ -73,7 +73,7 @@ static void take_hello(struct agent *agent, const struct vmrm_frame *frame)
 	agent->nonce_bytes = nonce.length;
 	agent->owes_hello = true;
 	agent->stray_count = 0;
-	agent->owes_pong = false;
+	agent->owes_pong = agent->owes_ready = false;
 	calls_renew(&agent->calls);
 	for (size_t i = 0; i < agent->session_count; i++)
 		task_pause(agent->sessions[i]);
@@ -97,6 +97,18 @@ static void take_clock(const struct vmrm_frame *frame)
 		set_clock(time_ns);
 }
 
+/* A copy of the guest as it is would be a second one of what it is or does. */
+static void take_template(struct agent *agent)
+{
+	agent->template_complaint = NULL;
+	if (agent->identity.current != NULL || agent->identity.child != 0)
+		agent->template_complaint = "the VM has an identity";
+	else if (agent->session_count > 0)
+		agent->template_complaint = "the VM has sessions";
+	agent->is_template = agent->template_complaint == NULL;
+	agent->owes_ready = true;
+}
+
 static void on_daemon_frame(struct agent *agent, const struct vmrm_frame *frame)
 {
 	switch (frame->type) {
@@ -112,6 +124,9 @@ static void on_daemon_frame(struct agent *agent, const struct vmrm_frame *frame)
 		break;
 	case VMRM_CLOCK:
 		take_clock(frame);
+		break;
+	case VMRM_TEMPLATE:
+		take_template(agent);
 		break;
 	default:
 		break;
@@ -185,7 +200,7 @@ static void put_hello(struct agent *agent, struct vmrm_tlv_writer *list)
 	vmrm_tlv_put(list, VMRM_HELLO_NONCE, agent->nonce, agent->nonce_bytes);
 	vmrm_tlv_put_u32(list, VMRM_HELLO_VERSION, VMRM_PROTOCOL_VERSION);
 	vmrm_tlv_put_text(list, VMRM_HELLO_BOOT_ID, agent->boot_id);
-	vmrm_tlv_put_text(list, VMRM_HELLO_STATE, agent->identity.current != NULL ? "identified" : "fresh");
+	vmrm_tlv_put_text(list, VMRM_HELLO_STATE, agent->identity.current != NULL ? "identified" : agent->is_template ? "template" : "fresh");
 	vmrm_tlv_put_text(list, VMRM_HELLO_AGENT, "vmrm-agent 1 (linux)");
 	for (size_t i = 0; i < agent->session_count; i++)
 		if (agent->sessions[i]->state != TASK_GONE)
@@ -211,6 +226,11 @@ static bool next_control_frame(struct agent *agent, struct vmrm_frame *frame)
 		frame->type = VMRM_IDENTITY_DONE;
 		if (agent->identity.complaint.text[0] != '\0')
 			vmrm_tlv_put_text(&list, VMRM_DONE_ERROR, agent->identity.complaint.text);
+	} else if (agent->owes_ready) {
+		agent->owes_ready = false;
+		frame->type = VMRM_TEMPLATE_READY;
+		if (agent->template_complaint != NULL)
+			vmrm_tlv_put_text(&list, VMRM_READY_ERROR, agent->template_complaint);
 	} else if (agent->stray_count > 0) {
 		const struct stray *stray = &agent->strays[--agent->stray_count];
 		frame->type = stray->code != NULL ? VMRM_ERROR : VMRM_CLOSE;

@@ -31,7 +31,9 @@ struct agent {
 	bool calls_go_first; /* fairness between calls and tasks */
 	struct identity_worker identity;
 	char boot_id[BOOT_ID_BYTES];
-	bool owes_hello, owes_done, owes_pong;
+	bool is_template; /* ready to be copied; until it takes an identity */
+	const char *template_complaint;
+	bool owes_hello, owes_done, owes_pong, owes_ready;
 	uint8_t nonce[NONCE_MAX_BYTES];
 	size_t nonce_bytes;
 	uint8_t pong[VMRM_PAYLOAD_MAX_BYTES];

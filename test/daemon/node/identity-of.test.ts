@@ -17,6 +17,7 @@ const account: Account = {
   ...{ name: 'alice', uid: 2001, gid: 2001, gecos: '', home: '/home/alice', shell: '/bin/sh' },
   groups: [{ name: 'alice', gid: 2001 }],
 }
+const uuid = '6f0c4b9e-8f5e-4d7c-9a2b-0123456789ab'
 const secret = randomBytes(32)
 
 function identityWith(options: { account?: Partial<Account>; hosts?: number }) {
@@ -29,7 +30,16 @@ function identityWith(options: { account?: Partial<Account>; hosts?: number }) {
   const share = { ...base, hosts, sshSecret: secret.toString('hex') }
   const [vm] = share.vms
   if (vm === undefined) throw new Error('no VM')
-  return identityOf({ run, node: 'n1', share, vm, image, commands: [], account: { ...account, ...options.account } })
+  return identityOf({
+    run,
+    uuid,
+    node: 'n1',
+    share,
+    vm,
+    image,
+    commands: [],
+    account: { ...account, ...options.account },
+  })
 }
 
 t.test("a guest learns neither the run's secret nor the authority's key", async (t) => {

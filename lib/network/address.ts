@@ -10,14 +10,19 @@ import {
   parseIpv4,
   parseIpv4Network,
 } from './ipv4.ts'
+import { macLeaseCount, macOf } from './mac.ts'
 
-export { macOf } from './mac.ts'
-
-/** A range whose members are found by a number that counts from 0; asserts that it is below `size`. */
+/**
+ * A range whose members are found by an index that counts from 0; asserts that it is below `size`. What is leased is the
+ * member itself in a space that all images share: ranges of several images may overlap, and nothing is given out twice.
+ */
 export interface LeaseRange {
+  readonly space: LeaseSpace
   readonly size: number
-  at(lease: number): string
+  at(index: number): string
 }
+
+export type LeaseSpace = 'hostname' | 'address' | 'mac' | 'vni'
 
 export interface AddressPool extends LeaseRange {
   /** For people: the network, or first and last. */
@@ -66,11 +71,21 @@ export function addressPool(image: ImageAddresses): AddressPool {
 export function hostnameRange(text: string): LeaseRange {
   const range = parseHostnameRange(text)
   if (range === undefined) throw invalid(`${text} is no range of hostnames such as tiny-[0001-9999]`)
-  return { size: hostnameCount(range), at: (lease) => hostnameAt(range, lease) }
+  return { space: 'hostname', size: hostnameCount(range), at: (index) => hostnameAt(range, index) }
+}
+
+/** MAC addresses under a prefix from `parseMacPrefix`. */
+export function macRange(prefix: string): LeaseRange {
+  return { space: 'mac', size: macLeaseCount, at: (index) => macOf(prefix, index) }
+}
+
+/** Network numbers, in decimal. */
+export function vniRange(first: number, count: number): LeaseRange {
+  return { space: 'vni', size: count, at: (index) => String(first + index) }
 }
 
 function leases(range: AddressRange): LeaseRange {
-  return { size: addressCount(range), at: (lease) => formatIpv4(addressAt(range, lease)) }
+  return { space: 'address', size: addressCount(range), at: (index) => formatIpv4(addressAt(range, index)) }
 }
 
 function invalid(why: string): VmrmError {

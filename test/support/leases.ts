@@ -4,14 +4,14 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import type { Host } from '../cluster/layout.ts'
 
-/** One text a lease that is held, such as `addresses:tiny 12 j5r0`; none while there is no ledger. */
+/** One text a lease that is held, such as `address 10.77.0.2 j5r0`; none while there is no ledger. */
 export async function readLeases(controller: Host): Promise<string[]> {
   const path = join(controller.folder, 'var/lib/vmrm/controller/ledger.sqlite')
   if (!existsSync(path)) return []
   const database = new DatabaseSync(path, { readOnly: true })
   try {
-    const rows = database.prepare('SELECT pool, number, job, restart FROM leases').all()
-    return rows.map(({ pool, number, job, restart }) => `${pool} ${number} j${job}r${restart}`)
+    const rows = database.prepare('SELECT space, value, job, restart FROM leases').all()
+    return rows.map(({ space, value, job, restart }) => `${space} ${value} j${job}r${restart}`)
   } finally {
     database.close()
   }

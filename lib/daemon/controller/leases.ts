@@ -1,23 +1,29 @@
-// Leases of numbers from pools: hostnames, addresses, MACs and VNIs are all numbers of a pool. The table's primary key
-// keeps a number from being leased twice; a lease lives until its run's nodes have confirmed that nothing is left.
+// Leases of hostnames, addresses, MACs and VNIs. What is leased is the value itself, in a space that all images share; the
+// table's primary key keeps a value from being leased twice, however ranges overlap. A lease lives until its run's nodes
+// have confirmed that nothing is left.
 import type { DatabaseSync } from 'node:sqlite'
 import { VmrmError } from '../../errors/vmrm-error.ts'
 import type { Run } from '../../job/run.ts'
+import type { LeaseRange, LeaseSpace } from '../../network/address.ts'
 
-export interface Pool {
-  readonly name: string
-  /** Numbers 0 to size - 1 can be leased. */
-  readonly size: number
+export interface Pool extends LeaseRange {
   /** What the pool holds, for people: `hostnames tiny-[0001-9999]`. */
   readonly title: string
 }
 
+export interface Lease {
+  readonly space: LeaseSpace
+  readonly value: string
+}
+
 export interface Leases {
   /**
-   * Leases `count` numbers, going round the pool so that a number rests as long as possible before it comes again.
+   * Leases `count` members, going round the pool so that one rests as long as possible before it comes again.
    * Call inside the ledger's transaction. Throws `range-full` with the pool's title and how many are free.
    */
-  take(pool: Pool, count: number, run: Run): readonly number[]
+  take(pool: Pool, count: number, run: Run): readonly string[]
+  /** Leases what a run has already. Returns what another run holds, which stays that one's. */
+  hold(leases: readonly Lease[], run: Run): readonly Lease[]
   release(run: Run): void
   count(): number
   /** Reads the table again: after a transaction that took leases was rolled back. */
@@ -25,42 +31,55 @@ export interface Leases {
 }
 
 export function createLeases(database: DatabaseSync): Leases {
-  const used = new Map<string, Set<number>>()
+  const used = new Map<LeaseSpace, Set<string>>()
   const next = new Map<string, number>()
-  const select = database.prepare('SELECT number FROM leases WHERE pool = ?')
-  const insert = database.prepare('INSERT INTO leases (pool, number, job, restart) VALUES (?, ?, ?, ?)')
-  const ofRun = database.prepare('SELECT pool, number FROM leases WHERE job = ? AND restart = ?')
+  const select = database.prepare('SELECT value FROM leases WHERE space = ?')
+  const insert = database.prepare('INSERT INTO leases (space, value, job, restart) VALUES (?, ?, ?, ?)')
+  const holder = database.prepare('SELECT job, restart FROM leases WHERE space = ? AND value = ?')
+  const ofRun = database.prepare('SELECT space, value FROM leases WHERE job = ? AND restart = ?')
   const remove = database.prepare('DELETE FROM leases WHERE job = ? AND restart = ?')
   const count = database.prepare('SELECT count(*) AS n FROM leases')
 
-  const usedOf = (pool: string): Set<number> => {
-    const known = used.get(pool) ?? new Set(select.all(pool).map((row) => Number(row.number)))
-    used.set(pool, known)
+  const usedIn = (space: LeaseSpace): Set<string> => {
+    const known = used.get(space) ?? new Set(select.all(space).map((row) => String(row.value)))
+    used.set(space, known)
     return known
   }
   return {
     take(pool, wanted, run) {
-      const taken = usedOf(pool.name)
-      const free = pool.size - taken.size
-      if (free < wanted) {
-        const text = `${pool.title}: ${wanted} wanted, ${Math.max(0, free)} of ${pool.size} free`
+      const taken = usedIn(pool.space)
+      const values: string[] = []
+      const range = `${pool.space} ${pool.size} ${pool.at(0)}`
+      const first = next.get(range) ?? 0
+      let seen = 0
+      for (; seen < pool.size && values.length < wanted; seen += 1) {
+        const value = pool.at((first + seen) % pool.size)
+        if (!taken.has(value)) values.push(value)
+      }
+      if (values.length < wanted) {
+        const text = `${pool.title}: ${wanted} wanted, ${values.length} of ${pool.size} free`
         // Waiting does not help a job that wants more than there are.
         const hint = 'Ask for fewer VMs, or the administrators for a larger range.'
         throw new VmrmError('range-full', text, wanted > pool.size ? { hint } : {})
       }
-      const numbers: number[] = []
-      let number = next.get(pool.name) ?? 0
-      while (numbers.length < wanted) {
-        if (!taken.has(number)) numbers.push(number)
-        number = (number + 1) % pool.size
+      for (const value of values) insert.run(pool.space, value, run.job, run.restart)
+      for (const value of values) taken.add(value)
+      next.set(range, (first + seen) % pool.size)
+      return values
+    },
+    hold(leases, run) {
+      const others: Lease[] = []
+      for (const lease of leases) {
+        const { space, value } = lease
+        const row = holder.get(space, value)
+        if (row === undefined) insert.run(space, value, run.job, run.restart)
+        else if (row.job !== run.job || row.restart !== run.restart) others.push(lease)
+        usedIn(space).add(value)
       }
-      for (const leased of numbers) insert.run(pool.name, leased, run.job, run.restart)
-      for (const leased of numbers) taken.add(leased)
-      next.set(pool.name, number)
-      return numbers
+      return others
     },
     release(run) {
-      for (const row of ofRun.all(run.job, run.restart)) used.get(String(row.pool))?.delete(Number(row.number))
+      for (const row of ofRun.all(run.job, run.restart)) used.get(row.space as LeaseSpace)?.delete(String(row.value))
       remove.run(run.job, run.restart)
     },
     count: () => Number(count.get()?.n),

@@ -1,6 +1,9 @@
 // The tables of the ledger and how they are opened. The ledger is SQLite on the controller's local disk.
-import { chmodSync } from 'node:fs'
+import { chmodSync, existsSync, renameSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
+
+/** Of the tables; a ledger with another is put aside like one that cannot be read. */
+const version = 2
 
 const schema = `
   CREATE TABLE IF NOT EXISTS runs (
@@ -14,20 +17,43 @@ const schema = `
     peak_memory_bytes INTEGER, cpu_time_ns INTEGER,
     PRIMARY KEY (job, restart, node)) STRICT;
   CREATE TABLE IF NOT EXISTS leases (
-    pool TEXT NOT NULL, number INTEGER NOT NULL, job INTEGER NOT NULL, restart INTEGER NOT NULL,
-    PRIMARY KEY (pool, number)) STRICT;
+    space TEXT NOT NULL, value TEXT NOT NULL, job INTEGER NOT NULL, restart INTEGER NOT NULL,
+    PRIMARY KEY (space, value)) STRICT, WITHOUT ROWID;
   CREATE INDEX IF NOT EXISTS leases_by_run ON leases (job, restart);
   CREATE TABLE IF NOT EXISTS nodes (
     node TEXT PRIMARY KEY, address TEXT NOT NULL, seen_ms INTEGER NOT NULL, drained INTEGER NOT NULL DEFAULT 0) STRICT;
+  PRAGMA user_version = ${version};
 `
 
 /** Opens the ledger, making it if there is none; a commit is on disk when it returns. Only its owner may read it. */
 export function openLedgerDatabase(path: string): DatabaseSync {
+  if (path !== ':memory:' && existsSync(path) && !isSound(path)) putAside(path)
   const database = new DatabaseSync(path)
   if (path !== ':memory:') chmodSync(path, 0o600)
   database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000;')
   database.exec(schema)
   return database
+}
+
+/** Whether this is a ledger of this version with nothing wrong in it. */
+function isSound(path: string): boolean {
+  let database: DatabaseSync | undefined
+  try {
+    database = new DatabaseSync(path)
+    const found = database.prepare('PRAGMA user_version').get()?.user_version
+    return found === version && database.prepare('PRAGMA quick_check').get()?.quick_check === 'ok'
+  } catch {
+    return false
+  } finally {
+    database?.close()
+  }
+}
+
+/** For people who want to know what was in it; nothing reads it again. */
+function putAside(path: string): void {
+  const suffix = `.unusable-${new Date().toISOString().replace(/[-:]|\.\d+/g, '')}`
+  for (const part of ['', '-wal', '-shm'])
+    if (existsSync(`${path}${part}`)) renameSync(`${path}${part}`, `${path}${suffix}${part}`)
 }
 
 /** Runs `work` in one transaction: all of it is in the ledger afterwards, or none. */

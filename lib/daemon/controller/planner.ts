@@ -9,8 +9,7 @@ import type { PlannedNode, RunPlan } from '../../job/plan.ts'
 import type { Run } from '../../job/run.ts'
 import { sizeVms, type VmSize } from '../../job/sizing.ts'
 import { tasksOnVms } from '../../job/slots.ts'
-import { addressPool, hostnameRange, macOf } from '../../network/address.ts'
-import { macLeaseCount } from '../../network/mac.ts'
+import { addressPool, hostnameRange, type LeaseRange, macRange, vniRange } from '../../network/address.ts'
 import type { SlurmCommands } from '../../slurm/commands.ts'
 import type { VmRequest } from '../../slurm/hook-environment.ts'
 import { expandHostlist } from '../../slurm/hostlist.ts'
@@ -87,18 +86,18 @@ function lease(options: {
   const hostnames = hostnameRange(image.hostnames.range)
   const addresses = addressPool(image.network)
   const { firstVni, vniCount, macPrefix } = config.network
-  const take = (name: string, size: number, title: string, wanted: number) =>
-    leases.take({ name, size, title: `image ${image.name}: ${title}` }, wanted, run)
+  const take = (range: LeaseRange, title: string, wanted: number) =>
+    leases.take({ ...range, title: `image ${image.name}: ${title}` }, wanted, run)
 
-  const [vni = 0] = take('vni', vniCount, 'network numbers (VNI)', 1)
-  const names = take(`hostname ${image.hostnames.range}`, hostnames.size, `hostnames ${image.hostnames.range}`, count)
-  const numbers = take(`address ${addresses.title}`, addresses.size, `addresses ${addresses.title}`, count)
-  const macs = take('mac', macLeaseCount, 'MAC addresses', count)
+  const [vni] = take(vniRange(firstVni, vniCount), 'network numbers (VNI)', 1)
+  const names = take(hostnames, `hostnames ${image.hostnames.range}`, count)
+  const numbers = take(addresses, `addresses ${addresses.title}`, count)
+  const macs = take(macRange(macPrefix), 'MAC addresses', count)
   let index = 0
   return {
     image: image.name,
     revision: image.revision,
-    vni: firstVni + vni,
+    vni: Number(vni),
     prefixLength: addresses.prefixLength,
     gateway: addresses.gateway ?? '',
     sshSecret: randomBytes(secretBytes).toString('hex'),
@@ -108,9 +107,9 @@ function lease(options: {
         const at = index++
         return {
           index: at,
-          hostname: hostnames.at(names[at] ?? 0),
-          mac: macOf(macPrefix, macs[at] ?? 0),
-          address: addresses.at(numbers[at] ?? 0),
+          hostname: names[at] ?? '',
+          mac: macs[at] ?? '',
+          address: numbers[at] ?? '',
           ...size,
         }
       }),

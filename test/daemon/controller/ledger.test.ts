@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { openLedger } from '../../../lib/daemon/controller/ledger.ts'
 import type { RunPlan } from '../../../lib/job/plan.ts'
+import { hostnameRange } from '../../../lib/network/address.ts'
 
 const newRun = (job: number, restart = 0) => ({
   job,
@@ -15,22 +16,22 @@ const newRun = (job: number, restart = 0) => ({
   deadlineMs: 1000,
   beganMs: job,
 })
-const pool = { name: 'hostnames', size: 4, title: 'hostnames tiny-[1-4]' }
-const plan = (numbers: readonly number[]): RunPlan => ({
+const pool = { ...hostnameRange('tiny-[1-4]'), title: 'hostnames tiny-[1-4]' }
+const plan = (hostnames: readonly string[]): RunPlan => ({
   image: 'tiny',
   revision: '1',
   vni: 1,
   prefixLength: 24,
   gateway: '10.0.0.1',
-  nodes: numbers.map((number) => ({
-    node: `n${number}`,
+  nodes: hostnames.map((hostname, index) => ({
+    node: `n-${hostname}`,
     underlay: '10.99.0.11',
     cpuIds: [0],
     memoryMib: 500,
     vms: [
       {
-        index: number,
-        hostname: `h${number}`,
+        index,
+        hostname,
         mac: '52:54:76:00:00:01',
         address: '10.0.0.2',
         vcpus: 1,
@@ -52,8 +53,8 @@ t.test('a plan and its leases are there together, also after a restart', async (
   t.same(
     second.shares({ job: 1, restart: 0 }).map((share) => [share.node, share.state]),
     [
-      ['n0', 'planned'],
-      ['n1', 'planned'],
+      ['n-tiny-1', 'planned'],
+      ['n-tiny-2', 'planned'],
     ],
   )
   second.close()
@@ -87,18 +88,34 @@ t.test('no number is leased twice, a full pool says so, and nothing stays of a p
   t.equal(ledger.leaseCount(), 4)
 })
 
+t.test('what two images have in common is leased to one run only', async (t) => {
+  const ledger = openLedger(':memory:')
+  const leased = [hostnameRange('tiny-[2-9]'), hostnameRange('tiny-[1-10]')].flatMap((range, at) => {
+    const run = { job: at + 1, restart: 0 }
+    ledger.add(newRun(run.job))
+    const pool = { ...range, title: 'hostnames' }
+    let names: readonly string[] = []
+    ledger.setPlan(run, (leases) => {
+      names = leases.take(pool, 2, run)
+      return plan(names)
+    })
+    return names
+  })
+  t.same(leased, ['tiny-2', 'tiny-3', 'tiny-1', 'tiny-4'])
+})
+
 t.test('a number rests before it is leased again', async (t) => {
   const ledger = openLedger(':memory:')
-  const leased: (readonly number[])[] = []
+  const leased: (readonly string[])[] = []
   for (const job of [1, 2, 3]) {
     ledger.add(newRun(job))
     ledger.setPlan({ job, restart: 0 }, (leases) => {
       leased.push(leases.take(pool, 1, { job, restart: 0 }))
-      return plan([job])
+      return plan(['h'])
     })
     ledger.finish({ job, restart: 0 }, 5)
   }
-  t.same(leased, [[0], [1], [2]])
+  t.same(leased, [['tiny-1'], ['tiny-2'], ['tiny-3']])
 })
 
 t.test('a decision is made once', async (t) => {

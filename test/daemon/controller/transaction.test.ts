@@ -6,9 +6,10 @@ import { VmrmError } from '../../../lib/errors/vmrm-error.ts'
 import type { RunPlan } from '../../../lib/job/plan.ts'
 import type { Run } from '../../../lib/job/run.ts'
 import { silentLog } from '../../../lib/log.ts'
+import { hostnameRange } from '../../../lib/network/address.ts'
 
 const run = { job: 7, restart: 0 }
-const pool = { name: 'vni', size: 100, title: 'VNIs' }
+const pool = { ...hostnameRange('p-[0-9]'), title: 'p' }
 
 function request(of: Run = run): BeginRequest {
   const vm = { image: 'tiny', perNode: 1, script: 'guest' as const }

@@ -18,26 +18,27 @@ export async function writeDurably(path: string, content: string, mode = 0o600):
     await file.close()
   }
   await rename(temporary, path)
-  await syncFolder(dirname(path))
+  await syncPath(dirname(path))
 }
 
 /** Makes a folder (and its parents) that survives a crash of the machine. */
 export async function makeFolderDurably(path: string, mode: number): Promise<void> {
   await mkdir(path, { recursive: true, mode })
-  await syncFolder(dirname(path))
+  await syncPath(dirname(path))
 }
 
 /** Removes a folder with all that is in it; it is fine if there is none. */
 export async function removeFolderDurably(path: string): Promise<void> {
   await rm(path, { recursive: true, force: true })
-  await syncFolder(dirname(path))
+  await syncPath(dirname(path))
 }
 
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r')
+/** Returns when the content of a file, or the names in a folder, survive a crash of the machine. */
+export async function syncPath(path: string): Promise<void> {
+  const opened = await open(path, 'r')
   try {
-    await folder.sync()
+    await opened.sync()
   } finally {
-    await folder.close()
+    await opened.close()
   }
 }

@@ -1,6 +1,7 @@
 // A VM as libvirt's domain XML. Pure. Every value is data: nothing that comes in can become an element or an attribute.
 import assert from 'node:assert/strict'
 import type { DiskFormat } from '../image/qcow2.ts'
+import { type DomainMemory, renderQemuArguments } from './domain-memory.ts'
 import { type DomainMetadata, renderMetadata } from './domain-metadata.ts'
 import { emptyFragment, type SiteFragment } from './site-fragment.ts'
 import { escapeXml, isXmlText } from './xml-text.ts'
@@ -21,12 +22,21 @@ export interface DomainSpec {
   readonly accelerator: 'kvm' | 'qemu'
   readonly vcpus: number
   readonly memoryMib: number
+  /** The file that its memory is in; QEMU's own memory when absent. */
+  readonly memory?: DomainMemory
   /** Host CPUs that all of its threads may run on; all when absent. */
   readonly cpus?: readonly number[]
   readonly boot: DomainBoot
-  readonly overlay: { readonly path: string; readonly backingPath: string; readonly backingFormat: DiskFormat }
+  /** A clone's overlay lies on its template's disk, and that on `base`, the master. */
+  readonly overlay: {
+    readonly path: string
+    readonly backingPath: string
+    readonly backingFormat: DiskFormat
+    readonly base?: { readonly path: string; readonly format: DiskFormat }
+  }
   /** A NoCloud ISO, read only. */
   readonly seedPath?: string
+  /** A template has one too, so that its devices are its clones': its tap stays down and is no bridge's port. */
   readonly nic: { readonly mac: string; readonly tap: string; readonly mtu: number }
   /** Appended to, so that it can be cut while QEMU has it open (console.ts). */
   readonly consolePath: string
@@ -50,8 +60,9 @@ export function renderDomainXml(spec: DomainSpec): string {
   assertSpec(spec)
   const { fragment = emptyFragment } = spec
   const element = (name: string, own: string) => fragment.elements.get(name) ?? own
-  const own = ['cpu', 'clock']
+  const own = ['cpu', 'clock', 'qemu:commandline']
   const others = [...fragment.elements].filter(([name]) => !own.includes(name)).map(([, text]) => text)
+  others.push(renderQemuArguments(spec, fragment.elements.get('qemu:commandline')))
   const namespaces = others.some((text) => text.includes('<qemu:'))
     ? ' xmlns:qemu="http://libvirt.org/schemas/domain/qemu/1.0"'
     : ''
@@ -59,6 +70,7 @@ export function renderDomainXml(spec: DomainSpec): string {
 <name>${escapeXml(spec.name)}</name>
 <uuid>${escapeXml(spec.uuid)}</uuid>
 <title>${escapeXml(spec.title.replace(/[\r\n]+/g, ' '))}</title>
+<genid/>
 <metadata>${renderMetadata(spec.metadata)}</metadata>
 <memory unit="MiB">${spec.memoryMib}</memory>
 <vcpu placement="static"${spec.cpus === undefined ? '' : ` cpuset="${spec.cpus.join(',')}"`}>${spec.vcpus}</vcpu>
@@ -102,7 +114,7 @@ function onRootBus(slot: number): string {
 const slots = { ports: 2, disk: 3, seed: 4, nic: 5, rng: 6 } as const
 
 function renderDevices(spec: DomainSpec, fragment: SiteFragment): string {
-  const { overlay, nic } = spec
+  const { nic } = spec
   const seed =
     spec.seedPath === undefined
       ? ''
@@ -111,7 +123,7 @@ function renderDevices(spec: DomainSpec, fragment: SiteFragment): string {
   return `<devices>
 <controller type="usb" model="none"/>
 <controller type="virtio-serial" index="0">${onRootBus(slots.ports)}</controller>
-<disk type="file" device="disk"><driver name="qemu" type="qcow2" cache="unsafe" discard="unmap"/><source file="${escapeXml(overlay.path)}"/><backingStore type="file"><format type="${overlay.backingFormat}"/><source file="${escapeXml(overlay.backingPath)}"/><backingStore/></backingStore><target dev="vda" bus="virtio"/>${onRootBus(slots.disk)}</disk>
+<disk type="file" device="disk"><driver name="qemu" type="qcow2" cache="unsafe" discard="unmap"/><source file="${escapeXml(spec.overlay.path)}"/>${renderChain(spec.overlay)}<target dev="vda" bus="virtio"/>${onRootBus(slots.disk)}</disk>
 ${seed}<interface type="ethernet"><mac address="${escapeXml(nic.mac)}"/><target dev="${escapeXml(nic.tap)}" managed="no"/><model type="virtio"/><mtu size="${nic.mtu}"/><rom enabled="no"/>${onRootBus(slots.nic)}</interface>
 <serial type="unix"><source mode="bind" path="${escapeXml(spec.consoleSocketPath)}"/><log file="${escapeXml(spec.consolePath)}" append="on"/><target type="isa-serial" port="0"/></serial>
 <channel type="unix"><source mode="bind" path="${escapeXml(spec.agentSocketPath)}"/><target type="virtio" name="${agentPort}"/></channel>
@@ -119,6 +131,17 @@ ${seed}<interface type="ethernet"><mac address="${escapeXml(nic.mac)}"/><target 
 <panic model="isa"/>
 <memballoon model="none"/>
 ${fragment.devices}</devices>`
+}
+
+/** To its end: libvirt would have QEMU take a file whose own backing file is not told for a whole disk. */
+function renderChain({ backingPath, backingFormat, base }: DomainSpec['overlay']): string {
+  const store = (path: string, format: DiskFormat, below: string) =>
+    `<backingStore type="file"><format type="${format}"/><source file="${escapeXml(path)}"/>${below}</backingStore>`
+  return store(
+    backingPath,
+    backingFormat,
+    base === undefined ? '<backingStore/>' : store(base.path, base.format, '<backingStore/>'),
+  )
 }
 
 function assertSpec(spec: DomainSpec): void {
@@ -137,6 +160,8 @@ function assertSpec(spec: DomainSpec): void {
   const paths = [
     overlay.path,
     overlay.backingPath,
+    overlay.base?.path,
+    spec.memory?.path,
     spec.seedPath,
     spec.consolePath,
     spec.consoleSocketPath,

@@ -50,6 +50,19 @@ export interface Hypervisor {
    * of that name included. After any failure or abort the VM may exist: destroy it.
    */
   startPaused(spec: DomainSpec, options?: HypervisorCallOptions): Promise<void>
+  /**
+   * Makes a template of a VM that was started with memory of kind `template`: pauses it, writes all of its state that is not
+   * memory to `statePath`, a new file of this process's, and ends it. From then on memory, state and overlay belong together
+   * and must not change. `template-failed`, with what QEMU says; after any failure or abort the VM may still be there, and a
+   * part of the state: destroy and remove them.
+   */
+  saveTemplate(name: string, statePath: string, options?: HypervisorCallOptions): Promise<void>
+  /**
+   * Brings a VM that was started with memory of kind `clone` to where its template was saved. It stays paused: connect to its
+   * ports, then resume. Once a VM, and never later than `resume`. `vm-start-failed`, with what QEMU says; after any failure or
+   * abort the VM is of no use: destroy it.
+   */
+  load(name: string, statePath: string, options?: HypervisorCallOptions): Promise<void>
   /** Lets the guest run. A VM that runs already stays as it is; `vm-lost` when there is none. */
   resume(name: string, options?: HypervisorCallOptions): Promise<void>
   /** Ends the VM at once and returns when it is gone. `not-running` when there was none, as far as is known. */

@@ -12,12 +12,14 @@ import {
   type LifecycleEvent,
 } from '../libvirt/index.ts'
 import type { Log } from '../log.ts'
+import { loadClone, saveTemplate } from './cloning.ts'
 import { parseVmrmMetadata } from './domain-metadata.ts'
 import { domainUuid } from './domain-uuid.ts'
 import { type DomainSpec, renderDomainXml } from './domain-xml.ts'
 import type { Hypervisor, HypervisorCallOptions, Reachability, StoppedVm, StopReason, VmOnNode } from './hypervisor.ts'
 import { LastingConnection } from './lasting-connection.ts'
 import { Listeners } from './listeners.ts'
+import { stateSocketPath } from './state-transfer.ts'
 
 export interface LibvirtHypervisorOptions {
   readonly socketPath: string
@@ -25,6 +27,8 @@ export interface LibvirtHypervisorOptions {
   readonly uri: string
   /** Where libvirt keeps NAME.pid, such as `/run/libvirt/qemu`. */
   readonly pidFolder: string
+  /** Where libvirt keeps NAME.log, what a QEMU has said; default `/var/log/libvirt/qemu`. */
+  readonly logFolder?: string
   /** Part of every VM's UUID. */
   readonly cluster: string
   readonly log: Log
@@ -58,6 +62,8 @@ class LibvirtHypervisor implements Hypervisor {
   readonly #panicked = new Set<string>()
   /** VMs that were told of as stopped although their QEMU is still there. */
   readonly #stuck = new Set<string>()
+  /** Of VMs that were started with memory in a file, until they have stopped. */
+  readonly #withMemory = new Map<string, { readonly socketPath: string; readonly owner: DomainSpec['owner'] }>()
 
   constructor(options: LibvirtHypervisorOptions) {
     const { log, socketPath, uri } = options
@@ -81,6 +87,8 @@ class LibvirtHypervisor implements Hypervisor {
 
   async startPaused(spec: DomainSpec, { signal }: HypervisorCallOptions = {}): Promise<void> {
     const connection = await this.#connection.get(signal)
+    if (spec.memory !== undefined)
+      this.#withMemory.set(spec.name, { socketPath: stateSocketPath(spec.agentSocketPath), owner: spec.owner })
     try {
       await connection.createXml(renderDomainXml(spec), ['paused'], { signal })
     } catch (cause) {
@@ -88,6 +96,16 @@ class LibvirtHypervisor implements Hypervisor {
       const why = cause.libvirtMessage.trim().replace(/\s*\n\s*/g, '; ')
       throw new VmrmError('vm-start-failed', `VM ${spec.name} could not be started: ${why}`, { cause })
     }
+  }
+
+  async saveTemplate(name: string, statePath: string, { signal }: HypervisorCallOptions = {}): Promise<void> {
+    const { owner, ...step } = await this.#stepOf(name, 'template-failed', signal)
+    await saveTemplate({ ...step, statePath }, owner)
+  }
+
+  async load(name: string, statePath: string, { signal }: HypervisorCallOptions = {}): Promise<void> {
+    const { owner: _, ...step } = await this.#stepOf(name, 'vm-start-failed', signal)
+    await loadClone({ ...step, statePath })
   }
 
   async resume(name: string, { signal }: HypervisorCallOptions = {}): Promise<void> {
@@ -133,6 +151,15 @@ class LibvirtHypervisor implements Hypervisor {
     return this.#connection.close()
   }
 
+  async #stepOf(name: string, code: 'template-failed' | 'vm-start-failed', signal: AbortSignal | undefined) {
+    const connection = await this.#connection.get(signal)
+    const domain = await this.#find(connection, name, signal)
+    const known = this.#withMemory.get(name)
+    if (domain === undefined || known === undefined)
+      throw new VmrmError(code, `There is no VM ${name} with memory in a file.`)
+    return { connection, domain, ...known, logFolder: this.#options.logFolder ?? '/var/log/libvirt/qemu', signal }
+  }
+
   #isOurs(domain: DomainRef): boolean {
     return domain.uuid === domainUuid({ cluster: this.#options.cluster, vm: domain.name })
   }
@@ -170,6 +197,7 @@ class LibvirtHypervisor implements Hypervisor {
 
   #tellStopped(name: string, reason: StopReason): void {
     this.#known.delete(name)
+    this.#withMemory.delete(name)
     this.#panicked.delete(name)
     this.#options.log.info('vm.stopped', { vm: name, reason })
     this.#stopped.tell({ name, reason })

@@ -1,4 +1,7 @@
-// A hypervisor in memory that keeps the port's contract, for tests of what stands on it. Nothing outside the process changes.
+// A hypervisor in memory that keeps the port's contract, for tests of what stands on it. Outside the process only the files
+// of a template change, as they do with QEMU.
+import assert from 'node:assert/strict'
+import { readFile, stat, truncate, writeFile } from 'node:fs/promises'
 import { VmrmError } from '../../lib/errors/vmrm-error.ts'
 import { silentLog } from '../../lib/log.ts'
 import { type DomainSpec, renderDomainXml } from '../../lib/vm/domain-xml.ts'
@@ -16,6 +19,8 @@ interface FakeVm {
   readonly spec: DomainSpec
   readonly pid: number
   state: 'running' | 'paused'
+  /** A clone that has its template's state, or no clone. */
+  isWhole: boolean
 }
 
 export class FakeHypervisor implements Hypervisor {
@@ -23,6 +28,7 @@ export class FakeHypervisor implements Hypervisor {
   readonly #stopped = new Listeners<StoppedVm>(silentLog)
   readonly #reachability = new Listeners<Reachability>(silentLog)
   readonly #refusals = new Map<string, Error>()
+  readonly #loadRefusals = new Set<string>()
   #state: Reachability = 'reachable'
   #gate: Promise<void> = Promise.resolve()
   #vanished: string[] = []
@@ -42,13 +48,40 @@ export class FakeHypervisor implements Hypervisor {
     if (this.#vms.has(spec.name)) {
       throw new VmrmError('vm-start-failed', `VM ${spec.name} could not be started: it exists already`)
     }
-    this.#vms.set(spec.name, { spec, pid: this.#nextPid++, state: 'paused' })
+    const { memory } = spec
+    if (memory !== undefined) await requireMemory(spec)
+    this.#vms.set(spec.name, { spec, pid: this.#nextPid++, state: 'paused', isWhole: memory?.kind !== 'clone' })
+  }
+
+  async saveTemplate(name: string, statePath: string, options?: HypervisorCallOptions): Promise<void> {
+    await this.#enter(`save-template ${name}`, options)
+    const spec = this.specOf(name)
+    if (spec?.memory?.kind !== 'template')
+      throw new VmrmError('template-failed', `There is no VM ${name} with memory in a file.`)
+    const refusal = this.#refusals.get(name)
+    if (refusal !== undefined) throw refusal
+    await writeFile(statePath, stateOf(spec), { flag: 'wx', mode: 0o600 })
+    this.stop(name, 'destroyed')
+  }
+
+  async load(name: string, statePath: string, options?: HypervisorCallOptions): Promise<void> {
+    await this.#enter(`load ${name}`, options)
+    const vm = this.#vms.get(name)
+    if (vm?.spec.memory?.kind !== 'clone')
+      throw new VmrmError('vm-start-failed', `There is no VM ${name} with memory in a file.`)
+    const state = await readFile(statePath, 'utf8').catch(() => 'nothing')
+    if (vm.isWhole || state !== stateOf(vm.spec) || this.#loadRefusals.has(name)) {
+      this.stop(name, 'crashed')
+      throw new VmrmError('vm-start-failed', `VM ${name} could not be started as a clone: the fake QEMU ended`)
+    }
+    vm.isWhole = true
   }
 
   async resume(name: string, options?: HypervisorCallOptions): Promise<void> {
     await this.#enter(`resume ${name}`, options)
     const vm = this.#vms.get(name)
     if (vm === undefined) throw new VmrmError('vm-lost', `The VM ${name} is no longer there.`)
+    assert(vm.isWhole, `${name} is a clone without its state`)
     vm.state = 'running'
   }
 
@@ -97,6 +130,12 @@ export class FakeHypervisor implements Hypervisor {
     else this.#refusals.set(name, error)
   }
 
+  /** The VM's QEMU ends while it loads its template's state, from now on; false: no longer. */
+  refuseLoad(name: string, isRefused: boolean): void {
+    if (isRefused) this.#loadRefusals.add(name)
+    else this.#loadRefusals.delete(name)
+  }
+
   /** Calls wait until the returned function is called. */
   hold(): () => void {
     const { promise, resolve } = Promise.withResolvers<void>()
@@ -130,4 +169,19 @@ export class FakeHypervisor implements Hypervisor {
     }
     this.calls.push(call)
   }
+}
+
+/** What must be the same for a clone to take a template's state. */
+function stateOf({ vcpus, memoryMib, seedPath }: DomainSpec): string {
+  return JSON.stringify({ vcpus, memoryMib, hasSeed: seedPath !== undefined })
+}
+
+/** QEMU takes a file that is empty, which it makes as large as the memory, or one that is large enough. */
+async function requireMemory({ name, memory, memoryMib }: DomainSpec): Promise<void> {
+  const path = memory?.path ?? ''
+  const bytes = memoryMib * 1024 * 1024
+  const found = await stat(path).catch(() => undefined)
+  if (found === undefined || (found.size > 0 && found.size < bytes))
+    throw new VmrmError('vm-start-failed', `VM ${name} could not be started: its memory cannot be in ${path}`)
+  if (found.size === 0) await truncate(path, bytes)
 }

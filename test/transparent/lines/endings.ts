@@ -5,12 +5,15 @@ import type { Line } from '../../support/same-lines.ts'
 const listener = (signal: string, code: number): string =>
   `bash -c 'trap "echo task got ${signal}; exit ${code}" ${signal}; echo ready; while :; do sleep 0.2; done'`
 
+/** One that only SIGKILL ends, so that it is no race which signal did; `ready` is in the file before. */
+const stubborn = `bash -c 'trap "" INT TERM; echo ready; while :; do sleep 0.2; done'`
+
 /** Waits for the task, without a bound of its own: the line has one. srun hears of its start a little later. */
 const isReady = `while ! grep -q ready task 2>/dev/null; do sleep 0.1; done; sleep 0.5`
 
-/** The listener in the background, and what is done to it. */
-const disturbed = (signal: string, code: number, act: string): string =>
-  `srun -w n1 -N1 -n1 --output=task ${listener(signal, code)} & ${isReady}; ${act}; wait $!`
+/** A task in the background, and what is done to it. */
+const disturbed = (task: string, act: string, option = ''): string =>
+  `srun -w n1 -N1 -n1 ${option} --output=task ${task} & ${isReady}; ${act}; wait $!`
 
 /** The number of the step that runs: the lines before do not count. */
 const step = `$(squeue --noheader --steps --jobs=$SLURM_JOB_ID --format=%i | grep -E '[.][0-9]+$' | tail -n 1)`
@@ -31,25 +34,30 @@ export const endings: readonly Line[] = [
   })),
   {
     name: 'scancel of a signal to a step',
-    line: disturbed('USR1', 9, `scancel --signal=USR1 ${step}`),
+    line: disturbed(listener('USR1', 9), `scancel --signal=USR1 ${step}`),
     code: 9,
     says: 'task got USR1',
   },
   // Slurm kills it at once.
-  { name: 'scancel of a step', line: disturbed('TERM', 5, `scancel ${step}`), code: 137, unlike: /CANCELLED AT/ },
+  { name: 'scancel of a step', line: disturbed(stubborn, `scancel ${step}`), code: 137, unlike: /CANCELLED AT/ },
   {
     name: 'Ctrl-C, twice',
-    line: disturbed('INT', 6, 'kill -INT $!; sleep 0.3; kill -INT $!'),
+    line: disturbed(stubborn, 'kill -INT $!; sleep 0.3; kill -INT $!'),
     code: 137,
     says: 'CANCELLED',
   },
   {
     name: 'Ctrl-C, once, with --quit-on-interrupt',
-    line: `srun -w n1 -N1 -n1 --quit-on-interrupt --output=task ${listener('INT', 6)} & ${isReady}; kill -INT $!; wait $!`,
+    line: disturbed(stubborn, 'kill -INT $!', '--quit-on-interrupt'),
     code: 137,
   },
-  { name: 'USR2 to srun is passed on', line: disturbed('USR2', 12, 'kill -USR2 $!'), code: 12, says: 'task got USR2' },
-  { name: 'TERM to srun ends the step', line: disturbed('TERM', 5, 'kill -TERM $!'), code: 137 },
+  {
+    name: 'USR2 to srun is passed on',
+    line: disturbed(listener('USR2', 12), 'kill -USR2 $!'),
+    code: 12,
+    says: 'task got USR2',
+  },
+  { name: 'TERM to srun ends the step', line: disturbed(stubborn, 'kill -TERM $!'), code: 137 },
   { name: 'several tasks, of which one fails', line: `srun -n4 sh -c 'exit $SLURM_PROCID'`, code: 3 },
   {
     name: 'one bad exit ends the step',

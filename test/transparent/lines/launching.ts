@@ -63,8 +63,8 @@ export const launching: readonly Line[] = [
   { name: 'names of steps', line: 'srun -w n1 -N1 -n1 -J "a name" sh -c \'echo $SLURM_JOB_NAME\'', code: 0 },
   {
     name: 'a step that is looked at',
-    line: `srun -w n1 -N1 -n1 -J looked sh -c 'touch there; sleep 3' & while [ ! -e there ]; do sleep 0.1; done
-squeue -h -s -j $SLURM_JOB_ID -o '%i %j %u %N' | grep looked | sed 's/[.][0-9]* /.STEP /'; wait`,
+    line: `srun -w n1 -N1 -n1 -J looked sh -c 'touch there; while [ ! -e seen ]; do sleep 0.1; done' & while [ ! -e there ]; do sleep 0.1; done
+squeue -h -s -j $SLURM_JOB_ID -o '%i %j %u %N' | grep looked | sed 's/[.][0-9]* /.STEP /'; touch seen; wait`,
     code: 0,
     says: 'looked',
   },

@@ -1,7 +1,7 @@
 // Runs test files, each in a process of its own on the Node that runs this: tap is the library, its runner is not needed
 // (its TypeScript loader type-checks every file again). Closes with a line `N passed, N failed`.
 import { spawn, spawnSync } from 'node:child_process'
-import { globSync } from 'node:fs'
+import { globSync, readFileSync } from 'node:fs'
 import { relative, resolve } from 'node:path'
 
 interface Result {
@@ -15,28 +15,29 @@ interface Result {
 const parallel = 2
 const fileTimeoutMs = 900_000
 const killAfterMs = 30_000
-/** Each has a cluster of its own and waits most of its time: two at once, after the others. */
-const ownCluster = /^test\/(jobs|transparent)\//
-/** These use the whole machine or the cluster that tests share: one at a time, last. */
-const alone = /^test\/((cluster|images|crash)\/|command\/.*-cluster)/
+/** What runs beside what: most of a test with a cluster is waiting, so more of those run at a time than there are cores. */
+type Lane = 'plain' | 'own-cluster' | 'shared-cluster' | 'alone'
+const ownClustersAtOnce = 2
+/** These look at the whole machine, or at how long something takes on it. */
+const alone = /^test\/(cluster\/lifecycle|images\/build)\./
+/** These boot VMs without any cluster. */
+const heavy = /^test\/images\//
+/** Begun first: whatever is last should not be long. */
+const longest = /^test\/(images\/debian|transparent|jobs\/(placement|failures-node))/
 
 const cluster = 'test/cluster/cluster'
 const files = chooseFiles(process.argv.slice(2))
 const results: Result[] = []
 // Tests share one cluster and leave it up for the next; the last one out takes it down, unless it was somebody's before.
 const wasDown = spawnSync(cluster, ['status'], { stdio: 'ignore' }).status !== 0
-await runAll(
-  files.filter((file) => !alone.test(file) && !ownCluster.test(file)),
-  parallel,
-)
-await runAll(
-  files.filter((file) => ownCluster.test(file)),
-  parallel,
-)
-await runAll(
-  files.filter((file) => alone.test(file)),
-  1,
-)
+const ofLane = (lane: Lane): string[] => files.filter((file) => laneOf(file) === lane)
+await runAll(ofLane('plain'), parallel)
+await Promise.all([
+  runAll(ofLane('own-cluster'), ownClustersAtOnce),
+  // It is one cluster, with a lock: a second test would only wait for it.
+  runAll(ofLane('shared-cluster'), 1),
+])
+await runAll(ofLane('alone'), 1)
 await runAgain()
 const isDown = !wasDown || spawnSync(cluster, ['down'], { stdio: 'ignore' }).status === 0
 if (!isDown) process.stdout.write('FAIL the shared test cluster cannot be taken down\n')
@@ -50,6 +51,13 @@ function chooseFiles(args: readonly string[]): readonly string[] {
   if (args.length === 0) return all
   const wanted = args.map((arg) => relative(process.cwd(), resolve(arg)))
   return all.filter((file) => wanted.some((prefix) => file === prefix || file.startsWith(`${prefix}/`)))
+}
+
+function laneOf(file: string): Lane {
+  if (alone.test(file)) return 'alone'
+  const text = readFileSync(file, 'utf8')
+  if (/\bwithCluster\(/.test(text)) return 'shared-cluster'
+  return heavy.test(file) || /\bwithJobs\(/.test(text) ? 'own-cluster' : 'plain'
 }
 
 /**
@@ -68,7 +76,7 @@ async function runAgain(): Promise<void> {
 }
 
 async function runAll(queue: readonly string[], width: number): Promise<void> {
-  const left = [...queue]
+  const left = [...queue.filter((file) => longest.test(file)), ...queue.filter((file) => !longest.test(file))]
   const work = async () => {
     for (let file = left.shift(); file !== undefined; file = left.shift()) {
       const result = await runFile(file)

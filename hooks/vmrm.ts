@@ -11,6 +11,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   exec: async () => (await import('../lib/command/exec.ts')).exec,
   image: async () => (await import('../lib/command/image.ts')).image,
   'job-submit-table': async () => (await import('../lib/command/job-submit-table.ts')).jobSubmitTable,
+  node: async () => (await import('../lib/command/node.ts')).node,
   ps: async () => (await import('../lib/command/ps.ts')).ps,
   sbcast: async () => (await import('../lib/command/sbcast.ts')).sbcast,
   ssh: async () => (await import('../lib/command/ssh.ts')).ssh,

@@ -52,6 +52,11 @@ export const catalogue = {
     meaning: 'An image has no free hostname or address left.',
     hint: 'Wait for other jobs to end, or ask the administrators for a larger range.',
   },
+  'ledger-rebuilding': {
+    family: 'capacity',
+    meaning: 'The controller has lost its ledger, and not every node has told yet which VMs it holds.',
+    hint: 'Wait, or ask the administrators: `vmrm node forget` tells of a node that is gone.',
+  },
   'node-disk-full': { family: 'capacity', meaning: 'A node has no room for the files of a VM.', hint: '' },
   'vm-boot-timeout': {
     family: 'user',

@@ -5,8 +5,10 @@ import { commentFormat, hasDecision, parseAdminComment, withCause } from './admi
 import {
   type AllocationOnNode,
   type JobState,
+  type NodeState,
   parseJobDetails,
   parseJobStates,
+  parseNodeStates,
   parseSqueueJson,
 } from './job-details.ts'
 
@@ -15,6 +17,8 @@ export interface SlurmCommands {
   allocation(job: number, selector: string, nodes: readonly string[]): Promise<readonly AllocationOnNode[]>
   /** States of all jobs Slurm still knows. */
   jobStates(): Promise<ReadonlyMap<number, JobState>>
+  /** What Slurm says of each node. */
+  nodeStates(): Promise<ReadonlyMap<string, NodeState>>
   /** A job's AdminComment, empty if it has none; throws `command-failed` if Slurm does not know the job. */
   adminComment(job: number): Promise<string>
   /** Whether a job that is not over was given an image when it was submitted. */
@@ -70,6 +74,9 @@ export function createSlurmCommands(options: { commandsFolder: string; configFil
     },
     async jobStates() {
       return parseJobStates(await run('squeue', ['--all', '--states=all', '--noheader', '--array', '--format=%A %T']))
+    },
+    async nodeStates() {
+      return parseNodeStates(await run('sinfo', ['--all', '--noheader', '--Node', '--format=%N %T']))
     },
     adminComment,
     async hasDecidedJobs() {

@@ -104,3 +104,26 @@ function stateOf(name: string): JobState {
     return 'pending'
   return 'ended'
 }
+
+/**
+ * `free`: the node answers Slurm and nothing of a job is left on it, since an Epilog that fails drains the node.
+ * `off`: powered down by Slurm. `doubtful`: it has jobs, does not answer, or is down or drained for whatever reason.
+ */
+export type NodeState = 'free' | 'off' | 'doubtful'
+
+/** Nodes and their states from `sinfo --Node --format='%N %T'`; a node of several partitions comes several times. */
+export function parseNodeStates(text: string): ReadonlyMap<string, NodeState> {
+  const states = new Map<string, NodeState>()
+  for (const line of text.split('\n')) {
+    const [, node, state = '', flag = ''] = /^(\S+) ([a-z_]+)([*~#!%$@^-]?)$/.exec(line.trim()) ?? []
+    if (node === undefined) continue
+    states.set(node, nodeStateOf(state, flag))
+  }
+  return states
+}
+
+function nodeStateOf(state: string, flag: string): NodeState {
+  if (state === 'powered_down' || (state === 'idle' && flag === '~')) return 'off'
+  const isIdle = state === 'idle' || state === 'reserved' || state === 'planned'
+  return isIdle && (flag === '' || flag === '-' || flag === '$') ? 'free' : 'doubtful'
+}

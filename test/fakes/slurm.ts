@@ -1,11 +1,12 @@
 // A stand-in for Slurm's commands: jobs with states and allocations, drains, comments.
 import { VmrmError } from '../../lib/errors/vmrm-error.ts'
 import type { SlurmCommands } from '../../lib/slurm/commands.ts'
-import type { AllocationOnNode, JobState } from '../../lib/slurm/job-details.ts'
+import type { AllocationOnNode, JobState, NodeState } from '../../lib/slurm/job-details.ts'
 
 export interface FakeSlurm extends SlurmCommands {
   state: 'up' | 'down'
   readonly states: Map<number, JobState>
+  readonly nodes: Map<string, NodeState>
   readonly allocations: Map<string, AllocationOnNode>
   readonly comments: Map<number, string>
   readonly done: string[]
@@ -15,6 +16,7 @@ export function createFakeSlurm(): FakeSlurm {
   const slurm: FakeSlurm = {
     state: 'up',
     states: new Map(),
+    nodes: new Map(),
     allocations: new Map(),
     comments: new Map(),
     done: [],
@@ -28,6 +30,10 @@ export function createFakeSlurm(): FakeSlurm {
     async jobStates() {
       if (slurm.state === 'down') throw new VmrmError('command-failed', 'squeue ended with 1')
       return slurm.states
+    },
+    async nodeStates() {
+      if (slurm.state === 'down') throw new VmrmError('command-failed', 'sinfo ended with 1')
+      return slurm.nodes
     },
     async adminComment(job) {
       if (slurm.state === 'down') throw new VmrmError('command-failed', 'squeue ended with 1')

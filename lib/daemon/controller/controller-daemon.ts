@@ -19,6 +19,7 @@ import { createControllerHandlers } from './handlers.ts'
 import { type Ledger, openLedger } from './ledger.ts'
 import { createMessenger, type NodeCaller } from './messenger.ts'
 import { createPlanner } from './planner.ts'
+import { createRebuild, type NodeTeller, type Rebuild } from './rebuild.ts'
 import { createReconciler } from './reconcile.ts'
 import { createTransactions } from './transaction.ts'
 
@@ -27,6 +28,9 @@ const everySecondMs = 1000
 const minimumAgeMs = 20_000
 const destroyMs = 90_000
 const expectCallMs = 10_000
+const tellMs = 5000
+/** Within the time that PrologSlurmctld has. */
+const mayLeaseMs = 40_000
 
 /** Runs until `signal` aborts. Throws `config-invalid` and the like when it cannot start. */
 export async function runController(options: { config: DaemonConfig; log: Log; signal: AbortSignal }): Promise<void> {
@@ -51,16 +55,21 @@ export async function runController(options: { config: DaemonConfig; log: Log; s
   const messenger = createMessenger({ ledger, nodes, slurm, log })
   const now = () => Date.now()
   const { prepareSeconds, reconcileSeconds, removeSeconds } = config.timeouts
-  const transactions = createTransactions({ ledger, planner, messenger, log, prepareMs: prepareSeconds * 1000, now })
-  transactions.recover()
+  const prepareMs = prepareSeconds * 1000
+  const mayLease = () => rebuild.mayLease(mayLeaseMs)
+  const transactions = createTransactions({ ledger, planner, messenger, log, prepareMs, mayLease, now })
+  const rebuild: Rebuild = createRebuild({ ledger, transactions, slurm, nodes, log, prepareMs, now })
+  // What an older ledger calls undecided was decided long ago, and the nodes know how.
+  if (rebuild.isDone()) transactions.recover()
   log.info('daemon.recovered', { role: 'controller', ms: Math.round(performance.now() - beganMs) })
+  void rebuild.run(signal)
   const epilogMs = removeSeconds * 1000
   const reconciler = createReconciler({ ledger, transactions, slurm, nodes, log, minimumAgeMs, epilogMs, now })
   const expectMs = config.timeouts.nodeDaemonSeconds * 1000
   const beginRun = createBeginRun({ transactions, slurm, nodes, log, expectMs, now })
   const handlers = {
     ...createControllerHandlers({
-      ...{ ledger, transactions, beginRun, catalogue, slurm, lookUpAccount, trustedUids, log, now },
+      ...{ ledger, transactions, rebuild, beginRun, nodes, catalogue, slurm, lookUpAccount, trustedUids, log, now },
     }),
     'read-console': createConsoleHandler({ ledger, readConsole: nodes.readConsole, trustedUids }),
   }
@@ -82,7 +91,12 @@ export async function runController(options: { config: DaemonConfig; log: Log; s
     ],
   })
   const stops = [
-    repeatEvery({ intervalMs: everySecondMs, event: 'expire.failed', log, work: () => transactions.expire() }),
+    repeatEvery({
+      intervalMs: everySecondMs,
+      event: 'expire.failed',
+      log,
+      work: () => (rebuild.isDone() ? transactions.expire() : undefined),
+    }),
     repeatEvery({
       intervalMs: reconcileSeconds * 1000,
       event: 'reconcile.failed',
@@ -105,7 +119,7 @@ function createNodeCaller(options: {
   config: DaemonConfig
   ledger: Ledger
   self: { name: string; ownUid: number; slurmUid: number }
-}): NodeCaller & { readonly readConsole: ConsoleReader } {
+}): NodeCaller & NodeTeller & { readonly readConsole: ConsoleReader } {
   const { config, ledger, self } = options
   const clients = new Map<string, ProtocolClient>()
   const clientOf = async (node: string): Promise<ProtocolClient> => {
@@ -125,6 +139,14 @@ function createNodeCaller(options: {
     },
     async expectRun(node, { job, restart }: Run, script) {
       await (await clientOf(node)).call('expect-run', { job, restart, script }, { timeoutMs: expectCallMs })
+    },
+    async heldRuns(node) {
+      const { runs } = await (await clientOf(node)).call('node-status', {}, { timeoutMs: tellMs })
+      return runs
+    },
+    async tellRun(node, { job, restart }) {
+      const { run } = await (await clientOf(node)).call('tell-run', { job, restart }, { timeoutMs: tellMs })
+      return run === undefined ? undefined : { ...structuredClone(run), job, restart, node }
     },
     async readConsole(node, { job, restart }, { vm, offset }) {
       return (await clientOf(node)).call('get-console', { job, restart, vm, offset })

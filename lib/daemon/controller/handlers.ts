@@ -11,13 +11,17 @@ import type { Caller } from '../../protocol/transport/caller.ts'
 import type { SlurmCommands } from '../../slurm/commands.ts'
 import type { Account } from '../account.ts'
 import type { createBeginRun } from './begin-run.ts'
+import { forgetNode } from './forget-node.ts'
 import type { Ledger, RunRecord, RunState } from './ledger.ts'
+import type { NodeTeller, Rebuild } from './rebuild.ts'
 import { shareOf } from './share-of.ts'
 import type { Transactions } from './transaction.ts'
 
 export interface ControllerHandlerOptions {
   readonly ledger: Ledger
   readonly transactions: Transactions
+  readonly rebuild: Pick<Rebuild, 'isDone' | 'stranger'>
+  readonly nodes: Pick<NodeTeller, 'heldRuns'>
   readonly beginRun: ReturnType<typeof createBeginRun>
   readonly catalogue: Catalogue
   readonly slurm: SlurmCommands
@@ -49,7 +53,7 @@ function hookHandlers({ transactions, beginRun }: ControllerHandlerOptions) {
   }
 }
 
-function nodeHandlers({ ledger, transactions, slurm, log, now }: ControllerHandlerOptions) {
+function nodeHandlers({ ledger, transactions, rebuild, slurm, log, now }: ControllerHandlerOptions) {
   const resumeIfOurs = (node: string) => {
     if (!ledger.isDrained(node)) return
     ledger.setDrained(node, 'not-drained')
@@ -90,6 +94,8 @@ function nodeHandlers({ ledger, transactions, slurm, log, now }: ControllerHandl
       return {}
     },
     'get-verdict': async (request: RequestOf<'get-verdict'>): Promise<ReplyOf<'get-verdict'>> => {
+      // Nobody knows yet what was decided.
+      if (!rebuild.isDone() && ledger.find(request) === undefined) return { verdict: 'pending', reason: '' }
       return transactions.verdict(request)
     },
     'find-ended-jobs': async ({ jobs }: RequestOf<'find-ended-jobs'>): Promise<ReplyOf<'find-ended-jobs'>> => {
@@ -114,7 +120,9 @@ function nodeHandlers({ ledger, transactions, slurm, log, now }: ControllerHandl
           const inSlurm = states?.get(job) ?? 'ended'
           if (state === undefined && (inSlurm === 'active' || inSlurm === 'completing')) {
             // The ledger was lost, not the job: its VMs must not go for that.
-            log.error('run.not-in-ledger', { job, restart, node: request.node })
+            rebuild
+              .stranger(request.node, { job, restart })
+              .catch((error: unknown) => log.warn('run.not-told', { job, node: request.node, text: String(error) }))
             return { job, restart, verdict: 'pending' as const }
           }
           // While a run is ending the node's own Epilog removes it, once its tasks are gone.
@@ -126,7 +134,8 @@ function nodeHandlers({ ledger, transactions, slurm, log, now }: ControllerHandl
   }
 }
 
-function userHandlers({ ledger, catalogue, lookUpAccount, trustedUids }: ControllerHandlerOptions) {
+function userHandlers(options: ControllerHandlerOptions) {
+  const { ledger, catalogue, lookUpAccount, trustedUids } = options
   const requesterOf = async (caller: Caller) => {
     const account = await lookUpAccount(caller.uid)
     return { user: account.name, groups: account.groups.map((group) => group.name), account: '' }
@@ -172,6 +181,11 @@ function userHandlers({ ledger, catalogue, lookUpAccount, trustedUids }: Control
         cpuLimit: image.limits.maxCpus,
       }))
       return { images }
+    },
+    'forget-node': async ({ node }: RequestOf<'forget-node'>, caller: Caller): Promise<ReplyOf<'forget-node'>> => {
+      if (!trustedUids.includes(caller.uid))
+        throw new VmrmError('not-permitted', 'only root and SlurmUser may tell of a node that is gone')
+      return { runs: [...(await forgetNode(node, options))] }
     },
     'show-image': async ({ name }: RequestOf<'show-image'>): Promise<ReplyOf<'show-image'>> => {
       if (!catalogue.images().has(name))

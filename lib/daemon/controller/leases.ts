@@ -22,7 +22,7 @@ export interface Leases {
    * Call inside the ledger's transaction. Throws `range-full` with the pool's title and how many are free.
    */
   take(pool: Pool, count: number, run: Run): readonly string[]
-  /** Leases what a run has already. Returns what another run holds, which stays that one's. */
+  /** Leases what a run is known to have, whoever had it in this ledger; returns what was another's. */
   hold(leases: readonly Lease[], run: Run): readonly Lease[]
   release(run: Run): void
   count(): number
@@ -35,6 +35,7 @@ export function createLeases(database: DatabaseSync): Leases {
   const next = new Map<string, number>()
   const select = database.prepare('SELECT value FROM leases WHERE space = ?')
   const insert = database.prepare('INSERT INTO leases (space, value, job, restart) VALUES (?, ?, ?, ?)')
+  const replace = database.prepare('INSERT OR REPLACE INTO leases (space, value, job, restart) VALUES (?, ?, ?, ?)')
   const holder = database.prepare('SELECT job, restart FROM leases WHERE space = ? AND value = ?')
   const ofRun = database.prepare('SELECT space, value FROM leases WHERE job = ? AND restart = ?')
   const remove = database.prepare('DELETE FROM leases WHERE job = ? AND restart = ?')
@@ -72,8 +73,8 @@ export function createLeases(database: DatabaseSync): Leases {
       for (const lease of leases) {
         const { space, value } = lease
         const row = holder.get(space, value)
-        if (row === undefined) insert.run(space, value, run.job, run.restart)
-        else if (row.job !== run.job || row.restart !== run.restart) others.push(lease)
+        if (row !== undefined && (row.job !== run.job || row.restart !== run.restart)) others.push(lease)
+        replace.run(space, value, run.job, run.restart)
         usedIn(space).add(value)
       }
       return others

@@ -22,6 +22,10 @@ const schema = `
   CREATE INDEX IF NOT EXISTS leases_by_run ON leases (job, restart);
   CREATE TABLE IF NOT EXISTS nodes (
     node TEXT PRIMARY KEY, address TEXT NOT NULL, seen_ms INTEGER NOT NULL, drained INTEGER NOT NULL DEFAULT 0) STRICT;
+  CREATE TABLE IF NOT EXISTS gone_nodes (node TEXT PRIMARY KEY) STRICT;
+  CREATE TABLE IF NOT EXISTS waiting (job INTEGER PRIMARY KEY, wanted TEXT NOT NULL, state TEXT NOT NULL, since_ms INTEGER NOT NULL) STRICT;
+  CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
+  INSERT OR IGNORE INTO meta (key, value) VALUES ('serial', 0), ('trusted', 0);
   PRAGMA user_version = ${version};
 `
 

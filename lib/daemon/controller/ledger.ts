@@ -3,8 +3,9 @@
 import type { DatabaseSync } from 'node:sqlite'
 import { type RunPlan, runPlanSchema } from '../../job/plan.ts'
 import type { Run } from '../../job/run.ts'
-import { createLeases, type Leases } from './leases.ts'
+import { createLeases, type Lease, type Leases } from './leases.ts'
 import { inTransaction, openLedgerDatabase } from './ledger-schema.ts'
+import { type LedgerTrust, openTrust } from './ledger-trust.ts'
 
 /** `preparing` until the verdict; `ending` until every node has confirmed that nothing is left. */
 export type RunState = 'preparing' | 'committed' | 'aborted' | 'lost' | 'ending' | 'ended'
@@ -36,11 +37,25 @@ export interface ShareRecord {
 
 export type NewRun = Omit<RunRecord, 'state' | 'reason' | 'code' | 'plan' | 'endedMs'>
 
+/** A run as its nodes tell of it. */
+export interface AdoptedRun extends NewRun {
+  readonly state: Exclude<RunState, 'ended'>
+  readonly reason: string
+  readonly plan: RunPlan
+  readonly leases: readonly Lease[]
+  readonly shares: readonly { readonly node: string; readonly state: ShareState }[]
+}
+
 export interface Ledger {
   /** Adds a run in state `preparing` with nothing leased. */
   add(run: NewRun): void
   /** Makes the plan and its leases durable together; `plan` is called with the leases inside the transaction. */
   setPlan(run: Run, plan: (leases: Leases) => RunPlan): RunPlan
+  /**
+   * Takes up a run that nodes hold and that this ledger does not know, or knows an older state of, with its leases. Returns
+   * those that another run had here, which are this run's now: what a node holds is the truth.
+   */
+  adopt(run: AdoptedRun): readonly Lease[]
   find(run: Run): RunRecord | undefined
   /** Runs in these states, oldest first. */
   inState(...states: RunState[]): readonly RunRecord[]
@@ -61,17 +76,32 @@ export interface Ledger {
   /** Whether vmrm itself has drained the node. */
   isDrained(node: string): boolean
   setDrained(node: string, drained: 'drained' | 'not-drained'): void
+  /** An administrator's word that a node holds nothing and will not come back; its next hello takes it back. */
+  setGone(node: string): void
+  goneNodes(): ReadonlySet<string>
   leaseCount(): number
+  readonly trust: Pick<LedgerTrust, 'isTrusted' | 'trust' | 'doubt'>
   close(): void
 }
 
 export function openLedger(path: string): Ledger {
   const database = openLedgerDatabase(path)
   const leases = createLeases(database)
-  return { ...runMethods(database, leases), ...shareMethods(database), ...nodeMethods(database, leases) }
+  const trust = openTrust(database, path)
+  return {
+    ...runMethods(database, leases, trust),
+    ...shareMethods(database),
+    ...nodeMethods(database),
+    trust,
+    leaseCount: () => leases.count(),
+    close() {
+      trust.close()
+      database.close()
+    },
+  }
 }
 
-function runMethods(database: DatabaseSync, leases: Leases) {
+function runMethods(database: DatabaseSync, leases: Leases, trust: LedgerTrust) {
   const insert = database.prepare(
     `INSERT INTO runs (job, restart, state, uid, gid, user, account, image, script, deadline_ms, began_ms)
      VALUES (?, ?, 'preparing', ?, ?, ?, ?, ?, ?, ?, ?)`,
@@ -97,23 +127,45 @@ function runMethods(database: DatabaseSync, leases: Leases) {
     "DELETE FROM shares WHERE (job, restart) IN (SELECT job, restart FROM runs WHERE state = 'ended' AND ended_ms < ?)",
   )
   const forgetRuns = database.prepare("DELETE FROM runs WHERE state = 'ended' AND ended_ms < ?")
+  const setState = database.prepare('UPDATE runs SET state = ?, reason = ? WHERE job = ? AND restart = ?')
+  const setShareState = database.prepare('UPDATE shares SET state = ? WHERE job = ? AND restart = ? AND node = ?')
+  const insertRun = (run: NewRun) => {
+    const { job, restart, uid, gid, user, account, image, script, deadlineMs, beganMs } = run
+    insert.run(job, restart, uid, gid, user, account, image, script, deadlineMs, beganMs)
+  }
+  const changeLeases = <T>(work: () => T): T => {
+    try {
+      const result = inTransaction(database, () => {
+        trust.count()
+        return work()
+      })
+      trust.counted()
+      return result
+    } catch (error) {
+      leases.reload()
+      throw error
+    }
+  }
   return {
-    add(run: NewRun) {
-      const { job, restart, uid, gid, user, account, image, script, deadlineMs, beganMs } = run
-      insert.run(job, restart, uid, gid, user, account, image, script, deadlineMs, beganMs)
-    },
+    add: insertRun,
     setPlan(run: Run, make: (leases: Leases) => RunPlan): RunPlan {
-      try {
-        return inTransaction(database, () => {
-          const plan = make(leases)
-          setPlan.run(JSON.stringify(plan), run.job, run.restart)
-          for (const { node } of plan.nodes) insertShare.run(run.job, run.restart, node)
-          return plan
-        })
-      } catch (error) {
-        leases.reload()
-        throw error
-      }
+      return changeLeases(() => {
+        const plan = make(leases)
+        setPlan.run(JSON.stringify(plan), run.job, run.restart)
+        for (const { node } of plan.nodes) insertShare.run(run.job, run.restart, node)
+        return plan
+      })
+    },
+    adopt(run: AdoptedRun): readonly Lease[] {
+      const { job, restart, state, reason, plan, shares, leases: held } = run
+      return changeLeases(() => {
+        if (find.get(job, restart) === undefined) insertRun(run)
+        setState.run(state, reason, job, restart)
+        setPlan.run(JSON.stringify(plan), job, restart)
+        for (const { node } of shares) insertShare.run(job, restart, node)
+        for (const { node, state: shareState } of shares) setShareState.run(shareState, job, restart, node)
+        return leases.hold(held, run)
+      })
     },
     find: (run: Run) => toRun(find.get(run.job, run.restart)),
     inState: (...states: RunState[]) => toRuns(inState.all(JSON.stringify(states))),
@@ -169,7 +221,7 @@ function shareMethods(database: DatabaseSync) {
   }
 }
 
-function nodeMethods(database: DatabaseSync, leases: Leases) {
+function nodeMethods(database: DatabaseSync) {
   const remember = database.prepare(
     `INSERT INTO nodes (node, address, seen_ms) VALUES (?, ?, ?)
      ON CONFLICT (node) DO UPDATE SET address = excluded.address, seen_ms = excluded.seen_ms`,
@@ -177,9 +229,13 @@ function nodeMethods(database: DatabaseSync, leases: Leases) {
   const drained = database.prepare('SELECT drained FROM nodes WHERE node = ?')
   const setDrained = database.prepare('UPDATE nodes SET drained = ? WHERE node = ?')
   const address = database.prepare('SELECT address FROM nodes WHERE node = ?')
+  const setGone = database.prepare('INSERT OR IGNORE INTO gone_nodes (node) VALUES (?)')
+  const notGone = database.prepare('DELETE FROM gone_nodes WHERE node = ?')
+  const goneNodes = database.prepare('SELECT node FROM gone_nodes')
   return {
     rememberNode(node: string, at: string, atMs: number) {
       remember.run(node, at, atMs)
+      notGone.run(node)
     },
     nodeAddress(node: string): string | undefined {
       const row = address.get(node)
@@ -189,8 +245,8 @@ function nodeMethods(database: DatabaseSync, leases: Leases) {
     setDrained(node: string, state: 'drained' | 'not-drained') {
       setDrained.run(state === 'drained' ? 1 : 0, node)
     },
-    leaseCount: () => leases.count(),
-    close: () => database.close(),
+    setGone: (node: string) => void setGone.run(node),
+    goneNodes: () => new Set(goneNodes.all().map((row) => String(row.node))),
   }
 }
 

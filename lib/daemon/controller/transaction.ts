@@ -52,6 +52,8 @@ export function createTransactions(options: {
   messenger: Messenger
   log: Log
   prepareMs: number
+  /** Rejects with the sentence the user reads when nothing can be leased now. */
+  mayLease: () => Promise<void>
   now: () => number
 }): Transactions {
   const { ledger, planner, messenger, log, prepareMs, now } = options
@@ -93,6 +95,7 @@ export function createTransactions(options: {
     ledger.add({ job, restart, uid, gid, user, account, ...requested, beganMs, deadlineMs: beganMs + prepareMs })
     await reached('begin.recorded', runId(request))
     try {
+      await options.mayLease()
       const plan = await planner.plan(request)
       await reached('begin.planned', runId(request))
       const leased = ledger.setPlan(request, (leases) => {

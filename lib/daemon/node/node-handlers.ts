@@ -65,6 +65,14 @@ export function createNodeHandlers(options: {
       if (runs.ofJob(request.job) === undefined) await forgetExpected(markers, request)
       return {}
     },
+    'tell-run': async ({ job, restart }: RequestOf<'tell-run'>): Promise<ReplyOf<'tell-run'>> => {
+      const entry = runs.all().find((run) => run.entry.job === job && run.entry.restart === restart)?.entry
+      if (entry?.share === undefined) return {}
+      const { uid, gid, user, script, state, beganMs, reason, share } = entry
+      const began = new Date(beganMs).toISOString()
+      const known = { uid, gid, user, script, began, share, state: runStateOf[state], reason: asReason(reason) }
+      return { run: known }
+    },
     'get-console': async ({ job, restart, vm, offset }: RequestOf<'get-console'>): Promise<ReplyOf<'get-console'>> => {
       const entry = runs.all().find((run) => run.entry.job === job && run.entry.restart === restart)?.entry
       if (entry?.share?.vms.some(({ index }) => index === vm) !== true)

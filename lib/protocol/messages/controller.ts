@@ -2,7 +2,30 @@
 import { z } from 'zod'
 import { defineCall } from '../define.ts'
 import { list } from '../schema/fields.ts'
-import { consoleOffset, consolePart, empty, hostName, reason, runFields, runState, verdict, vmIndex } from './common.ts'
+import {
+  consoleOffset,
+  consolePart,
+  empty,
+  hostName,
+  instant,
+  ownerFields,
+  reason,
+  runFields,
+  runState,
+  verdict,
+  vmIndex,
+} from './common.ts'
+import { share } from './share.ts'
+
+const heldRun = z.strictObject({
+  ...ownerFields,
+  script: z.enum(['guest', 'host']),
+  state: runState,
+  began: instant,
+  /** Why it was refused or lost. */
+  reason,
+  share,
+})
 
 export const controllerMessages = {
   verdict: defineCall({
@@ -18,6 +41,14 @@ export const controllerMessages = {
     to: ['node'],
     request: z.strictObject({ ...runFields, script: z.enum(['guest', 'host']) }),
     reply: empty,
+  }),
+  'tell-run': defineCall({
+    summary:
+      'What this node knows of a run, for a controller that has lost its ledger; nothing if it has no share of it.',
+    from: ['controller'],
+    to: ['node'],
+    request: z.strictObject(runFields),
+    reply: z.strictObject({ run: heldRun.optional() }),
   }),
   'destroy-run': defineCall({
     summary: 'Remove everything of a run from this node; answered when nothing is left.',

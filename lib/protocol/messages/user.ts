@@ -83,6 +83,13 @@ export const userMessages = {
     request: z.strictObject({ name: imageName }),
     reply: z.strictObject({ xml: text(z.string()) }),
   }),
+  'forget-node': defineCall({
+    summary: 'A node is gone for good: what was leased to VMs on it is free. From root and SlurmUser only.',
+    from: ['user'],
+    to: ['controller'],
+    request: z.strictObject({ node: hostName }),
+    reply: z.strictObject({ runs: list('run', z.strictObject(runFields)) }),
+  }),
   'read-console': defineCall({
     summary: "A part of the console log of a VM of the job's newest run; for the job's user, root and SlurmUser.",
     from: ['user'],

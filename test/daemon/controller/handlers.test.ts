@@ -9,10 +9,13 @@ import { createFakeSlurm } from '../../fakes/slurm.ts'
 function setUp() {
   const ledger = openLedger(':memory:')
   const slurm = createFakeSlurm()
+  const strangers: string[] = []
   const transactions = { verdict: () => ({ verdict: 'ended', reason: '' }) } as unknown as Transactions
   const handlers = createControllerHandlers({
     ...{ ledger, slurm, transactions, log: silentLog, trustedUids: [0], now: () => 1 },
     catalogue: {} as Catalogue,
+    nodes: { heldRuns: async () => [] },
+    rebuild: { isDone: () => true, stranger: async (node, run) => void strangers.push(`${node} ${run.job}`) },
     beginRun: async () => 'plain' as const,
     lookUpAccount: async () => {
       throw new Error('not asked here')
@@ -23,11 +26,11 @@ function setUp() {
     const reply = await handlers['node-hello']({ node: 'n1', address: '10.99.0.11', health: 'ready', runs })
     return reply.runs.map((run) => [run.job, run.verdict])
   }
-  return { slurm, hello }
+  return { slurm, hello, strangers }
 }
 
 t.test('a ledger that was lost is no reason to end jobs that Slurm still runs', async (t) => {
-  const { slurm, hello } = setUp()
+  const { slurm, hello, strangers } = setUp()
   slurm.states.set(1, 'active')
   slurm.states.set(2, 'completing')
   slurm.states.set(3, 'ended')
@@ -39,6 +42,7 @@ t.test('a ledger that was lost is no reason to end jobs that Slurm still runs', 
     [4, 'ended'],
     [5, 'ended'],
   ])
+  t.same(strangers, ['n1 1', 'n1 2'], 'and the node is asked for what it knows of them')
 })
 
 t.test('when neither ledger nor Slurm can tell, the node is told nothing', async (t) => {

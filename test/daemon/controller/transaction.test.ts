@@ -44,7 +44,7 @@ function planFor(nodes: readonly string[]): RunPlan {
   return { image: 'tiny', revision: '1', vni: 1, prefixLength: 24, gateway: '10.0.0.1', nodes: planned }
 }
 
-function setUp(options: { planned?: () => Promise<void> } = {}) {
+function setUp(options: { planned?: () => Promise<void>; mayLease?: () => Promise<void> } = {}) {
   const ledger = openLedger(':memory:')
   const told: string[] = []
   const messenger: Messenger = {
@@ -62,6 +62,7 @@ function setUp(options: { planned?: () => Promise<void> } = {}) {
     messenger,
     log: silentLog,
     prepareMs: 1000,
+    mayLease: async () => options.mayLease?.(),
     now: () => clock.ms,
     planner: {
       async plan(of) {

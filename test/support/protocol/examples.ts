@@ -75,6 +75,16 @@ export const examples: Readonly<Record<string, unknown>> = {
   'show-image reply': { xml: '<image name="tiny">\n  <os>&amp;</os>\r\n ]]> </image>\n' },
   'read-console request': { job: 5, vm: 3, offset: 0 },
   'read-console reply': { offset: 2 ** 40, data: new Uint8Array([0, 255, 27, 10]), state: 'committed' },
+  'tell-run request': run,
+  'tell-run reply': {
+    run: {
+      ...{ uid: 1000, gid: 1000, user: 'x', script: 'guest', state: 'lost', reason: why },
+      began: '2026-11-22T10:00:00Z',
+      share,
+    },
+  },
+  'forget-node request': { node: 'n1' },
+  'forget-node reply': { runs: [run] },
   'get-console request': { ...run, vm: 0, offset: 7 },
   'get-console reply': { offset: 7, data: new Uint8Array() },
   'subscribe request': { events: ['run-state'], job: 5 },

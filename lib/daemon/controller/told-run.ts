@@ -1,0 +1,111 @@
+// A run put together again from what its nodes tell of it: their journals hold the shares, and each share names the VMs of
+// all of the run's nodes. Pure.
+import type { PlannedNode, RunPlan } from '../../job/plan.ts'
+import type { Run } from '../../job/run.ts'
+import type { ReplyOf } from '../../protocol/messages.ts'
+import { parseCpuList } from '../../slurm/cpu-list.ts'
+import type { Lease } from './leases.ts'
+import type { AdoptedRun, ShareState } from './ledger.ts'
+
+/** What one node knows of a run. */
+export type ToldRun = Run & { readonly node: string } & NonNullable<ReplyOf<'tell-run'>['run']>
+
+type ToldShare = ToldRun['share']
+
+/**
+ * The run as the ledger would have it. `answered`: the nodes that have told all they hold. `deadlineMs` is for a run of
+ * which no node has heard a decision; it stays undecided until then.
+ */
+export function runFromNodes(
+  told: readonly [ToldRun, ...ToldRun[]],
+  { answered, deadlineMs }: { answered: ReadonlySet<string>; deadlineMs: number },
+): AdoptedRun {
+  const [first] = told
+  const { job, restart, uid, gid, user, script, share } = first
+  const plan = planFrom(told)
+  const holders = new Set(told.map(({ node }) => node))
+  const isOver = (node: string) => answered.has(node) && !holders.has(node)
+  const shares = plan.nodes.map(({ node }) => {
+    const state: ShareState = isOver(node) ? 'ended' : isPrepared(told, node) ? 'prepared' : 'planned'
+    return { node, state }
+  })
+  return {
+    ...{ job, restart, uid, gid, user, script, deadlineMs, plan, shares },
+    // Slurm's account is not in the journals; nothing but lists shows it.
+    account: '',
+    image: share.image.name,
+    beganMs: Math.min(...told.map(({ began }) => Date.parse(began))),
+    state: stateFrom(told, shares),
+    reason: told.find(({ reason }) => reason !== '')?.reason ?? '',
+    leases: leasesOf(plan),
+  }
+}
+
+function isPrepared(told: readonly ToldRun[], node: string): boolean {
+  return told.some((each) => each.node === node && each.state !== 'preparing')
+}
+
+/** A decision is on disk before a node is told of it, so what one node has heard holds for all. */
+function stateFrom(told: readonly ToldRun[], shares: AdoptedRun['shares']): AdoptedRun['state'] {
+  const states = new Set(told.map(({ state }) => state))
+  if (states.has('lost')) return 'lost'
+  if (states.has('committed')) return 'committed'
+  if (states.has('aborted')) return 'aborted'
+  if (states.has('ending')) return 'ending'
+  // A node that holds nothing of it any more has refused it.
+  return shares.some(({ state }) => state === 'ended') ? 'aborted' : 'preparing'
+}
+
+function planFrom(told: readonly [ToldRun, ...ToldRun[]]): RunPlan {
+  const { share } = told[0]
+  const own = told.map((each) => nodeOf(each, told))
+  const known = new Set(own.map(({ node }) => node))
+  const others = share.peers.filter(({ node }) => !known.has(node)).map((peer) => peerOf(peer, share))
+  const nodes = [...own, ...others].sort((a, b) => (a.vms[0]?.index ?? 0) - (b.vms[0]?.index ?? 0))
+  return {
+    image: share.image.name,
+    revision: share.image.revision,
+    vni: share.vni,
+    prefixLength: share.prefixLength,
+    gateway: share.gateway ?? '',
+    ...(share.sshSecret === undefined ? {} : { sshSecret: share.sshSecret }),
+    nodes,
+  }
+}
+
+function nodeOf({ node, share }: ToldRun, told: readonly ToldRun[]): PlannedNode {
+  const underlay = told.flatMap((each) => each.share.peers).find((peer) => peer.node === node)?.address ?? ''
+  const cpuIds = share.cpus === '' ? [] : [...parseCpuList(share.cpus)]
+  return {
+    ...{ node, underlay, cpuIds, memoryMib: share.memoryMib },
+    vms: share.vms.map(({ name: _derived, ...vm }) => ({ ...vm, ...slotsOf(vm.address, share) })),
+  }
+}
+
+/** A node that did not tell: names and addresses are known from the others, its sizes are not, and nobody asks for them again. */
+function peerOf(peer: ToldShare['peers'][number], share: ToldShare): PlannedNode {
+  const size = { vcpus: share.vms[0]?.vcpus ?? 1, memoryMib: share.vms[0]?.memoryMib ?? 1 }
+  const vms = peer.vms.map(({ mac, address }) => {
+    const index = share.hosts.findIndex((host) => host.address === address)
+    return { index, hostname: share.hosts[index]?.name ?? '', mac, address, ...size, ...slotsOf(address, share) }
+  })
+  return { node: peer.node, underlay: peer.address, cpuIds: [], memoryMib: share.memoryMib, vms }
+}
+
+function slotsOf(address: string, share: ToldShare): { slots?: number } {
+  const slots = share.hosts.find((host) => host.address === address)?.slots
+  return slots === undefined ? {} : { slots }
+}
+
+/** All that is leased to a run of this plan. */
+export function leasesOf(plan: RunPlan): readonly Lease[] {
+  const vms = plan.nodes.flatMap((node) => node.vms)
+  return [
+    { space: 'vni', value: String(plan.vni) },
+    ...vms.flatMap(({ hostname, address, mac }) => [
+      { space: 'hostname' as const, value: hostname },
+      { space: 'address' as const, value: address },
+      { space: 'mac' as const, value: mac },
+    ]),
+  ]
+}

@@ -49,6 +49,8 @@ export function loadClone(step: CloningStep): Promise<void> {
     await monitor.listenForMigration(socketPath, signal)
     await sendState({ socketPath, statePath, signal })
     await awaitMigration(monitor, signal)
+    // From now on it is a VM like any other: what saves or migrates it takes its memory along.
+    await monitor.ignoreShared(false, signal)
   })
 }
 

@@ -2,7 +2,7 @@
 // sandbox keeps it from starting a program that could. It knows nothing of libvirt; what QEMU is told is the caller's.
 import { once } from 'node:events'
 import { createReadStream } from 'node:fs'
-import { lchown, open, rm } from 'node:fs/promises'
+import { type FileHandle, lchown, open, rm } from 'node:fs/promises'
 import { connect, createServer, type Socket } from 'node:net'
 import { dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
@@ -36,9 +36,7 @@ export async function receiveState(
     server.listen(socketPath)
     await once(server, 'listening', { signal })
     await lchown(socketPath, owner.uid, owner.gid)
-    const received = once(server, 'connection', { signal: either }).then(([socket]: Socket[]) =>
-      pipeline(socket as Socket, file.createWriteStream({ autoClose: false }), { signal: either }),
-    )
+    const received = once(server, 'connection', { signal: either }).then(([socket]) => copy(socket, file, either))
     const parts = [received, migrate()].map((part) => part.catch((error: unknown) => failed.abort(error)))
     await Promise.all(parts)
     either.throwIfAborted()
@@ -47,6 +45,17 @@ export async function receiveState(
     server.close()
     await file.close()
     await rm(socketPath, { force: true })
+  }
+}
+
+async function copy(socket: Socket, file: FileHandle, signal: AbortSignal): Promise<void> {
+  const end = () => void socket.destroy(signal.reason)
+  signal.addEventListener('abort', end, { once: true })
+  try {
+    for await (const chunk of socket) await file.writeFile(chunk as Buffer)
+  } finally {
+    signal.removeEventListener('abort', end)
+    socket.destroy()
   }
 }
 

@@ -4,9 +4,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { XMLParser } from 'fast-xml-parser'
 import t from 'tap'
+import { whatForbidsCloning } from '../../lib/vm/clonable.ts'
 import { parseVmrmMetadata } from '../../lib/vm/domain-metadata.ts'
 import { domainUuid } from '../../lib/vm/domain-uuid.ts'
 import { type DomainSpec, renderDomainXml } from '../../lib/vm/domain-xml.ts'
+import { movedDomainXml } from '../../lib/vm/moved-domain.ts'
 import { parseSiteFragment } from '../../lib/vm/site-fragment.ts'
 import { escapeXml } from '../../lib/vm/xml-text.ts'
 
@@ -26,6 +28,11 @@ const spec: DomainSpec = {
   agentSocketPath: '/runs/j123r0/v0/agent.sock',
   owner: { uid: 600_001, gid: 108 },
   tcgCacheMib: 64,
+}
+const clonedOverlay: DomainSpec['overlay'] = {
+  ...spec.overlay,
+  backingPath: '/runs/j123r0/disk',
+  base: { path: '/images/tiny.raw', format: 'raw' },
 }
 const hostile = `a'"<b attr="x">&amp;]]></name><name>$(reboot);\n\t\r\0\x1b[2J\ud800é𝄞`
 const folder = mkdtempSync(join(tmpdir(), 'vmrm-domain-'))
@@ -57,6 +64,8 @@ for (const [what, changes] of [
   ['lives in a partition', { partition: '/machine/vmrm' }],
   ['has a raw master', { overlay: { ...spec.overlay, backingFormat: 'raw' } }],
   ['has what a site adds', { fragment }],
+  ['is to be a template', { memory: { kind: 'template', path: '/templates/ram' } }],
+  ['is a clone', { memory: { kind: 'clone', path: '/runs/j123r0/ram' }, fragment, overlay: clonedOverlay }],
 ] as const) {
   t.test(`The XML of a domain that ${what} follows libvirt's schema`, async (t) => {
     const xml = renderDomainXml({ ...spec, ...(changes as Partial<DomainSpec>) })
@@ -162,3 +171,54 @@ t.test('A UUID is that of its name and cluster, every time', async (t) => {
 t.test('Text is escaped for elements and for both kinds of quotes', async (t) => {
   t.equal(escapeXml(`<&>"'\n\0`), '&lt;&amp;&gt;&quot;&apos;&#10;\ufffd')
 })
+
+t.test('A clone has what a site adds too, and differs from its template in nothing that the state names', async (t) => {
+  const memory = { kind: 'clone', path: '/runs/a "b"/ram' } as const
+  const clone = renderDomainXml({ ...spec, fragment, memory })
+  const parser = new XMLParser({ ignoreAttributes: false, attributeNamePrefix: '', processEntities: true })
+  const args = parser.parse(clone).domain['qemu:commandline']['qemu:arg'].map((arg: { value: string }) => arg.value)
+  t.match(JSON.parse(args[1]), { 'mem-path': memory.path, share: false, size: spec.memoryMib * 1024 * 1024 })
+  t.same(args.slice(4), ['-incoming', 'defer', '-msg'])
+  const template = renderDomainXml({ ...spec, fragment, memory: { ...memory, kind: 'template' } })
+  const sameButMemory = template.replace('share&quot;:true', 'share&quot;:false')
+  t.equal(sameButMemory, clone.replace('<qemu:arg value="-incoming"/><qemu:arg value="defer"/>', ''))
+})
+
+t.test(
+  'Elsewhere a clone has memory of its own, other files where they are called otherwise, and the same devices',
+  async (t) => {
+    const clone = renderDomainXml({
+      ...spec,
+      fragment,
+      memory: { kind: 'clone', path: '/runs/ram' },
+      overlay: clonedOverlay,
+    })
+    const moved = movedDomainXml(
+      clone,
+      new Map([
+        [spec.overlay.path, '/other/"disk"'],
+        [spec.nic.tap, 'vt00a1b2-7'],
+      ]),
+    )
+    validate(moved)
+    t.notMatch(moved, /incoming|\/runs\/ram|mem-path/)
+    t.match(moved, /memory-backend=vmrm\.ram/)
+    t.match(moved, /<source file="\/other\/&quot;disk&quot;"/)
+    t.match(moved, /<target dev="vt00a1b2-7"/)
+    t.match(moved, /value="-msg"/)
+    const plain = renderDomainXml({ ...spec, title: 'a &lt; b\n', fragment })
+    const flat = (xml: string) => xml.replace(/ (?=\/>)|\n/g, '')
+    t.equal(flat(movedDomainXml(plain)), flat(plain), 'a VM that is no clone stays as it is')
+  },
+)
+
+for (const [child, forbids] of [
+  ['<memoryBacking><hugepages/></memoryBacking>', '<memoryBacking>'],
+  ['<cpu mode="maximum"><numa><cell id="0" cpus="0" memory="64" unit="MiB"/></numa></cpu>', '<numa>'],
+  ['<devices><watchdog model="i6300esb"/><tpm model="tpm-crb"/></devices>', '<tpm>'],
+  ['<cpu mode="maximum"/><devices><watchdog model="i6300esb"/></devices>', undefined],
+] as const) {
+  t.test(`VMs with ${child} ${forbids === undefined ? 'can' : 'cannot'} be cloned`, async (t) => {
+    t.equal(whatForbidsCloning(parseSiteFragment(`<domain>${child}</domain>`)), forbids)
+  })
+}

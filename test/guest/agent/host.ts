@@ -120,6 +120,12 @@ export class Host {
     this.cut()
   }
 
+  /** The VM's port is elsewhere from now on. */
+  moveTo(path: string): void {
+    this.#peerPath = path
+    this.cut()
+  }
+
   /** Closes the connection at once; what is under way is lost. */
   cut(): void {
     this.cutAfterBytesIn = undefined

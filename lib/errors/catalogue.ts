@@ -80,6 +80,11 @@ export const catalogue = {
       'A node could not make a template of an image, from which VMs are cloned; VMs of that image boot there instead.',
     hint: '',
   },
+  'template-impossible': {
+    family: 'config',
+    meaning: 'VMs of an image boot on a node, since its catalogue entry or vmrmd.xml rules templates of it out.',
+    hint: '',
+  },
   'node-fault': { family: 'node', meaning: 'A node cannot start any VM.', hint: '' },
   'node-daemon-down': {
     family: 'node',

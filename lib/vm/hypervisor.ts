@@ -68,6 +68,8 @@ export interface Hypervisor {
   /** Ends the VM at once and returns when it is gone. `not-running` when there was none, as far as is known. */
   destroy(name: string, options?: HypervisorCallOptions): Promise<'destroyed' | 'not-running'>
   list(options?: HypervisorCallOptions): Promise<readonly VmOnNode[]>
+  /** What runs the VMs, with its version, such as `libvirt 9.0.0`. */
+  version(options?: HypervisorCallOptions): Promise<string>
   /** Of the VM's QEMU; undefined when there is none (any more). */
   pidOf(name: string): Promise<number | undefined>
   /** Once for every VM that stops, whoever stopped it. Returns the removal. */

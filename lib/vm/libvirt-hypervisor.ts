@@ -133,6 +133,11 @@ class LibvirtHypervisor implements Hypervisor {
     return this.#list(await this.#connection.get(signal), signal)
   }
 
+  async version({ signal }: HypervisorCallOptions = {}): Promise<string> {
+    const version = await (await this.#connection.get(signal)).libVersion({ signal })
+    return `libvirt ${Math.floor(version / 1_000_000)}.${Math.floor(version / 1000) % 1000}.${version % 1000}`
+  }
+
   async pidOf(name: string): Promise<number | undefined> {
     if (!/^[A-Za-z0-9_-]+$/.test(name)) return undefined
     const text = await readFile(join(this.#options.pidFolder, `${name}.pid`), 'utf8').catch(() => '')

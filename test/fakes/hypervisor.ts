@@ -95,6 +95,11 @@ export class FakeHypervisor implements Hypervisor {
     return [...this.#vms.values()].map(({ spec, state }) => ({ name: spec.name, state, metadata: spec.metadata }))
   }
 
+  async version(options?: HypervisorCallOptions): Promise<string> {
+    await this.#enter('version', options)
+    return 'fake 1.0.0'
+  }
+
   async pidOf(name: string): Promise<number | undefined> {
     return this.#vms.get(name)?.pid
   }

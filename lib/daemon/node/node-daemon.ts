@@ -23,7 +23,7 @@ import { createLibvirtHypervisor } from '../../vm/libvirt-hypervisor.ts'
 import { lookUpAccount, lookUpGroup } from '../account.ts'
 import { type ClusterIdentity, controllerClient } from '../cluster-peers.ts'
 import { repeatEvery } from '../repeat-every.ts'
-import { createSemaphore } from '../semaphore.ts'
+import { createSemaphore, type Semaphore } from '../semaphore.ts'
 import { createAdmit } from './admit.ts'
 import { createAdmitCall } from './admit-call.ts'
 import { makeCallFolder } from './call-folder.ts'
@@ -39,6 +39,9 @@ import { NodeRuns } from './node-runs.ts'
 import type { VmMaker } from './ports.ts'
 import { createRunCgroups } from './run-cgroups.ts'
 import { createTaskProlog } from './task-prolog.ts'
+import { createCloneSources } from './templates/clone-sources.ts'
+import { openTemplates, templateSweep } from './templates/open-templates.ts'
+import type { Templates } from './templates/templates.ts'
 import { underlayAddress } from './underlay.ts'
 import { createVmMaker, type RunNetworks } from './vm-maker.ts'
 import { createVmStarter } from './vm-starter.ts'
@@ -95,12 +98,24 @@ export async function runNode(options: DaemonOptions): Promise<void> {
   const commands = relayedCommands({
     ...{ allowed: config.relay.commands.split(' '), folder: config.slurm.commands, vmrm: ownBinary },
   })
-  const maker = await createMaker({ config, log, node, address, hypervisor, journal, catalogue, commands, machineCpus })
+  const admission = createSemaphore(config.hypervisor.startsAtOnce)
+  const accelerator = await chooseAccelerator({ wanted: config.hypervisor.accelerator, log })
+  const qemuGid = await lookUpGroup(config.hypervisor.group)
+  const templates = await openTemplates({
+    ...{ config, hypervisor, admission, accelerator, qemuGid, log },
+    images: () => catalogue.images(),
+    usedUids: () => runs.all().map((run) => run.entry.qemuUid),
+  })
+  const maker = createMaker({
+    ...{ config, log, node, address, hypervisor, journal, catalogue, commands, machineCpus },
+    ...{ admission, accelerator, qemuGid, templates },
+  })
   const peerCredentials = await loadPeerCredentials()
   const { prepareSeconds, controllerSeconds, verdictSeconds, reconcileSeconds } = config.timeouts
   const { firstUid, uidCount } = config.hypervisor
   const runs: NodeRuns = new NodeRuns({
     ...{ journal, controller, maker, log, node, firstUid, uidCount, adoptMs },
+    otherUids: () => templates.uids(),
     prepareMs: prepareSeconds * 1000,
     shareMs: controllerSeconds * 1000,
     onGone: (run, text) => {
@@ -183,7 +198,7 @@ export async function runNode(options: DaemonOptions): Promise<void> {
         log,
       }),
   }
-  const stops = [repeatEvery(reconcile), repeatEvery(caps), repeatEvery(markers)]
+  const stops = [reconcile, caps, markers, templateSweep(templates, log)].map(repeatEvery)
   hypervisor.onReachability((state) => {
     log[state === 'reachable' ? 'info' : 'error']('hypervisor', { state })
     if (state === 'reachable') void runs.reconcile().catch(() => {}) // tells the controller at once; the next round repeats it
@@ -216,7 +231,7 @@ async function makeFolders(config: DaemonConfig): Promise<void> {
   if (config.nfs.server !== 'none') await mkdir(config.nfs.exportsFolder, { recursive: true, mode: 0o700 })
 }
 
-async function createMaker(options: {
+function createMaker(options: {
   config: DaemonConfig
   log: Log
   node: string
@@ -226,8 +241,13 @@ async function createMaker(options: {
   catalogue: Catalogue
   commands: ReadonlyMap<string, RelayedCommand>
   machineCpus: MachineCpus
-}): Promise<VmMaker> {
+  admission: Semaphore
+  accelerator: 'kvm' | 'qemu'
+  qemuGid: number
+  templates: Templates
+}): VmMaker {
   const { config, log, node, address, hypervisor, journal, catalogue, machineCpus } = options
+  const { admission, accelerator, qemuGid, templates } = options
   const { servicesNamespace } = config.network
   const cgroups = createRunCgroups({ config, machineCpus, log })
   const networks: RunNetworks = {
@@ -236,9 +256,7 @@ async function createMaker(options: {
     tearDown: (vni) => tearDownRunNetwork({ vni, servicesNamespace }, { log }),
     list: () => listRunNetworks({ log }),
   }
-  const accelerator = await chooseAccelerator({ wanted: config.hypervisor.accelerator, log })
-  const admission = createSemaphore(config.hypervisor.startsAtOnce)
-  const qemuGid = await lookUpGroup(config.hypervisor.group)
+  const cloneSources = createCloneSources({ templates, journal, machineCpus, qemuGid, log })
   const starter = createVmStarter({
     ...{ config, journal, hypervisor, cgroups, admission, node, accelerator, qemuGid, log },
     commands: [...options.commands.values()].map(({ path }) => path),
@@ -251,7 +269,9 @@ async function createMaker(options: {
       throw new VmrmError('parts-missing', `${part} is missing on node ${node}`)
     }
   }
-  return createVmMaker({ catalogue, hypervisor, cgroups, exports, networks, starter, requireParts, lookUpAccount, log })
+  return createVmMaker({
+    ...{ catalogue, hypervisor, cgroups, exports, networks, starter, cloneSources, requireParts, lookUpAccount, log },
+  })
 }
 
 function consolePaths(journal: ReturnType<typeof openJournal>, runs: NodeRuns): readonly string[] {

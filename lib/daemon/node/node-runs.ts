@@ -37,6 +37,8 @@ export interface NodeRunsOptions {
   readonly adoptMs: number
   readonly firstUid: number
   readonly uidCount: number
+  /** uids of that range that QEMUs have which belong to no run. */
+  readonly otherUids: () => readonly number[]
   /** The run's VMs are gone, or go now: tells the tasks that are still there, and forgets them. */
   readonly onGone: (run: LiveRun, text: string) => void
   /** Its VMs from before this start answer again. */
@@ -214,8 +216,8 @@ export class NodeRuns {
 
   /** A uid that no run of this node has, for this run's QEMUs alone. */
   #freeUid(): number | undefined {
-    const used = new Set(this.all().map((run) => run.entry.qemuUid))
-    const { firstUid, uidCount } = this.#options
+    const { firstUid, uidCount, otherUids } = this.#options
+    const used = new Set([...this.all().map((run) => run.entry.qemuUid), ...otherUids()])
     for (let uid = firstUid; uid < firstUid + uidCount; uid += 1) if (!used.has(uid)) return uid
     return undefined
   }

@@ -17,7 +17,8 @@ import type { JournalEntry } from './journal.ts'
 import type { LiveRun, LiveVm } from './live-run.ts'
 import type { KnownRuns, Usage, VmMaker } from './ports.ts'
 import type { RunCgroups } from './run-cgroups.ts'
-import type { VmStarter } from './vm-starter.ts'
+import type { CloneSources } from './templates/clone-sources.ts'
+import type { StartRequest, VmStarter } from './vm-starter.ts'
 
 export interface VmMakerOptions {
   readonly catalogue: Catalogue
@@ -26,6 +27,7 @@ export interface VmMakerOptions {
   readonly exports: ExportServer | undefined
   readonly networks: RunNetworks
   readonly starter: VmStarter
+  readonly cloneSources: CloneSources
   /** Throws `parts-missing` where a part is missing without which a task of a VM job could run on the host. */
   readonly requireParts: () => Promise<void>
   readonly lookUpAccount: (user: string | number) => Promise<Account>
@@ -44,7 +46,7 @@ export interface RunNetworks {
 const noUsage: Usage = { peakMemoryBytes: 0, cpuTimeNs: 0 }
 
 export function createVmMaker(options: VmMakerOptions): VmMaker {
-  const { hypervisor, cgroups, exports, networks, starter, log } = options
+  const { hypervisor, cgroups, exports, networks, starter, cloneSources, log } = options
 
   const make = async (run: LiveRun, share: Share, signal: AbortSignal): Promise<readonly LiveVm[]> => {
     const { entry } = run
@@ -53,7 +55,16 @@ export function createVmMaker(options: VmMakerOptions): VmMaker {
     await requireHypervisor(hypervisor, signal)
     // The name service answers in its own time, which the network need not wait for.
     const lookUp = options.lookUpAccount(entry.uid)
-    await allOrFirstError([
+    // Its own signal, so that what fails first stops the others: a template may take as long as a boot.
+    const failed = new AbortController()
+    const both = AbortSignal.any([signal, failed.signal])
+    const orStop = <T>(work: Promise<T>): Promise<T> =>
+      work.catch((error: unknown) => {
+        failed.abort(error)
+        throw error
+      })
+    const sources = cloneSources.prepare({ entry, share, image }, both)
+    const parts = [
       timed(log, run.name, 'network', () => networks.setUp(networks.plan(entry, share, image), signal)).then(() =>
         reached('prepare.network', run.name),
       ),
@@ -61,18 +72,27 @@ export function createVmMaker(options: VmMakerOptions): VmMaker {
         .then((account) => addExports(exports, entry, share, image, account))
         .then(() => reached('prepare.export', run.name)),
       cgroups.create(entry, share).then(() => reached('prepare.cgroup', run.name)),
-    ])
+      sources.then(() => reached('prepare.templates', run.name)),
+    ]
+    await allOrFirstError(parts.map(orStop))
     const account = await lookUp
-    // Its own signal, so that the first VM that fails stops the others.
-    const failed = new AbortController()
-    const both = AbortSignal.any([signal, failed.signal])
-    const starts = share.vms.map((_, position) =>
-      starter.start({ entry, share, position, image, account }, both).catch((error: unknown) => {
-        failed.abort(error)
-        throw error
-      }),
+    const sourceOf = await sources
+    const starts = share.vms.map((vm, position) =>
+      startOne(run, { entry, share, position, image, account, source: sourceOf(vm) }, both),
     )
-    return allOrFirstError(starts)
+    return allOrFirstError(starts.map(orStop))
+  }
+
+  const startOne = async (run: LiveRun, request: Omit<StartRequest, 'onFallback'>, signal: AbortSignal) => {
+    let problem: VmrmError | undefined
+    const onFallback = (of: VmrmError) => {
+      problem = of
+      run.endedEarly.delete(request.share.vms[request.position]?.name ?? '')
+    }
+    const vm = await starter.start({ ...request, onFallback }, signal)
+    // That the same VM boots tells a bad template from a bad image or node.
+    if (problem !== undefined && request.source !== undefined) await cloneSources.distrust(request.source, problem)
+    return vm
   }
 
   const adopt = async (run: LiveRun, share: Share, signal: AbortSignal): Promise<readonly LiveVm[]> => {

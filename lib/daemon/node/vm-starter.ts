@@ -1,33 +1,33 @@
-// One VM: its files, its start, its agent's answer and its identity; and the same VM again after a restart of the daemon.
-import { chown, mkdir, open, readdir, rm } from 'node:fs/promises'
+// One VM: as a clone of a template or by a boot, until its guest has its identity; and the same VM again after a restart of
+// the daemon.
+import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
 import type { DaemonConfig } from '../../config/daemon-schema.ts'
 import type { Image } from '../../config/image-schema.ts'
-import { VmrmError } from '../../errors/vmrm-error.ts'
+import { toVmrmError, VmrmError } from '../../errors/vmrm-error.ts'
 import { GuestChannel } from '../../guest/channel.ts'
-import { readImageSize } from '../../image/master.ts'
-import { createOverlay } from '../../image/overlay.ts'
 import { checkSeed } from '../../image/seed.ts'
 import { parseVmName } from '../../job/run.ts'
 import type { Log } from '../../log.ts'
 import type { Share } from '../../protocol/messages/share.ts'
 import { consoleTail as readTail } from '../../vm/console.ts'
 import { domainUuid } from '../../vm/domain-uuid.ts'
-import { type Hypervisor, stopReasonTexts } from '../../vm/hypervisor.ts'
+import type { Hypervisor } from '../../vm/hypervisor.ts'
 import type { Account } from '../account.ts'
 import type { Semaphore } from '../semaphore.ts'
 import { reached } from '../steps.ts'
-import { domainOf, type VmFiles, vmFiles } from './domain-of.ts'
+import { type CloneSource, domainOf, vmFiles } from './domain-of.ts'
+import { endedFor } from './ended-for.ts'
 import { identityOf } from './identity-of.ts'
 import type { Journal, JournalEntry } from './journal.ts'
 import type { LiveVm } from './live-run.ts'
+import { makeVmFiles } from './make-vm-files.ts'
 import type { RunCgroups } from './run-cgroups.ts'
+import { withinStart } from './start-bound.ts'
+import { explainFailure } from './start-failure.ts'
+import { copyFolderPrefix } from './templates/run-copy.ts'
 
 type PlannedVm = Share['vms'][number]
-
-/** libvirtd tells of a VM's end within this. */
-const stopEventMs = 2000
 
 export interface StartRequest {
   readonly entry: JournalEntry
@@ -36,15 +36,27 @@ export interface StartRequest {
   readonly position: number
   readonly image: Image
   readonly account: Account
+  /** What the VM is cloned from; absent: it boots. */
+  readonly source?: CloneSource | undefined
+  /** The clone has ended and the same VM will boot: called between the two. */
+  readonly onFallback: (problem: VmrmError) => void
 }
 
 export interface VmStarter {
-  /** Returns when the guest has its identity. Rejects with `vm-boot-timeout`, `vm-start-failed`, `identity-failed` and the console's last lines. */
+  /**
+   * Returns when the guest has its identity. A clone that does not come up is ended and the VM booted, once. Rejects with
+   * `vm-boot-timeout`, `vm-start-failed`, `identity-failed` and the console's last lines.
+   */
   start(request: StartRequest, signal: AbortSignal): Promise<LiveVm>
   reconnect(entry: JournalEntry, vm: PlannedVm, signal: AbortSignal): Promise<LiveVm>
   removeFiles(entry: JournalEntry): Promise<void>
   consoleTail(entry: JournalEntry, vm: string): Promise<string>
 }
+
+/** A clone answers in well under a second; this is for a node that is very busy. */
+const cloneSeconds = (image: Image) => Math.max(15, Math.ceil(image.boot.timeoutSeconds / 4))
+/** While a node is out of order a boot would fare no better than the clone. */
+const noFallbackCodes: readonly string[] = ['libvirt-unreachable', 'run-ended', 'node-disk-full', 'config-invalid']
 
 export function createVmStarter(options: {
   config: DaemonConfig
@@ -69,14 +81,15 @@ export function createVmStarter(options: {
     return index === undefined ? '' : readTail(filesOf(entry, index).console)
   }
 
+  /** To a QEMU in its cgroup whose guest has not run yet (or, of a clone, not gone on). */
   const create = async (request: StartRequest, vm: PlannedVm, signal: AbortSignal) => {
-    const { entry, share, position, image } = request
+    const { entry, image, source } = request
     const { accelerator, qemuGid } = options
-    const runFolder = journal.folder(entry)
     if (image.os.agent === 'seed') await checkSeed(config.paths.seed)
-    await makeFiles(filesOf(entry, vm.index), { image, owner: { uid: entry.qemuUid, gid: qemuGid } })
+    const owner = { uid: entry.qemuUid, gid: qemuGid }
+    await makeVmFiles(filesOf(entry, vm.index), { image, owner, source })
     await reached('start.files', vm.name)
-    const domain = domainOf({ entry, share, position, image, config, accelerator, qemuGid, runFolder })
+    const domain = domainOf({ ...request, config, accelerator, qemuGid, runFolder: journal.folder(entry) })
     // Not abortable: libvirtd would go on with it, and a removal that comes meanwhile would not find it.
     await hypervisor.startPaused(domain)
     await reached('start.created', vm.name)
@@ -88,52 +101,76 @@ export function createVmStarter(options: {
       await cgroups.add(entry, pid)
     }
     await reached('start.confined', vm.name)
-    await hypervisor.resume(vm.name, { signal })
-    await reached('start.resumed', vm.name)
+    if (source === undefined) return
+    await hypervisor.load(vm.name, source.state, { signal })
+    await reached('start.loaded', vm.name)
   }
 
-  const boot = async (request: StartRequest, vm: PlannedVm, signal: AbortSignal): Promise<LiveVm> => {
-    const { image } = request
-    const seconds = image.boot.timeoutSeconds
-    const late = new VmrmError(
-      'vm-boot-timeout',
-      `VM ${vm.name} on node ${node} did not answer within ${seconds} s of its start`,
-    )
-    const bound = new AbortController()
-    const timer = setTimeout(() => bound.abort(late), seconds * 1000)
-    const stopped = hypervisor.onStopped(({ name, reason }) => {
-      if (name !== vm.name) return
-      const text = `VM ${vm.name} on node ${node} ended while it booted: ${stopReasonTexts[reason]}`
-      bound.abort(new VmrmError('vm-start-failed', text))
-    })
-    const channel = channelOf(request.entry, vm)
-    const both = AbortSignal.any([signal, bound.signal])
+  const comeUp = async (
+    request: StartRequest,
+    vm: PlannedVm,
+    { signal, begin }: { signal: AbortSignal; begin: () => void },
+  ): Promise<LiveVm> => {
+    const { entry, source } = request
+    const channel = channelOf(entry, vm)
     try {
       const beganMs = performance.now()
-      await admission.run(() => create(request, vm, both), both)
-      const createdMs = performance.now()
-      await channel.open(both)
+      let opened: Promise<unknown> | undefined
+      const resumedMs = await admission.run(async () => {
+        begin()
+        await create(request, vm, signal)
+        // The guest of a clone is awake at once, and should meet a port that somebody listens at.
+        if (source !== undefined) opened = channel.open(signal)
+        opened?.catch(() => {}) // it is awaited below
+        await hypervisor.resume(vm.name, { signal })
+        await reached('start.resumed', vm.name)
+        return performance.now()
+      }, signal)
+      await (opened ?? channel.open(signal))
       await reached('start.answered', vm.name)
       const answeredMs = performance.now()
       const uuid = domainUuid({ cluster: config.cluster.name, vm: vm.name })
-      await channel.identify(identityOf({ ...request, run: request.entry, uuid, node, vm, commands }), both)
+      await channel.identify(identityOf({ ...request, run: entry, uuid, node, vm, commands }), signal)
       await reached('start.identified', vm.name)
       log.info('vm.ready', {
         vm: vm.name,
-        createMs: Math.round(createdMs - beganMs),
-        bootMs: Math.round(answeredMs - createdMs),
+        how: source === undefined ? 'boot' : 'clone',
+        createMs: Math.round(resumedMs - beganMs),
+        bootMs: Math.round(answeredMs - resumedMs),
         identityMs: Math.round(performance.now() - answeredMs),
       })
       return { index: vm.index, name: vm.name, hostname: vm.hostname, channel }
     } catch (error) {
       channel.close('not started')
-      // A port that closes is only how the end of QEMU looks from here; what ended it comes from libvirt a moment later.
-      if (error instanceof VmrmError && error.code === 'vm-lost')
-        await delay(stopEventMs, undefined, { signal: both }).catch(() => {})
-      throw bound.signal.aborted && !signal.aborted ? bound.signal.reason : error
+      throw error
+    }
+  }
+
+  const startIn = (request: StartRequest, vm: PlannedVm, seconds: number, signal: AbortSignal): Promise<LiveVm> => {
+    const place = `VM ${vm.name} on node ${node}`
+    const late = new VmrmError('vm-boot-timeout', `${place} did not answer within ${seconds} s of its start`)
+    const doing = request.source === undefined ? 'booted' : 'was cloned'
+    const bound = { hypervisor, name: vm.name, place, doing, seconds, late, signal }
+    return withinStart(bound, (both, begin) => comeUp(request, vm, { signal: both, begin }))
+  }
+
+  /** Undefined when the clone did not come up and nothing of it is left. */
+  const tryClone = async (request: StartRequest, vm: PlannedVm, signal: AbortSignal): Promise<LiveVm | undefined> => {
+    const ended = endedFor(hypervisor, vm.name)
+    try {
+      return await startIn(request, vm, cloneSeconds(request.image), signal)
+    } catch (error) {
+      const problem = toVmrmError(error)
+      if (signal.aborted || noFallbackCodes.includes(problem.code)) throw error
+      const { code, message, quoted } = problem
+      log.warn('clone.failed', { vm: vm.name, code, text: message, ...(quoted === undefined ? {} : { quoted }) })
+      await ended.destroy()
+      await rm(filesOf(request.entry, vm.index).folder, { recursive: true, force: true })
+      signal.throwIfAborted()
+      request.onFallback(problem)
+      return undefined
     } finally {
-      clearTimeout(timer)
-      stopped()
+      ended.close()
     }
   }
 
@@ -143,9 +180,11 @@ export function createVmStarter(options: {
       const vm = request.share.vms[request.position]
       if (vm === undefined) throw new RangeError(`no VM ${request.position}`)
       try {
-        return await boot(request, vm, signal)
+        const clone = request.source === undefined ? undefined : await tryClone(request, vm, signal)
+        if (clone !== undefined) return clone
+        return await startIn({ ...request, source: undefined }, vm, request.image.boot.timeoutSeconds, signal)
       } catch (error) {
-        throw await explain(error, {
+        throw await explainFailure(error, {
           vm: `VM ${vm.name}`,
           place: `VM ${vm.name} on node ${node}`,
           tail: () => consoleTail(request.entry, vm.name),
@@ -160,45 +199,8 @@ export function createVmStarter(options: {
     async removeFiles(entry) {
       const folder = journal.folder(entry)
       const names = await readdir(folder).catch(() => [])
-      const vms = names.filter((name) => /^v\d+$/.test(name))
-      await Promise.all(vms.map((name) => rm(join(folder, name), { recursive: true, force: true })))
+      const mine = names.filter((name) => /^v\d+$/.test(name) || name.startsWith(copyFolderPrefix))
+      await Promise.all(mine.map((name) => rm(join(folder, name), { recursive: true, force: true })))
     },
   }
-}
-
-async function makeFiles(
-  files: VmFiles,
-  options: { image: Image; owner: { uid: number; gid: number } },
-): Promise<void> {
-  const { image, owner } = options
-  const { path, format } = image.master
-  await mkdir(files.folder, { mode: 0o700, recursive: true })
-  await chown(files.folder, owner.uid, owner.gid)
-  const virtualSizeBytes = await readImageSize(path, format)
-  await createOverlay({ path: files.overlay, backingPath: path, backingFormat: format, virtualSizeBytes, owner })
-  const console = await open(files.console, 'wx', 0o600)
-  try {
-    await console.chown(owner.uid, owner.gid)
-  } finally {
-    await console.close()
-  }
-}
-
-const withConsoleCodes: readonly string[] = ['vm-boot-timeout', 'vm-start-failed', 'identity-failed', 'vm-lost']
-
-/** Says of which VM and node it tells where the message does not, with the console's last lines where they help. */
-async function explain(
-  error: unknown,
-  options: { vm: string; place: string; tail: () => Promise<string> },
-): Promise<unknown> {
-  if (!(error instanceof VmrmError) || error.code === 'run-ended') return error
-  const { vm, place, tail } = options
-  const { code, hint, message } = error
-  const console = withConsoleCodes.includes(code) ? await tail() : ''
-  const lines = [error.quoted, console].filter((text) => text !== undefined && text !== '')
-  const rest = message.startsWith(`${vm} `) ? message.slice(vm.length) : `: ${message}`
-  return new VmrmError(code, message.startsWith(place) ? message : `${place}${rest}`, {
-    ...{ cause: error, hint },
-    ...(lines.length === 0 ? {} : { quoted: lines.join('\n') }),
-  })
 }

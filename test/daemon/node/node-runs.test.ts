@@ -33,6 +33,7 @@ function setUp(t: Test, limits: { prepareMs?: number; shareMs?: number } = {}) {
       shareMs: limits.shareMs ?? 5000,
       adoptMs: 1000,
       firstUid: 600_000,
+      otherUids: () => [],
       uidCount: 2,
       onGone: (_run, text) => told.push(text),
       onAdopted: (run) => adopted.push(run.name),

@@ -11,6 +11,7 @@ export interface Failures {
   find(key: string): Failure | undefined
   add(key: string, reason: string): void
   forget(key: string): void
+  clear(): void
 }
 
 const forgetMs = 10 * 60_000
@@ -35,5 +36,6 @@ export function createFailures(now: () => number): Failures {
       }
     },
     forget: (key) => void failures.delete(key),
+    clear: () => failures.clear(),
   }
 }

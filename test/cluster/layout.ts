@@ -58,6 +58,8 @@ export interface ClusterSettings {
   readonly vmrm: 'with-vmrm' | 'without-vmrm'
   /** slurmdbd with a database of its own on the controller, for sacct and sstat. */
   readonly accounting: 'with-accounting' | 'without-accounting'
+  /** task/affinity and a cpuset for each step; needs nodes that claim no more CPUs than the machine has. */
+  readonly binding: 'bound-tasks' | 'unbound-tasks'
 }
 
 export const defaultSettings: ClusterSettings = {
@@ -66,6 +68,7 @@ export const defaultSettings: ClusterSettings = {
   memoryMibPerNode: 6000,
   vmrm: 'with-vmrm',
   accounting: 'without-accounting',
+  binding: 'unbound-tasks',
 }
 
 export function hostNamed(layout: Layout, name: string): Host {

@@ -4,7 +4,7 @@ import { type ClusterSettings, controllerName, defaultSettings, hostNamed, maxNo
 import { runningHosts } from './namespaces.ts'
 import { clusterFolder, currentLayout, readSettings } from './state.ts'
 
-const usage = `usage: cluster up [--nodes N] [--cpus N] [--memory MIB] [--no-vmrm] [--accounting]
+const usage = `usage: cluster up [--nodes N] [--cpus N] [--memory MIB] [--no-vmrm] [--accounting] [--bind-cpus]
        cluster down
        cluster status [--json]
        cluster run [--node NAME] [--user USER] -- CMD ...
@@ -29,7 +29,10 @@ async function upCommand(args: string[]): Promise<void> {
   const boolean = { type: 'boolean' } as const
   const { values } = parseArgs({
     args,
-    options: { nodes: string, cpus: string, memory: string, 'no-vmrm': boolean, accounting: boolean },
+    options: {
+      ...{ nodes: string, cpus: string, memory: string },
+      ...{ 'no-vmrm': boolean, accounting: boolean, 'bind-cpus': boolean },
+    },
   })
   const { up } = await import('./up.ts')
   const { isBuilt } = await import('./vmrm.ts')
@@ -47,6 +50,7 @@ async function upCommand(args: string[]): Promise<void> {
     ),
     vmrm: values['no-vmrm'] === true ? 'without-vmrm' : isUp ? base.vmrm : 'with-vmrm',
     accounting: values.accounting === true ? 'with-accounting' : isUp ? base.accounting : defaultSettings.accounting,
+    binding: values['bind-cpus'] === true ? 'bound-tasks' : isUp ? base.binding : defaultSettings.binding,
   }
   if (!isUp && settings.vmrm === 'with-vmrm' && !isBuilt(currentLayout(settings))) {
     say('build/vmrm is missing (npm run build): a plain Slurm cluster without vmrm')

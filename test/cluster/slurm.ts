@@ -19,12 +19,21 @@ function nodeLines(layout: Layout, settings: ClusterSettings): string[] {
   )
 }
 
+/** The overlay's text, with what binds tasks to CPUs switched on where that is wanted. */
+function overlayText(name: string, settings: ClusterSettings): string {
+  const text = readFileSync(join(overlayFolder, name), 'utf8')
+  if (settings.binding === 'unbound-tasks') return text
+  return text
+    .replace('TaskPlugin=task/cgroup', 'TaskPlugin=task/affinity,task/cgroup')
+    .replace('ConstrainCores=no', 'ConstrainCores=yes')
+}
+
 /** The snippets as an administrator would place them; the overlay's own files beside them. */
 export function writeSlurmConfiguration(layout: Layout, settings: ClusterSettings): void {
   const folder = join(layout.folder, 'etc-slurm')
   mkdirSync(folder, { recursive: true })
-  const parts = [readFileSync(join(overlayFolder, 'slurm.conf'), 'utf8'), nodeLines(layout, settings).join('\n')]
-  for (const name of ['cgroup.conf', 'gres.conf']) copyFileSync(join(overlayFolder, name), join(folder, name))
+  const parts = [overlayText('slurm.conf', settings), nodeLines(layout, settings).join('\n')]
+  for (const name of ['cgroup.conf', 'gres.conf']) writeFileSync(join(folder, name), overlayText(name, settings))
   if (settings.vmrm === 'with-vmrm') {
     const snippets = join(layout.repository, 'slurm-conf-snippets')
     for (const name of ['slurm.conf.vmrm', 'plugstack.conf.vmrm', 'job_submit.conf.vmrm', 'job_submit/job_submit.lua'])

@@ -2,13 +2,14 @@
 import type { z } from 'zod'
 
 /** Who a message comes from. `hook` messages are taken from local sockets only. */
-export type Sender = 'user' | 'hook' | 'node' | 'controller'
+export type Sender = 'user' | 'administrator' | 'hook' | 'node' | 'controller'
 /** The role of the vmrmd that answers it. */
 export type Receiver = 'node' | 'controller'
 
 /** Whom each sender must be: anyone, or root or SlurmUser; and over which transports its messages are taken. */
 export const senderRules = {
   user: { callers: 'everyone', transports: ['local', 'munge'] },
+  administrator: { callers: 'root-or-slurm', transports: ['local', 'munge'] },
   hook: { callers: 'root-or-slurm', transports: ['local'] },
   node: { callers: 'root-or-slurm', transports: ['local', 'munge'] },
   controller: { callers: 'root-or-slurm', transports: ['local', 'munge'] },

@@ -4,6 +4,7 @@ import { controllerMessages } from './messages/controller.ts'
 import { hookMessages } from './messages/hook.ts'
 import { nodeMessages } from './messages/node.ts'
 import { sessionMessages } from './messages/session.ts'
+import { templateMessages } from './messages/template.ts'
 import { userMessages } from './messages/user.ts'
 
 export const messages = {
@@ -11,6 +12,7 @@ export const messages = {
   ...userMessages,
   ...nodeMessages,
   ...controllerMessages,
+  ...templateMessages,
   ...sessionMessages,
 }
 

@@ -4,10 +4,10 @@ import { join } from 'node:path'
 import t from 'tap'
 import { readElfConstant } from '../../lib/command/doctor/elf-symbol.ts'
 import { takenRanges } from '../../lib/command/doctor/hypervisor.ts'
-import { parseNodes } from '../../lib/command/doctor/nodes.ts'
 import { findPlugstackLine } from '../../lib/command/doctor/plugstack.ts'
 import { renderReport } from '../../lib/command/doctor/report.ts'
 import { parseSlurmConfig, secondsOf } from '../../lib/command/doctor/slurm-config.ts'
+import { parseNodes } from '../../lib/command/slurm-nodes.ts'
 
 t.test('scontrol show config is read with its time, its unset keys and its repeated ones', async (t) => {
   const text = `Configuration data as of 2026-01-31T12:00:05

@@ -41,6 +41,7 @@ import { createRunCgroups } from './run-cgroups.ts'
 import { createTaskProlog } from './task-prolog.ts'
 import { createCloneSources } from './templates/clone-sources.ts'
 import { openTemplates, templateSweep } from './templates/open-templates.ts'
+import { createTemplateHandlers } from './templates/template-handlers.ts'
 import type { Templates } from './templates/templates.ts'
 import { underlayAddress } from './underlay.ts'
 import { createVmMaker, type RunNetworks } from './vm-maker.ts'
@@ -157,11 +158,14 @@ export async function runNode(options: DaemonOptions): Promise<void> {
   await tasks.listen()
   const server = await createServer({
     role: 'node',
-    handlers: createNodeHandlers({
-      ...{ runs, node, markers: markersFolder, health },
-      readConsole: (entry, vm, offset) => consoles.read(vmFiles(journal.folder(entry), vm).console, offset),
-      trustedUids: [0, slurmUid],
-    }),
+    handlers: {
+      ...createNodeHandlers({
+        ...{ runs, node, markers: markersFolder, health },
+        readConsole: (entry, vm, offset) => consoles.read(vmFiles(journal.folder(entry), vm).console, offset),
+        trustedUids: [0, slurmUid],
+      }),
+      ...createTemplateHandlers({ templates, images: () => catalogue.images(), maxMib: config.templates.maxMib }),
+    },
     trustedUids: [0, slurmUid],
     log,
     listen: [

@@ -114,6 +114,21 @@ export const examples: Readonly<Record<string, unknown>> = {
   'destroy-run reply': {},
   'node-status request': {},
   'node-status reply': { node: 'n1', release: '0.1.0', health: 'fault', reason: why, runs: [] },
+  'list-templates request': {},
+  'list-templates reply': {
+    maxMib: 16_384,
+    templates: [
+      {
+        ...{ key: '0123456789abcdef01234567', image: 'tiny', vcpus: 1, memoryMib: 272, uid: 0, mib: 79, uses: 3 },
+        ...{ made: '2026-11-22T10:00:00Z', used: '2026-11-22T10:00:01.5Z', stale: why },
+      },
+    ],
+    making: [{ image: 'tiny', vcpus: 2, memoryMib: 512 }],
+  },
+  'warm-template request': { image: 'tiny', vcpus: 1, memoryMib: 272, uid: 1000 },
+  'warm-template reply': { outcome: 'made', key: '0123456789abcdef01234567' },
+  'forget-templates request': {},
+  'forget-templates reply': { removed: 2, held: 0 },
   'greeting request': {},
   'greeting reply': { name: '0123456789abcdef0123456789abcdef' },
   'protocol-error request': {},

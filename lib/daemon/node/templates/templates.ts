@@ -13,7 +13,7 @@ import { describeTemplate, type TemplatePlan } from './describe-template.ts'
 import { createFailures } from './failures.ts'
 import { whyBooted } from './may-clone.ts'
 import { whyStale } from './stale.ts'
-import type { StoredTemplate, TemplateStore } from './store.ts'
+import type { StoredTemplate, TemplateStore, TemplateSubject } from './store.ts'
 import type { TemplateVm } from './template-vm.ts'
 
 export interface TemplateWish {
@@ -54,7 +54,7 @@ export class Templates {
   readonly #options: TemplatesOptions
   readonly #failures
   /** Under way, by key. */
-  readonly #making = new Map<string, { uid: number; done: Promise<StoredTemplate> }>()
+  readonly #making = new Map<string, { uid: number; subject: TemplateSubject; done: Promise<StoredTemplate> }>()
 
   constructor(options: TemplatesOptions) {
     this.#options = options
@@ -185,7 +185,7 @@ export class Templates {
     if (known !== undefined) return known.done
     const uid = this.#freeUid()
     const done = this.#makeOnce(plan, wish, uid).finally(() => this.#making.delete(plan.key))
-    this.#making.set(plan.key, { uid, done })
+    this.#making.set(plan.key, { uid, subject: plan.subject, done })
     return done
   }
 
@@ -250,6 +250,11 @@ export class Templates {
     const used = new Set([...usedUids(), ...[...this.#making.values()].map(({ uid }) => uid)])
     for (let uid = firstUid + uidCount - 1; uid >= firstUid; uid -= 1) if (!used.has(uid)) return uid
     throw new VmrmError('range-full', `all ${uidCount} uids for QEMU are in use`)
+  }
+
+  /** What is being made at this moment. */
+  making(): readonly TemplateSubject[] {
+    return [...this.#making.values()].map(({ subject }) => subject)
   }
 
   /** uids of the VMs that are being made into templates: no run may have one. */

@@ -1,0 +1,53 @@
+// The nodes of the cluster as Slurm names them, for commands that ask every node's vmrmd.
+import type { DaemonConfig } from '../config/daemon-schema.ts'
+import { nodeClient } from '../daemon/cluster-peers.ts'
+import { VmrmError } from '../errors/vmrm-error.ts'
+import type { ProtocolClient } from '../protocol/client.ts'
+import { expandHostlist } from '../slurm/hostlist.ts'
+import { complaint, runTool } from './doctor/run-tool.ts'
+import { uidOf } from './uid-of.ts'
+
+export interface SlurmNode {
+  readonly name: string
+  readonly address: string
+}
+
+/** `scontrol show node --oneliner`; nodes that Slurm itself does not reach are left out. */
+export function parseNodes(text: string): SlurmNode[] {
+  return text.split('\n').flatMap((line) => {
+    const field = (key: string): string => new RegExp(`(?:^|\\s)${key}=(\\S+)`).exec(line)?.[1] ?? ''
+    const [name, address, state] = [field('NodeName'), field('NodeAddr'), field('State')]
+    const isGone = /DOWN|NOT_RESPONDING|POWERED_DOWN|POWERING|FUTURE|UNKNOWN|\*/.test(state)
+    return name === '' || isGone ? [] : [{ name, address: address === '' ? name : address }]
+  })
+}
+
+/** Those of the host lists, or all that are up. Throws `request-invalid` for one that Slurm does not have up. */
+export async function findNodes(config: DaemonConfig, lists: readonly string[]): Promise<readonly SlurmNode[]> {
+  const { commands, config: slurmConf } = config.slurm
+  const shown = await runTool(`${commands}/scontrol`, ['show', 'node', '--oneliner'], { SLURM_CONF: slurmConf })
+  if (shown.exitCode !== 0) throw new VmrmError('command-failed', `scontrol show node: ${complaint(shown)}`)
+  const nodes = parseNodes(shown.stdout)
+  if (lists.length === 0) return nodes
+  return lists.flatMap(expandHostlist).map((name) => {
+    const node = nodes.find((one) => one.name === name)
+    if (node !== undefined) return node
+    throw new VmrmError('request-invalid', `${name} is no node that Slurm has up`, { hint: 'See `sinfo`.' })
+  })
+}
+
+/** Asks a node's vmrmd as this process's user; the connection is closed afterwards. */
+export async function withNode<T>(
+  config: DaemonConfig,
+  node: SlurmNode,
+  work: (client: ProtocolClient) => Promise<T>,
+): Promise<T> {
+  const slurmUid = await uidOf(config.controller.user)
+  const self = { name: 'user', ownUid: process.getuid?.() ?? 0, slurmUid }
+  const client = nodeClient({ config, self, node: node.name, address: node.address })
+  try {
+    return await work(client)
+  } finally {
+    client.close()
+  }
+}

@@ -121,6 +121,10 @@ export class FakeHypervisor implements Hypervisor {
     return this.#vms.get(name)?.spec
   }
 
+  stateOf(name: string): 'running' | 'paused' | undefined {
+    return this.#vms.get(name)?.state
+  }
+
   /** The VM ends by itself; false when there is none. */
   stop(name: string, reason: StopReason): boolean {
     if (!this.#vms.delete(name)) return false

@@ -17,7 +17,7 @@ interface ExpectedFolder {
 }
 
 async function expectedFolders({ config, roles: own }: DoctorContext): Promise<ExpectedFolder[]> {
-  const { runs, runtime, controllerState } = config.paths
+  const { runs, runtime, templates, controllerState } = config.paths
   const root = { owner: 'root', uid: 0, strictness: 'exact' } as const
   const folders: ExpectedFolder[] = []
   if (own.has('node')) {
@@ -28,6 +28,10 @@ async function expectedFolders({ config, roles: own }: DoctorContext): Promise<E
       mode: 0o711,
       meaning: "QEMU's users must get through, and see no other's files.",
     })
+    if (config.templates.maxMib > 0) {
+      const meaning = "QEMU's users must get through to what they are making; every template in it is root's alone."
+      folders.push({ path: templates, ...root, mode: 0o711, meaning })
+    }
     folders.push({ path: join(runtime, 'jobs'), ...root, mode: 0o755, meaning: jobs })
   }
   if (own.has('controller')) {
@@ -123,4 +127,38 @@ const disk: Check = {
   },
 }
 
-export const folderChecks: readonly Check[] = [folders, trustedFiles, disk]
+/** Magic numbers of statfs(2). */
+const unfit: Readonly<Record<number, string>> = {
+  16914836: 'tmpfs: what a clone writes would take memory twice',
+  2240043254: 'ramfs: what a clone writes would take memory twice',
+  26985: 'NFS: templates belong to one node, and every job would read its own over the network',
+}
+
+const templateFolder: Check = {
+  name: 'templates',
+  roles: ['node'],
+  async run({ config }) {
+    const { templates, runs } = config.paths
+    const { maxMib } = config.templates
+    if (maxMib === 0) return [ok('templates/@max-mib is 0: every VM boots')]
+    const [room, ofRuns] = await Promise.all([templates, runs].map((path) => statfs(path).catch(() => undefined)))
+    if (room === undefined || ofRuns === undefined) return [] // the check of the folders says so
+    const problems: Finding[] = []
+    for (const [path, { type }] of [
+      [templates, room],
+      [runs, ofRuns],
+    ] as const) {
+      const why = unfit[type]
+      const mend = 'Put it on a local disk (paths in vmrmd.xml), or set templates/@max-mib="0".'
+      if (why !== undefined) problems.push(warn(`${path} is on ${why}`, 'Clones cost more than they save.', mend))
+    }
+    const sizeMib = Math.floor((room.blocks * room.bsize) / mib)
+    if (sizeMib < maxMib + lowMib) {
+      const text = `templates/@max-mib is ${maxMib}, and the disk of ${templates} has ${sizeMib} MiB in all`
+      problems.push(warn(text, 'Templates may fill it up.', 'Lower templates/@max-mib, or use a larger disk.'))
+    }
+    return problemsOr(`${templates} is on a local disk`, problems)
+  },
+}
+
+export const folderChecks: readonly Check[] = [folders, trustedFiles, disk, templateFolder]

@@ -102,6 +102,8 @@ export const imageSchema = z.strictObject({
     maxMemoryMib: mib,
     maxCpus: z.int().min(1).max(4096),
     maxPerNode: z.int().min(1).max(256).default(64),
+    /** What becomes of a job when no hostname or address is free: it goes back into the queue until one is, or fails. */
+    onFull: z.enum(['wait', 'fail']).default('wait'),
   }),
   template: z
     .strictObject({

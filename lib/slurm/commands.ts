@@ -28,6 +28,10 @@ export interface SlurmCommands {
   /** Puts a cause into a job's AdminComment, in place of an older one; line breaks become spaces. */
   comment(job: number, text: string): Promise<void>
   requeue(job: number): Promise<void>
+  /** Puts a job back into the queue and holds it there; `selector` as for `allocation`. Slurm refuses that of a job it may not requeue. */
+  requeueHold(selector: string): Promise<void>
+  /** Ends such a hold. */
+  release(selector: string): Promise<void>
   /** Drains a node; the reason gets `vmrm: ` in front. A drain that somebody else made stays as it is. */
   drain(node: string, reason: string): Promise<'drained' | 'not-ours'>
   /** Resumes a node if and only if the reason of its drain starts with `vmrm: `. */
@@ -92,6 +96,12 @@ export function createSlurmCommands(options: { commandsFolder: string; configFil
     },
     async requeue(job) {
       await run('scontrol', ['requeue', String(job)])
+    },
+    async requeueHold(selector) {
+      await run('scontrol', ['requeuehold', selector])
+    },
+    async release(selector) {
+      await run('scontrol', ['release', selector])
     },
     async drain(node, reason) {
       if ((await drainOf(node)) === 'others') return 'not-ours'

@@ -49,6 +49,13 @@ export function createFakeSlurm(): FakeSlurm {
     async requeue(job) {
       slurm.done.push(`requeue ${job}`)
     },
+    async requeueHold(selector) {
+      if (slurm.state === 'down') throw new VmrmError('command-failed', 'scontrol requeuehold ended with 1')
+      slurm.done.push(`hold ${selector}`)
+    },
+    async release(selector) {
+      slurm.done.push(`release ${selector}`)
+    },
     async drain(node, reason) {
       slurm.done.push(`drain ${node} ${reason}`)
       return 'drained'

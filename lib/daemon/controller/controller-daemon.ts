@@ -22,6 +22,7 @@ import { createPlanner } from './planner.ts'
 import { createRebuild, type NodeTeller, type Rebuild } from './rebuild.ts'
 import { createReconciler } from './reconcile.ts'
 import { createTransactions } from './transaction.ts'
+import { createWaitingRoom } from './waiting-room.ts'
 
 const everySecondMs = 1000
 /** Runs younger than this are not compared with Slurm. */
@@ -57,7 +58,13 @@ export async function runController(options: { config: DaemonConfig; log: Log; s
   const { prepareSeconds, reconcileSeconds, removeSeconds } = config.timeouts
   const prepareMs = prepareSeconds * 1000
   const mayLease = () => rebuild.mayLease(mayLeaseMs)
-  const transactions = createTransactions({ ledger, planner, messenger, log, prepareMs, mayLease, now })
+  const waitingRoom = createWaitingRoom({
+    ...{ ledger, slurm, config, log, now },
+    images: () => catalogue.images(),
+    mayLease: () => rebuild.isDone(),
+    lookEveryMs: config.timeouts.reconcileSeconds * 1000,
+  })
+  const transactions = createTransactions({ ledger, planner, messenger, waitingRoom, log, prepareMs, mayLease, now })
   const rebuild: Rebuild = createRebuild({ ledger, transactions, slurm, nodes, log, prepareMs, now })
   // What an older ledger calls undecided was decided long ago, and the nodes know how.
   if (rebuild.isDone()) transactions.recover()
@@ -91,6 +98,7 @@ export async function runController(options: { config: DaemonConfig; log: Log; s
     ],
   })
   const stops = [
+    repeatEvery({ intervalMs: everySecondMs, event: 'release.failed', log, work: () => waitingRoom.round() }),
     repeatEvery({
       intervalMs: everySecondMs,
       event: 'expire.failed',

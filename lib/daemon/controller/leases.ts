@@ -16,16 +16,35 @@ export interface Lease {
   readonly value: string
 }
 
+/** `never`: more are wanted than the whole range has. */
+export class RangeFull extends VmrmError {
+  readonly until: 'some-are-free' | 'never'
+
+  constructor(text: string, until: 'some-are-free' | 'never') {
+    // Waiting does not help a job that wants more than there are.
+    super(
+      'range-full',
+      text,
+      until === 'never' ? { hint: 'Ask for fewer VMs, or the administrators for a larger range.' } : {},
+    )
+    this.until = until
+  }
+}
+
 export interface Leases {
   /**
    * Leases `count` members, going round the pool so that one rests as long as possible before it comes again.
-   * Call inside the ledger's transaction. Throws `range-full` with the pool's title and how many are free.
+   * Call inside the ledger's transaction. Throws RangeFull with the pool's title and how many are free.
    */
   take(pool: Pool, count: number, run: Run): readonly string[]
   /** Leases what a run is known to have, whoever had it in this ledger; returns what was another's. */
   hold(leases: readonly Lease[], run: Run): readonly Lease[]
   release(run: Run): void
   count(): number
+  /** Whether `take` would have that many. */
+  hasFree(pool: LeaseRange, count: number): boolean
+  /** Grows whenever a lease is released. */
+  releases(): number
   /** Reads the table again: after a transaction that took leases was rolled back. */
   reload(): void
 }
@@ -33,6 +52,7 @@ export interface Leases {
 export function createLeases(database: DatabaseSync): Leases {
   const used = new Map<LeaseSpace, Set<string>>()
   const next = new Map<string, number>()
+  let releases = 0
   const select = database.prepare('SELECT value FROM leases WHERE space = ?')
   const insert = database.prepare('INSERT INTO leases (space, value, job, restart) VALUES (?, ?, ?, ?)')
   const replace = database.prepare('INSERT OR REPLACE INTO leases (space, value, job, restart) VALUES (?, ?, ?, ?)')
@@ -59,9 +79,7 @@ export function createLeases(database: DatabaseSync): Leases {
       }
       if (values.length < wanted) {
         const text = `${pool.title}: ${wanted} wanted, ${values.length} of ${pool.size} free`
-        // Waiting does not help a job that wants more than there are.
-        const hint = 'Ask for fewer VMs, or the administrators for a larger range.'
-        throw new VmrmError('range-full', text, wanted > pool.size ? { hint } : {})
+        throw new RangeFull(text, wanted > pool.size ? 'never' : 'some-are-free')
       }
       for (const value of values) insert.run(pool.space, value, run.job, run.restart)
       for (const value of values) taken.add(value)
@@ -79,7 +97,15 @@ export function createLeases(database: DatabaseSync): Leases {
       }
       return others
     },
+    hasFree(pool, wanted) {
+      const taken = usedIn(pool.space)
+      let free = 0
+      for (let index = 0; index < pool.size && free < wanted; index += 1) if (!taken.has(pool.at(index))) free += 1
+      return free >= wanted
+    },
+    releases: () => releases,
     release(run) {
+      releases += 1
       for (const row of ofRun.all(run.job, run.restart)) used.get(row.space as LeaseSpace)?.delete(String(row.value))
       remove.run(run.job, run.restart)
     },

@@ -3,7 +3,7 @@ import { chmodSync, existsSync, renameSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 
 /** Of the tables; a ledger with another is put aside like one that cannot be read. */
-const version = 2
+const version = 3
 
 const schema = `
   CREATE TABLE IF NOT EXISTS runs (
@@ -23,7 +23,8 @@ const schema = `
   CREATE TABLE IF NOT EXISTS nodes (
     node TEXT PRIMARY KEY, address TEXT NOT NULL, seen_ms INTEGER NOT NULL, drained INTEGER NOT NULL DEFAULT 0) STRICT;
   CREATE TABLE IF NOT EXISTS gone_nodes (node TEXT PRIMARY KEY) STRICT;
-  CREATE TABLE IF NOT EXISTS waiting (job INTEGER PRIMARY KEY, wanted TEXT NOT NULL, state TEXT NOT NULL, since_ms INTEGER NOT NULL) STRICT;
+  CREATE TABLE IF NOT EXISTS waiting (
+    job INTEGER PRIMARY KEY, selector TEXT NOT NULL, image TEXT NOT NULL, vms INTEGER NOT NULL, state TEXT NOT NULL, since_ms INTEGER NOT NULL) STRICT;
   CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
   INSERT OR IGNORE INTO meta (key, value) VALUES ('serial', 0), ('trusted', 0);
   PRAGMA user_version = ${version};

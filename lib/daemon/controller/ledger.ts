@@ -6,6 +6,7 @@ import type { Run } from '../../job/run.ts'
 import { createLeases, type Lease, type Leases } from './leases.ts'
 import { inTransaction, openLedgerDatabase } from './ledger-schema.ts'
 import { type LedgerTrust, openTrust } from './ledger-trust.ts'
+import type { WaitingJob } from './waiting-room.ts'
 
 /** `preparing` until the verdict; `ending` until every node has confirmed that nothing is left. */
 export type RunState = 'preparing' | 'committed' | 'aborted' | 'lost' | 'ending' | 'ended'
@@ -80,6 +81,14 @@ export interface Ledger {
   setGone(node: string): void
   goneNodes(): ReadonlySet<string>
   leaseCount(): number
+  /** See Leases. */
+  hasFree: Leases['hasFree']
+  releases(): number
+  /** Adds a job to those that wait for leases, or changes its entry; it keeps its place. */
+  wait(job: WaitingJob, atMs: number): void
+  leaveWaiting(job: number): void
+  /** In the order of their coming. */
+  waiting(): readonly WaitingJob[]
   readonly trust: Pick<LedgerTrust, 'isTrusted' | 'trust' | 'doubt'>
   close(): void
 }
@@ -93,7 +102,10 @@ export function openLedger(path: string): Ledger {
     ...shareMethods(database),
     ...nodeMethods(database),
     trust,
+    ...waitingMethods(database),
     leaseCount: () => leases.count(),
+    hasFree: (pool, count) => leases.hasFree(pool, count),
+    releases: () => leases.releases(),
     close() {
       trust.close()
       database.close()
@@ -247,6 +259,28 @@ function nodeMethods(database: DatabaseSync) {
     },
     setGone: (node: string) => void setGone.run(node),
     goneNodes: () => new Set(goneNodes.all().map((row) => String(row.node))),
+  }
+}
+
+function waitingMethods(database: DatabaseSync) {
+  const insert = database.prepare(
+    `INSERT INTO waiting (job, selector, image, vms, state, since_ms) VALUES (?, ?, ?, ?, ?, ?)
+     ON CONFLICT (job) DO UPDATE SET image = excluded.image, vms = excluded.vms, state = excluded.state`,
+  )
+  const remove = database.prepare('DELETE FROM waiting WHERE job = ?')
+  const select = database.prepare('SELECT * FROM waiting ORDER BY since_ms, job')
+  return {
+    wait: ({ job, selector, image, vms, state }: WaitingJob, atMs: number) =>
+      void insert.run(job, selector, image, vms, state, atMs),
+    leaveWaiting: (job: number) => void remove.run(job),
+    waiting: (): readonly WaitingJob[] =>
+      select.all().map((row) => ({
+        job: Number(row.job),
+        selector: String(row.selector),
+        image: String(row.image),
+        vms: Number(row.vms),
+        state: row.state === 'released' ? 'released' : 'held',
+      })),
   }
 }
 

@@ -9,13 +9,15 @@ import type { PlannedNode, RunPlan } from '../../job/plan.ts'
 import type { Run } from '../../job/run.ts'
 import { sizeVms, type VmSize } from '../../job/sizing.ts'
 import { tasksOnVms } from '../../job/slots.ts'
-import { addressPool, hostnameRange, type LeaseRange, macRange, vniRange } from '../../network/address.ts'
+import { addressPool } from '../../network/address.ts'
 import type { SlurmCommands } from '../../slurm/commands.ts'
 import type { VmRequest } from '../../slurm/hook-environment.ts'
 import { expandHostlist } from '../../slurm/hostlist.ts'
 import type { AllocationOnNode } from '../../slurm/job-details.ts'
 import { secretBytes } from '../../ssh/run-keys.ts'
-import type { Leases } from './leases.ts'
+import { leasePools, requireRoom } from './lease-pools.ts'
+import { type Leases, type Pool, RangeFull } from './leases.ts'
+import { MustWait } from './waiting-room.ts'
 
 export interface BeginRequest extends Run {
   readonly uid: number
@@ -83,16 +85,22 @@ function lease(options: {
 }): RunPlan {
   const { leases, run, image, nodes, config } = options
   const count = nodes.reduce((sum, node) => sum + node.sizes.length, 0)
-  const hostnames = hostnameRange(image.hostnames.range)
   const addresses = addressPool(image.network)
-  const { firstVni, vniCount, macPrefix } = config.network
-  const take = (range: LeaseRange, title: string, wanted: number) =>
-    leases.take({ ...range, title: `image ${image.name}: ${title}` }, wanted, run)
-
-  const [vni] = take(vniRange(firstVni, vniCount), 'network numbers (VNI)', 1)
-  const names = take(hostnames, `hostnames ${image.hostnames.range}`, count)
-  const numbers = take(addresses, `addresses ${addresses.title}`, count)
-  const macs = take(macRange(macPrefix), 'MAC addresses', count)
+  const pools = leasePools(image, config)
+  requireRoom(pools, count)
+  const take = (pool: Pool, wanted: number) => {
+    try {
+      return leases.take(pool, wanted, run)
+    } catch (error) {
+      if (error instanceof RangeFull && image.limits.onFull === 'wait')
+        throw new MustWait(error, { image: image.name, vms: count })
+      throw error
+    }
+  }
+  const [vni] = take(pools.vni, 1)
+  const names = take(pools.hostname, count)
+  const numbers = take(pools.address, count)
+  const macs = take(pools.mac, count)
   let index = 0
   return {
     image: image.name,

@@ -10,6 +10,7 @@ import { createSemaphore } from '../semaphore.ts'
 import type { Ledger } from './ledger.ts'
 import { runFromNodes, type ToldRun } from './told-run.ts'
 import type { Transactions } from './transaction.ts'
+import { MustWait } from './waiting-room.ts'
 
 const nodesAtOnce = 64
 const askMs = 60_000
@@ -151,7 +152,8 @@ export function createRebuild(options: RebuildOptions): Rebuild {
     async mayLease(ms) {
       if (working !== undefined) await Promise.race([working, delay(ms, undefined, { ref: false })])
       if (ledger.trust.isTrusted()) return
-      throw new VmrmError('ledger-rebuilding', `the controller has lost its records and waits ${problem}`)
+      const text = `the controller has lost its records and waits ${problem}`
+      throw new MustWait(new VmrmError('ledger-rebuilding', text), { image: '', vms: 0 })
     },
     async stranger(node, unknown) {
       if (!ledger.trust.isTrusted()) return

@@ -8,6 +8,7 @@ import type { Log } from '../../log.ts'
 import { reached, reachedAtOnce } from '../steps.ts'
 import type { Ledger, RunRecord, RunState } from './ledger.ts'
 import type { BeginRequest, Planner } from './planner.ts'
+import { MustWait, type WaitingRoom } from './waiting-room.ts'
 
 export type Verdict = 'pending' | 'commit' | 'abort' | 'lost' | 'ended'
 
@@ -50,13 +51,14 @@ export function createTransactions(options: {
   ledger: Ledger
   planner: Planner
   messenger: Messenger
+  waitingRoom: Pick<WaitingRoom, 'enter' | 'leave'>
   log: Log
   prepareMs: number
   /** Rejects with the sentence the user reads when nothing can be leased now. */
   mayLease: () => Promise<void>
   now: () => number
 }): Transactions {
-  const { ledger, planner, messenger, log, prepareMs, now } = options
+  const { ledger, planner, messenger, waitingRoom, log, prepareMs, now } = options
 
   /**
    * The decision is in the ledger when this returns, and it throws if it cannot be: then whoever reported comes again.
@@ -112,11 +114,24 @@ export function createTransactions(options: {
         nodes: leased.nodes.length,
         ms: now() - beganMs,
       })
+      waitingRoom.leave(request.job)
     } catch (thrown) {
       const error = toVmrmError(thrown)
+      if (error instanceof MustWait && (await waits(request, error))) return
+      waitingRoom.leave(request.job)
       log.warn('run.refused', { run: runId(request), user, code: error.code, reason: error.message })
       await decide(request, ['preparing'], 'aborted', { code: error.code, reason: reasonOf(error) })
     }
+  }
+
+  /** Slurm is told last: its requeue ends this run, and a comment comes too late then. */
+  const waits = async (request: BeginRequest, error: MustWait): Promise<boolean> => {
+    const reason = `${error.message}; the job waits in the queue until there is room`
+    await commentInTime(request, reason)
+    if (ledger.find(request)?.state !== 'preparing') return true
+    if ((await waitingRoom.enter(request, request.selector, error.wanted)) === 'refused') return false
+    ledger.move(request, ['preparing'], 'aborted', { code: error.code, reason })
+    return true
   }
 
   const prepared = (run: Run, node: string) => {

@@ -103,6 +103,11 @@ t.test('a range that is full is told by name, and takes nothing', async (t) => {
     message: /image tiny: hostnames tiny-\[1-4\]: 4 wanted, 0 of 4 free/,
   })
   t.equal(ledger.find({ job: 6, restart: 1 })?.plan, undefined)
+  const waits = await plan({ ...request, job: 7 }).catch((error: unknown) => error)
+  t.match(waits, { wanted: { image: 'tiny', vms: 4 } })
+  const failing = setUp({ ...image, limits: { ...image.limits, onFull: 'fail' } })
+  await failing.plan(request)
+  await t.rejects(failing.plan({ ...request, job: 6 }), { code: 'range-full', message: /4 wanted, 0 of 4 free/ })
 })
 
 t.test('users, groups and accounts that the entry lists may have the image, nobody else', async (t) => {

@@ -2,6 +2,7 @@ import t from 'tap'
 import { openLedger } from '../../../lib/daemon/controller/ledger.ts'
 import type { BeginRequest } from '../../../lib/daemon/controller/planner.ts'
 import { createTransactions, type Messenger } from '../../../lib/daemon/controller/transaction.ts'
+import { MustWait } from '../../../lib/daemon/controller/waiting-room.ts'
 import { VmrmError } from '../../../lib/errors/vmrm-error.ts'
 import type { RunPlan } from '../../../lib/job/plan.ts'
 import type { Run } from '../../../lib/job/run.ts'
@@ -47,6 +48,7 @@ function planFor(nodes: readonly string[]): RunPlan {
 function setUp(options: { planned?: () => Promise<void>; mayLease?: () => Promise<void> } = {}) {
   const ledger = openLedger(':memory:')
   const told: string[] = []
+  const left: number[] = []
   const messenger: Messenger = {
     // What is told must be in the ledger already.
     pushVerdict: (record) => told.push(`${ledger.find(record)?.state} ${record.job}r${record.restart}`),
@@ -63,6 +65,13 @@ function setUp(options: { planned?: () => Promise<void>; mayLease?: () => Promis
     log: silentLog,
     prepareMs: 1000,
     mayLease: async () => options.mayLease?.(),
+    waitingRoom: {
+      async enter(of, selector, wanted) {
+        told.push(`wait ${selector} ${wanted.image} ${wanted.vms}`)
+        return of.job === 8 ? 'refused' : 'waits'
+      },
+      leave: (job) => void left.push(job),
+    },
     now: () => clock.ms,
     planner: {
       async plan(of) {
@@ -75,7 +84,7 @@ function setUp(options: { planned?: () => Promise<void>; mayLease?: () => Promis
       },
     },
   })
-  return { ledger, transactions, told, clock }
+  return { ledger, transactions, told, left, clock }
 }
 
 t.test('all nodes prepared means commit, and not one moment before', async (t) => {
@@ -210,5 +219,25 @@ t.test(
     for (const node of ['n1', 'n2']) other.transactions.prepared(run, node)
     other.transactions.end(run)
     t.same(other.told, ['committed 7r0'])
+  },
+)
+
+t.test(
+  'a run that must wait is given up without a verdict to its tasks, and refused where Slurm keeps the job',
+  async (t) => {
+    const full = new VmrmError('range-full', 'image tiny: 1 wanted, 0 of 1 free')
+    const mayLease = async () => {
+      throw new MustWait(full, { image: 'tiny', vms: 1 })
+    }
+    const { transactions, ledger, told, left } = setUp({ mayLease })
+    await transactions.begin(request())
+    t.match(told, [/^comment 7: .*0 of 1 free; the job waits in the queue/, 'wait 7 tiny 1'])
+    t.match(ledger.find(run), { state: 'aborted', code: 'range-full', reason: /the job waits/ })
+    t.same(left, [])
+    const refused = { job: 8, restart: 0 }
+    await transactions.begin(request(refused))
+    t.match(ledger.find(refused), { state: 'aborted', reason: /^image tiny: 1 wanted, 0 of 1 free/ })
+    t.notMatch(ledger.find(refused)?.reason, /waits/)
+    t.same(left, [8])
   },
 )

@@ -10,12 +10,13 @@ type Entry = z.input<typeof imageSchema>
  * What a fast boot under TCG needs; README.md has the figures. Without the tracing files (initcall_blacklist) loading
  * the NFS client takes half the time. tsc=unstable: on a loaded host the kernel's calibration of the TSC can be wrong by
  * a factor of 40, and timeouts in the guest with it; the ACPI timer needs none. panic=-1 with "no reboot" of QEMU or
- * libvirt ends a VM that panics; loglevel=4 shows warnings and errors.
+ * libvirt ends a VM that panics; loglevel=4 shows warnings and errors. norandmaps: what QEMU 7.2 translated of a program
+ * and its libraries counts for one address only, so with random ones each exec is translated anew.
  */
 export const commandLine = [
   ...['console=ttyS0', 'panic=-1', 'loglevel=4', 'root=/dev/vda', 'rw', 'cryptomgr.notests=1', 'noreplace-smp'],
   ...['initcall_blacklist=init_kprobe_trace,tracer_init_tracefs', 'tsc=unstable', 'no_timer_check', 'mitigations=off'],
-  ...['rcupdate.rcu_expedited=1', 'random.trust_cpu=on', 'memhp_default_state=online'],
+  ...['rcupdate.rcu_expedited=1', 'random.trust_cpu=on', 'memhp_default_state=online', 'norandmaps'],
 ].join(' ')
 
 export interface EntryFiles {

@@ -52,6 +52,7 @@ const fragment =
   <!-- a GPU --> <cpu mode="custom" match="exact"><model>EPYC</model></cpu>
   <devices><hostdev mode="subsystem" type="pci" managed="yes"><source><address domain="0" bus="0x41" slot="0" function="0"/></source></hostdev>
   <watchdog model="i6300esb" action="none"/></devices>
+  <qemu:capabilities><qemu:add capability="kvm"/></qemu:capabilities>
   <qemu:commandline><qemu:arg value="-msg"/><qemu:env name="A" value="a &lt; &quot;b"/></qemu:commandline></domain>`)
 
 for (const [what, changes] of [

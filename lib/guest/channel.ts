@@ -149,8 +149,11 @@ export class GuestChannel extends EventEmitter<ChannelEvents> {
     return performance.now() - started
   }
 
-  /** Gives the VM its identity. Rejects with `identity-failed` and the agent's sentence when the guest could not take it. */
-  async identify(identity: GuestIdentity, signal: AbortSignal): Promise<void> {
+  /**
+   * Gives the VM its identity; the answer is what the agent says of the milliseconds that each step took (`clock=1 uuid=2 …`).
+   * Rejects with `identity-failed` and the agent's sentence when the guest could not take it.
+   */
+  async identify(identity: GuestIdentity, signal: AbortSignal): Promise<string> {
     const payload = encodeIdentity(identity)
     if (payload.length > maxPayloadBytes) {
       throw new VmrmError('identity-failed', `The identity of ${this.vm} is too large: ${payload.length} bytes.`)
@@ -160,6 +163,7 @@ export class GuestChannel extends EventEmitter<ChannelEvents> {
     if (text !== undefined) {
       throw new VmrmError('identity-failed', `${this.vm} could not take on its identity.`, { quoted: text })
     }
+    return textOf(decodeFields(frame.payload) ?? [], 2)?.slice(0, 256) ?? ''
   }
 
   /**

@@ -12,6 +12,9 @@ mkdir "$VMRM_TEST_FOLDER/etc"
 for f in passwd group shadow hosts; do cp -p /etc/$f "$VMRM_TEST_FOLDER/etc/"; done
 mount --bind "$VMRM_TEST_FOLDER/etc" /etc
 mount -t tmpfs -o mode=755 none /run
+# A guest at rest, whatever this machine does.
+cp /proc/stat /run/stat
+mount --bind /run/stat /proc/stat
 exec "$VMRM_TEST_AGENT" --port "$VMRM_TEST_FOLDER/port"
 '
 `

@@ -7,7 +7,7 @@ import { CagedAgent } from './caged-agent.ts'
 import { PortBridge } from './port-bridge.ts'
 import { buildC, guestIdentity } from './rig.ts'
 
-const soon = () => AbortSignal.timeout(20_000)
+const soon = () => AbortSignal.timeout(60_000)
 
 t.test('a fresh guest becomes a template, waits for another host end, and takes its identity there', async (t) => {
   const agent = new CagedAgent(buildC('vmrm-agent', 'sanitized'))

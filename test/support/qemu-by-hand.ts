@@ -27,6 +27,10 @@ export interface HandBootOptions {
   readonly sshPort?: number
   /** Words added to the kernel's command line. */
   readonly commandLine?: string
+  /** The address of its network card; default `handMac`. */
+  readonly mac?: string
+  /** What its own disk lies over; default the image's master. */
+  readonly backing?: { readonly path: string; readonly format: string }
   /** Further arguments for QEMU. */
   readonly qemuArguments?: readonly string[]
   /** What the guest reaches over its network: 'nothing' (default), or as 10.0.2.2 the loopback of where QEMU runs. */
@@ -48,6 +52,8 @@ export interface HandBootedVm {
   readonly portPath: string
   /** Unix socket of QEMU's monitor (QMP). */
   readonly monitorPath: string
+  /** Its own disk. */
+  readonly overlayPath: string
   /** What the guest has written to its console; at most the last MiB. */
   console(): string
   /** Resolves with the time since QEMU's start at which the console had `text`. Rejects after the bound or QEMU's end. */
@@ -98,7 +104,7 @@ function qemuArgv(options: HandBootOptions, folder: string): string[] {
       '-netdev',
       `user,id=net,restrict=${options.reach === 'loopback' ? 'off' : 'on'}${forward}`,
       '-device',
-      `virtio-net-pci,netdev=net,romfile=,mac=${handMac}`,
+      `virtio-net-pci,netdev=net,romfile=,mac=${options.mac ?? handMac}`,
     ],
     ...['-device', 'virtio-rng-pci', '-device', 'pvpanic', ...chardevs, ...(options.qemuArguments ?? [])],
   ]
@@ -154,7 +160,7 @@ function whenEnded(child: ChildProcess, startedMs: number): Promise<QemuEnd> {
 export async function bootByHand(options: HandBootOptions): Promise<HandBootedVm> {
   const folder = await mkdtemp(join(tmpdir(), 'vmrm-by-hand-'))
   await mkdir(folder, { recursive: true })
-  const { path, format } = options.image.master
+  const { path, format } = options.backing ?? options.image.master
   const overlay = ['create', '-q', '-f', 'qcow2', '-F', format, '-b', path, join(folder, 'overlay.qcow2')]
   await execa(qemuImg, overlay, { timeout: 30_000 })
   const startedMs = performance.now()
@@ -169,6 +175,7 @@ export async function bootByHand(options: HandBootOptions): Promise<HandBootedVm
     pid: child.pid ?? 0,
     portPath,
     monitorPath: join(folder, 'qmp.sock'),
+    overlayPath: join(folder, 'overlay.qcow2'),
     console: () => log.text(),
     awaitConsole: (text, timeoutMs) => log.wait(text, timeoutMs, ended),
     async awaitAgent(timeoutMs) {

@@ -130,7 +130,8 @@ export function createVmStarter(options: {
       await reached('start.answered', vm.name)
       const answeredMs = performance.now()
       const uuid = domainUuid({ cluster: config.cluster.name, vm: vm.name })
-      await channel.identify(identityOf({ ...request, run: entry, uuid, node, vm, commands }), signal)
+      const identity = identityOf({ ...request, run: entry, uuid, node, vm, commands })
+      const identityPhases = await channel.identify(identity, signal)
       await reached('start.identified', vm.name)
       log.info('vm.ready', {
         vm: vm.name,
@@ -138,6 +139,7 @@ export function createVmStarter(options: {
         createMs: Math.round(resumedMs - beganMs),
         bootMs: Math.round(answeredMs - resumedMs),
         identityMs: Math.round(performance.now() - answeredMs),
+        identityPhases,
       })
       return { index: vm.index, name: vm.name, hostname: vm.hostname, channel }
     } catch (error) {

@@ -17,16 +17,21 @@
 /* What all outputs together may hold: a guest can be as small as 128 MiB. Two outputs a session. */
 #define OUTPUTS_BYTES (16u << 20)
 
-void agent_init(struct agent *agent)
+static void read_boot_id(struct agent *agent)
 {
-	memset(agent, 0, sizeof *agent);
-	calls_init(&agent->calls);
 	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
 	ssize_t count = fd >= 0 ? read(fd, agent->boot_id, sizeof agent->boot_id - 1) : -1;
 	if (fd >= 0)
 		close(fd);
 	agent->boot_id[count > 0 ? count : 0] = '\0';
 	agent->boot_id[strcspn(agent->boot_id, "\n")] = '\0';
+}
+
+void agent_init(struct agent *agent)
+{
+	memset(agent, 0, sizeof *agent);
+	calls_init(&agent->calls);
+	read_boot_id(agent);
 }
 
 static struct task *find(struct agent *agent, uint64_t id)
@@ -100,13 +105,26 @@ static void take_clock(const struct vmrm_frame *frame)
 /* A copy of the guest as it is would be a second one of what it is or does. */
 static void take_template(struct agent *agent)
 {
-	agent->template_complaint = NULL;
-	if (agent->identity.current != NULL || agent->identity.child != 0)
-		agent->template_complaint = "the VM has an identity";
+	struct complaint *complaint = &agent->template_answer.complaint;
+	if (agent->template_work.child != 0)
+		return;
+	agent->template_answer = (struct work_answer){0};
+	agent->template_work.title = "getting ready to be a template";
+	agent->template_work.wait_ms = TEMPLATE_WAIT_MS;
+	if (agent->identity.current != NULL || agent->identity.work.child != 0)
+		complain(complaint, 0, "the VM has an identity");
 	else if (agent->session_count > 0)
-		agent->template_complaint = "the VM has sessions";
-	agent->is_template = agent->template_complaint == NULL;
+		complain(complaint, 0, "the VM has sessions");
+	else if (child_work_start(&agent->template_work, template_prepare, NULL, complaint))
+		return;
 	agent->owes_ready = true;
+}
+
+static void take_identity(struct agent *agent, const struct vmrm_frame *frame)
+{
+	child_work_drop(&agent->template_work);
+	/* An answer that is still owed was to the one before. */
+	agent->owes_done = identity_worker_take(&agent->identity, frame->payload, frame->length, agent->is_template);
 }
 
 static void on_daemon_frame(struct agent *agent, const struct vmrm_frame *frame)
@@ -119,8 +137,7 @@ static void on_daemon_frame(struct agent *agent, const struct vmrm_frame *frame)
 		take_ping(agent, frame);
 		break;
 	case VMRM_IDENTITY:
-		/* An answer that is still owed was to the one before. */
-		agent->owes_done = identity_worker_take(&agent->identity, frame->payload, frame->length);
+		take_identity(agent, frame);
 		break;
 	case VMRM_CLOCK:
 		take_clock(frame);
@@ -224,13 +241,15 @@ static bool next_control_frame(struct agent *agent, struct vmrm_frame *frame)
 	} else if (agent->owes_done) {
 		agent->owes_done = false;
 		frame->type = VMRM_IDENTITY_DONE;
-		if (agent->identity.complaint.text[0] != '\0')
-			vmrm_tlv_put_text(&list, VMRM_DONE_ERROR, agent->identity.complaint.text);
+		if (agent->identity.answer.complaint.text[0] != '\0')
+			vmrm_tlv_put_text(&list, VMRM_DONE_ERROR, agent->identity.answer.complaint.text);
+		vmrm_tlv_put_text(&list, VMRM_DONE_PHASES, agent->identity.answer.phases);
 	} else if (agent->owes_ready) {
 		agent->owes_ready = false;
 		frame->type = VMRM_TEMPLATE_READY;
-		if (agent->template_complaint != NULL)
-			vmrm_tlv_put_text(&list, VMRM_READY_ERROR, agent->template_complaint);
+		if (agent->template_answer.complaint.text[0] != '\0')
+			vmrm_tlv_put_text(&list, VMRM_READY_ERROR, agent->template_answer.complaint.text);
+		vmrm_tlv_put_text(&list, VMRM_READY_PHASES, agent->template_answer.phases);
 	} else if (agent->stray_count > 0) {
 		const struct stray *stray = &agent->strays[--agent->stray_count];
 		frame->type = stray->code != NULL ? VMRM_ERROR : VMRM_CLOSE;
@@ -287,10 +306,18 @@ void agent_on_child(struct agent *agent, pid_t pid, int wait_status)
 {
 	if (identity_worker_on_child(&agent->identity, pid, wait_status)) {
 		agent->owes_done = true;
-		if (agent->identity.complaint.text[0] == '\0') {
+		if (agent->identity.answer.complaint.text[0] == '\0') {
+			/* A clone has a boot id of its own from now on. */
+			agent->is_template = false;
+			read_boot_id(agent);
 			calls_listen(&agent->calls, CALL_SOCKET);
 			service_ready();
 		}
+		return;
+	}
+	if (child_work_on_child(&agent->template_work, pid, wait_status, &agent->template_answer)) {
+		agent->is_template = agent->template_answer.complaint.text[0] == '\0';
+		agent->owes_ready = true;
 		return;
 	}
 	for (size_t i = 0; i < agent->session_count; i++)
@@ -300,7 +327,8 @@ void agent_on_child(struct agent *agent, pid_t pid, int wait_status)
 
 void agent_tick(struct agent *agent)
 {
-	identity_worker_tick(&agent->identity);
+	child_work_tick(&agent->identity.work);
+	child_work_tick(&agent->template_work);
 	task_set_output_budget(OUTPUTS_BYTES / (agent->session_count * 2 + 1));
 	for (size_t i = 0; i < agent->session_count;) {
 		struct task *task = agent->sessions[i];
@@ -320,7 +348,7 @@ int agent_tick_wait_ms(const struct agent *agent)
 	for (size_t i = 0; i < agent->session_count; i++)
 		if (task_wants_tick(agent->sessions[i]) || agent->sessions[i]->state == TASK_GONE)
 			return TICK_MS;
-	return agent->identity.child != 0 ? 1000 : -1;
+	return agent->identity.work.child != 0 || agent->template_work.child != 0 ? 1000 : -1;
 }
 
 void agent_stop(struct agent *agent)
@@ -336,4 +364,5 @@ void agent_free(struct agent *agent)
 	agent->session_count = 0;
 	calls_free(&agent->calls);
 	identity_worker_free(&agent->identity);
+	child_work_drop(&agent->template_work);
 }

@@ -8,6 +8,7 @@
 #include "calls.h"
 #include "identity_worker.h"
 #include "task.h"
+#include "template.h"
 
 /* The daemon bounds a HELLO_ACK, which lists them all, to 16 KiB. */
 #define SESSIONS_MAX 1000
@@ -32,7 +33,8 @@ struct agent {
 	struct identity_worker identity;
 	char boot_id[BOOT_ID_BYTES];
 	bool is_template; /* ready to be copied; until it takes an identity */
-	const char *template_complaint;
+	struct child_work template_work;
+	struct work_answer template_answer;
 	bool owes_hello, owes_done, owes_pong, owes_ready;
 	uint8_t nonce[NONCE_MAX_BYTES];
 	size_t nonce_bytes;

@@ -5,6 +5,7 @@
 #ifndef VMRM_AGENT_IDENTITY_H
 #define VMRM_AGENT_IDENTITY_H
 
+#include "child_work.h"
 #include "frame.h"
 
 #include <stdbool.h>
@@ -55,6 +56,8 @@ struct identity_ssh {
 /* All texts point into `texts`; each is a C string without control characters, but for the line ends of keys. */
 struct identity {
 	char *texts;
+	bool is_clone;    /* the guest was a template: it has that one's boot id */
+	const char *uuid; /* the domain's, in lower case; NULL: not given */
 	const char *hostname, *gateway;
 	struct identity_nic nics[IDENTITY_NICS_MAX];
 	size_t nic_count;
@@ -75,20 +78,16 @@ struct identity {
 	size_t entropy_bytes;
 };
 
-/* A sentence about what failed. */
-struct complaint {
-	char text[512];
-};
-
 /* Parses the payload. NULL with a complaint if it makes no sense. Free with identity_free. */
 struct identity *identity_parse(const uint8_t *bytes, size_t length, struct complaint *complaint);
 void identity_free(struct identity *identity);
 
-/* Does everything, in order; stops at the first failure. Blocks: for a child process only. */
-bool identity_apply(const struct identity *identity, struct complaint *complaint);
+/* Does everything, in order; stops at the first failure. Blocks: for a child process only. `subject` is the identity. */
+void identity_apply(const void *subject, struct work_answer *answer);
 
 /* The steps; each may be repeated. */
 bool identity_apply_clock(const struct identity *identity, struct complaint *complaint);
+bool identity_apply_uuid(const struct identity *identity, struct complaint *complaint);
 bool identity_apply_hostname(const struct identity *identity, struct complaint *complaint);
 bool identity_apply_network(const struct identity *identity, struct complaint *complaint);
 bool identity_apply_users(const struct identity *identity, struct complaint *complaint);
@@ -102,8 +101,5 @@ bool mount_find(const char *target, char *source, size_t room);
 bool set_clock(uint64_t time_ns);
 /* Makes a folder and those above it, root's, 0755. */
 bool make_folders(const char *path);
-
-/* Fills the complaint (`what: errno text`) and returns false. */
-bool complain(struct complaint *complaint, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 #endif

@@ -1,10 +1,9 @@
 /*
- * Owns the guest's addresses: the NIC with the identity's MAC, the loopback, the default route.
+ * Owns the guest's addresses: those of the identity's NICs, the loopback, the default route.
  * Must never touch a NIC that the identity does not name.
  */
 #include "identity.h"
-
-#include "clock.h"
+#include "identity_nic.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -16,9 +15,6 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-/* A driver may still be probing when the agent is already there. */
-#define NIC_WAIT_MS 5000
 
 static struct ifreq request_for(const char *name)
 {
@@ -34,22 +30,6 @@ static bool set_up(int fd, const char *name)
 		return false;
 	request.ifr_flags |= IFF_UP | IFF_RUNNING;
 	return ioctl(fd, SIOCSIFFLAGS, &request) == 0;
-}
-
-static bool find_by_mac(int fd, const uint8_t mac[6], char name[IFNAMSIZ])
-{
-	struct if_nameindex *all = if_nameindex();
-	bool found = false;
-	for (struct if_nameindex *nic = all; nic != NULL && nic->if_index != 0 && !found; nic++) {
-		struct ifreq request = request_for(nic->if_name);
-		found = ioctl(fd, SIOCGIFHWADDR, &request) == 0 && request.ifr_hwaddr.sa_family == ARPHRD_ETHER &&
-			memcmp(request.ifr_hwaddr.sa_data, mac, 6) == 0;
-		if (found)
-			memcpy(name, request.ifr_name, IFNAMSIZ);
-	}
-	if (all != NULL)
-		if_freenameindex(all);
-	return found;
 }
 
 static void put_address(struct sockaddr *out, struct in_addr address)
@@ -81,18 +61,13 @@ static bool set_address6(const char *name, const struct in6_addr *address, unsig
 	return done;
 }
 
-static bool set_nic(int fd, const struct identity_nic *nic, struct complaint *complaint)
+static bool set_nic(int fd, const struct identity *identity, const struct identity_nic *nic, struct complaint *complaint)
 {
 	char name[IFNAMSIZ];
 	struct in_addr address4;
 	struct in6_addr address6;
-	int64_t deadline = now_ms() + NIC_WAIT_MS;
-	const uint8_t *m = nic->mac;
-	while (!find_by_mac(fd, nic->mac, name)) {
-		if (now_ms() >= deadline)
-			return complain(complaint, 0, "no network device has the address %02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
-		pause_ms(20);
-	}
+	if (!nic_take(fd, identity, nic, name, complaint))
+		return false;
 	struct ifreq mtu = request_for(name);
 	mtu.ifr_mtu = (int)nic->mtu;
 	if (nic->mtu != 0 && ioctl(fd, SIOCSIFMTU, &mtu) != 0)
@@ -135,7 +110,7 @@ bool identity_apply_network(const struct identity *identity, struct complaint *c
 	if (done && !set_up(fd, "lo"))
 		done = complain(complaint, errno, "cannot bring lo up");
 	for (size_t i = 0; done && i < identity->nic_count; i++)
-		done = set_nic(fd, &identity->nics[i], complaint);
+		done = set_nic(fd, identity, &identity->nics[i], complaint);
 	if (done && identity->gateway != NULL)
 		done = set_gateway(fd, identity->gateway, complaint);
 	if (fd >= 0)

@@ -3,6 +3,7 @@
  * Must never let through a text that could add a line or a field to a file of the guest.
  */
 #include "identity.h"
+#include "identity_uuid.h"
 #include "messages.h"
 #include "tlv.h"
 
@@ -222,6 +223,17 @@ static bool take_command(struct identity *identity, const char *path)
 	return true;
 }
 
+/* As libvirt writes them. */
+static bool is_uuid(const char *text)
+{
+	for (int i = 0; i < UUID_TEXT_BYTES; i++) {
+		bool is_dash = i == 8 || i == 13 || i == 18 || i == 23;
+		if (is_dash ? text[i] != '-' : text[i] == '\0' || strchr("0123456789abcdef", text[i]) == NULL)
+			return false;
+	}
+	return text[UUID_TEXT_BYTES] == '\0';
+}
+
 static bool take_entropy(struct identity *identity, char **texts, const struct vmrm_tlv *value)
 {
 	memcpy(*texts, value->value, value->length);
@@ -247,6 +259,9 @@ static bool take(struct identity *identity, char **texts, const struct vmrm_tlv 
 	case VMRM_IDENTITY_HOSTNAME:
 		identity->hostname = fields.at[0];
 		return is_name(fields.at[0]) && strlen(fields.at[0]) <= 64;
+	case VMRM_IDENTITY_UUID:
+		identity->uuid = fields.at[0];
+		return is_uuid(fields.at[0]);
 	case VMRM_IDENTITY_GATEWAY:
 		identity->gateway = fields.at[0][0] != '\0' ? fields.at[0] : NULL;
 		return true;

@@ -61,8 +61,7 @@ static bool put_line(const char *path, mode_t mode, const char *name, const char
 		if (!field_is(&line, 0, name) && (number == NULL || !field_is(&line, 2, number)))
 			add_line(&new, &line);
 	text_add(&new, wanted, strlen(wanted));
-	bool is_same = done && old.length == new.length && memcmp(old.bytes, new.bytes, new.length) == 0;
-	done = done && (is_same || text_replace(path, &new, mode));
+	done = done && text_replace(path, &new, mode);
 	if (!done)
 		complain(complaint, errno, "cannot write %s", path);
 	text_free(&old);

@@ -11,17 +11,14 @@ struct identity_worker {
 	struct identity *current; /* what the VM is; NULL: fresh */
 	struct identity *applying;
 	struct identity *next; /* came while another was being applied */
-	pid_t child;           /* 0: none */
-	int answer_fd;
-	int64_t deadline_ms;
-	struct complaint complaint; /* of the last one; empty: it went well */
+	struct child_work work;
+	struct work_answer answer; /* to the last one; no complaint: it went well */
 };
 
-/* An IDENTITY came. True: it is answered already (it makes no sense; see complaint). */
-bool identity_worker_take(struct identity_worker *worker, const uint8_t *bytes, size_t length);
+/* An IDENTITY came. True: it is answered already (it makes no sense; see the complaint). */
+bool identity_worker_take(struct identity_worker *worker, const uint8_t *bytes, size_t length, bool is_clone);
 /* A child has ended. True: an IDENTITY_DONE is due. */
 bool identity_worker_on_child(struct identity_worker *worker, pid_t pid, int wait_status);
-void identity_worker_tick(struct identity_worker *worker);
 void identity_worker_free(struct identity_worker *worker);
 
 #endif

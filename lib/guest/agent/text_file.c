@@ -61,7 +61,7 @@ bool text_read(struct text *text, const char *path)
 	return count == 0 && !text->failed;
 }
 
-static bool write_all(int fd, const char *bytes, size_t length)
+bool write_all(int fd, const char *bytes, size_t length)
 {
 	while (length > 0) {
 		ssize_t count = write(fd, bytes, length);
@@ -85,6 +85,14 @@ static bool overwrite(const char *path, const struct text *text)
 	return done;
 }
 
+static bool is_same(const char *path, const struct text *text)
+{
+	struct text old = {0};
+	bool same = text_read(&old, path) && old.length == text->length && memcmp(old.bytes, text->bytes, text->length) == 0;
+	text_free(&old);
+	return same;
+}
+
 bool text_replace(const char *path, const struct text *text, mode_t mode)
 {
 	char temporary[256];
@@ -94,6 +102,9 @@ bool text_replace(const char *path, const struct text *text, mode_t mode)
 		errno = ENOMEM;
 		return false;
 	}
+	/* Reading costs less than a new file, and one that stays keeps whoever watches it asleep. */
+	if (existed && is_same(path, text))
+		return true;
 	snprintf(temporary, sizeof temporary, "%s.vmrm", path);
 	int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	bool done = fd >= 0 && write_all(fd, text->bytes, text->length) && fchmod(fd, existed ? old.st_mode & 07777 : mode) == 0;

@@ -21,6 +21,7 @@ void text_addf(struct text *text, const char *format, ...) __attribute__((format
 void text_free(struct text *text);
 /* Appends the file's bytes (none if there is no such file). */
 bool text_read(struct text *text, const char *path);
+bool write_all(int fd, const char *bytes, size_t length);
 /* Replaces the file in one step where its folder allows that. A new file gets `mode`. False: errno. */
 bool text_replace(const char *path, const struct text *text, mode_t mode);
 

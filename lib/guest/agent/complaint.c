@@ -2,7 +2,7 @@
  * Owns the wording of what failed while a VM took its identity.
  * Must never leave a complaint empty: an empty one means success on the wire.
  */
-#include "identity.h"
+#include "complaint.h"
 
 #include <stdarg.h>
 #include <stdio.h>

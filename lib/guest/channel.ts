@@ -169,11 +169,13 @@ export class GuestChannel extends EventEmitter<ChannelEvents> {
   /**
    * Has a guest without identity make itself a template: when this resolves, it may be paused and saved at any time, and each
    * copy of it that goes on takes an identity as a guest that has booted does. The caller closes the channel before it pauses the VM.
+   * It waits first until the guest's boot is over, at most `restMs`: what still runs then would run on in each copy.
    * Rejects with `template-failed` and the agent's sentence when the guest cannot, as with an identity or a task; with the signal's
    * reason when it aborts, which must carry the deadline.
    */
-  async prepareTemplate(signal: AbortSignal): Promise<void> {
-    const frame = await this.#ask('template', encodeFrame({ type: frameType.template }), signal)
+  async prepareTemplate(signal: AbortSignal, restMs = 20_000): Promise<void> {
+    const payload = encodeFields([[1, u32Field(restMs)]])
+    const frame = await this.#ask('template', encodeFrame({ type: frameType.template, payload }), signal)
     const text = complaintOf(frame)
     if (text === undefined) return
     throw new VmrmError('template-failed', `${this.vm} cannot be a template.`, { quoted: text })

@@ -14,6 +14,8 @@
 #include <unistd.h>
 
 #define TICK_MS 20
+/* For a guest to come to rest, where the daemon does not say. */
+#define REST_WAIT_MS 20000
 /* What all outputs together may hold: a guest can be as small as 128 MiB. Two outputs a session. */
 #define OUTPUTS_BYTES (16u << 20)
 
@@ -103,19 +105,22 @@ static void take_clock(const struct vmrm_frame *frame)
 }
 
 /* A copy of the guest as it is would be a second one of what it is or does. */
-static void take_template(struct agent *agent)
+static void take_template(struct agent *agent, const struct vmrm_frame *frame)
 {
+	struct vmrm_tlv field;
 	struct complaint *complaint = &agent->template_answer.complaint;
 	if (agent->template_work.child != 0)
 		return;
 	agent->template_answer = (struct work_answer){0};
+	if (!vmrm_tlv_find(frame->payload, frame->length, VMRM_TEMPLATE_REST, &field) || !vmrm_tlv_u32(&field, &agent->rest_wait_ms))
+		agent->rest_wait_ms = REST_WAIT_MS;
 	agent->template_work.title = "getting ready to be a template";
 	agent->template_work.wait_ms = TEMPLATE_WAIT_MS;
 	if (agent->identity.current != NULL || agent->identity.work.child != 0)
 		complain(complaint, 0, "the VM has an identity");
 	else if (agent->session_count > 0)
 		complain(complaint, 0, "the VM has sessions");
-	else if (child_work_start(&agent->template_work, template_prepare, NULL, complaint))
+	else if (child_work_start(&agent->template_work, template_prepare, &agent->rest_wait_ms, complaint))
 		return;
 	agent->owes_ready = true;
 }
@@ -143,7 +148,7 @@ static void on_daemon_frame(struct agent *agent, const struct vmrm_frame *frame)
 		take_clock(frame);
 		break;
 	case VMRM_TEMPLATE:
-		take_template(agent);
+		take_template(agent, frame);
 		break;
 	default:
 		break;

@@ -33,6 +33,7 @@ struct agent {
 	struct identity_worker identity;
 	char boot_id[BOOT_ID_BYTES];
 	bool is_template; /* ready to be copied; until it takes an identity */
+	uint32_t rest_wait_ms; /* of a guest that is to be one */
 	struct child_work template_work;
 	struct work_answer template_answer;
 	bool owes_hello, owes_done, owes_pong, owes_ready;

@@ -14,7 +14,6 @@
 /* So long a guest does next to nothing before its boot counts as over; services start each other within less. */
 #define REST_MS 1500
 #define LOOK_MS 250
-#define REST_WAIT_MS 120000
 /* Of all CPUs' time; the rest is what a guest does that waits for work. */
 #define IDLE_PERCENT 90
 
@@ -38,10 +37,10 @@ static bool read_cpu_time(struct cpu_time *time)
 }
 
 /* Until what the boot has started is done. The agent answers early in it. */
-static void await_rest(void)
+static void await_rest(uint32_t wait_ms)
 {
 	struct cpu_time before, now;
-	int64_t deadline = now_ms() + REST_WAIT_MS, rests_since = now_ms();
+	int64_t deadline = now_ms() + wait_ms, rests_since = now_ms();
 	if (!read_cpu_time(&before))
 		return;
 	while (now_ms() < deadline && now_ms() - rests_since < REST_MS) {
@@ -53,14 +52,13 @@ static void await_rest(void)
 		before = now;
 	}
 	if (now_ms() >= deadline)
-		agent_log("the guest has not come to rest within %d s; it is a template all the same\n", REST_WAIT_MS / 1000);
+		agent_log("the guest has not come to rest within %u ms; it is a template all the same\n", wait_ms);
 }
 
 void template_prepare(const void *subject, struct work_answer *answer)
 {
 	int64_t began_ms = now_ms();
-	(void)subject;
-	await_rest();
+	await_rest(*(const uint32_t *)subject);
 	uuid_prepare();
 	int64_t rests_ms = now_ms();
 	/* Else each clone would write the same. */

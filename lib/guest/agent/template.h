@@ -10,7 +10,7 @@
 /* After this the child is killed. */
 #define TEMPLATE_WAIT_MS 300000
 
-/* `subject` is not used. */
+/* `subject` is a uint32_t: for how many milliseconds to wait for rest. A guest that is busy longer is a template all the same. */
 void template_prepare(const void *subject, struct work_answer *answer);
 
 #endif

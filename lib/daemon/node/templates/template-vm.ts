@@ -58,7 +58,9 @@ export interface TemplateVm {
 /** QEMU has a thread a vCPU, one an I/O worker (at most 64), and a few more. */
 const pidsMax = 256
 const removeMs = 30_000
-const prepareMs = 30_000
+const prepareMs = 90_000
+/** What the boot of a distribution still does when its agent answers; within it, and within the image's own bound. */
+const restMs = 45_000
 
 export function createTemplateVm(options: TemplateVmOptions): TemplateVm {
   const { config, hypervisor, taps, admission, log } = options
@@ -121,7 +123,7 @@ export function createTemplateVm(options: TemplateVmOptions): TemplateVm {
           await hypervisor.resume(name, { signal })
         }, signal)
         await channel.open(signal)
-        await channel.prepareTemplate(AbortSignal.any([signal, AbortSignal.timeout(prepareMs)]))
+        await channel.prepareTemplate(AbortSignal.any([signal, AbortSignal.timeout(prepareMs)]), restMs)
         return performance.now() - beganMs
       })
       channel.close('it becomes a template')

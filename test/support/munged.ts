@@ -11,6 +11,7 @@ const startBoundMs = 10_000
 
 export interface TestMunged {
   readonly socketPath: string
+  readonly pid: number
   /** The folder, open to every user, that goes with the daemon. */
   readonly folder: string
   /** Ends munged and removes its folder; harmless when called again. */
@@ -75,5 +76,5 @@ export async function startMunged(options: { key?: Buffer } = {}): Promise<TestM
     }
     await delay(10)
   }
-  return { socketPath, folder, stop }
+  return { socketPath, pid: child.pid ?? 0, folder, stop }
 }

@@ -34,6 +34,18 @@ export interface GuestSshKeys {
   readonly known: string
 }
 
+/** All VMs of the run, in the ranges of lib/network/sequences.ts; the guest writes them out. */
+export interface GuestHosts {
+  readonly addresses: string
+  readonly hostnames: string
+  /** Slurm's names of the nodes; each is another name of the first VM there. */
+  readonly nodes: string
+  /** How many VMs each node has. */
+  readonly vms: string
+  /** Tasks of the job in each VM. */
+  readonly slots?: string | undefined
+}
+
 export interface GuestIdentity {
   readonly run: string
   /** The domain's own, as libvirt writes it. */
@@ -43,12 +55,10 @@ export interface GuestIdentity {
   readonly node: string
   readonly nics: readonly GuestNic[]
   readonly gateway?: string
-  readonly hosts: readonly { readonly address: string; readonly names: readonly string[] }[]
+  readonly hosts: GuestHosts
   readonly user: GuestUser
   readonly groups: readonly { readonly name: string; readonly gid?: number }[]
   readonly mounts: readonly GuestMount[]
-  /** Tasks of the job on each of `hosts`, in their order. */
-  readonly slots?: readonly number[]
   readonly ssh?: GuestSshKeys
   /** Slurm's commands that are relayed, as paths on the host: the guest finds them at the same places. */
   readonly commands: readonly string[]
@@ -64,7 +74,7 @@ export const identityTag = {
   hostname: 2,
   nic: 3,
   gateway: 4,
-  host: 5,
+  hosts: 5,
   user: 6,
   group: 7,
   mount: 8,
@@ -86,7 +96,7 @@ const number = (value: number | undefined): string => (value === undefined ? '' 
 /** The payload of IDENTITY. Throws RangeError for a value with a NUL in it and for too little entropy. */
 export function encodeIdentity(identity: GuestIdentity): Buffer {
   if (identity.entropy.length < 32) throw new RangeError('an identity needs 32 bytes of entropy')
-  const { user } = identity
+  const { user, hosts } = identity
   const account = [user.name, number(user.uid), number(user.gid), user.home, user.shell, user.gecos]
   return encodeFields([
     [identityTag.run, joinTexts([identity.run])],
@@ -95,11 +105,11 @@ export function encodeIdentity(identity: GuestIdentity): Buffer {
     [identityTag.node, joinTexts([identity.node])],
     ...identity.nics.map((nic) => [identityTag.nic, joinTexts([nic.mac, nic.address, String(nic.mtu)])] as const),
     ...(identity.gateway === undefined ? [] : [[identityTag.gateway, joinTexts([identity.gateway])] as const]),
-    ...identity.hosts.map((host) => [identityTag.host, joinTexts([host.address, ...host.names])] as const),
+    [identityTag.hosts, joinTexts([hosts.addresses, hosts.hostnames, hosts.nodes, hosts.vms])],
     [identityTag.user, joinTexts(account)],
     ...identity.groups.map((group) => [identityTag.group, joinTexts([group.name, number(group.gid)])] as const),
     ...identity.mounts.map((m) => [identityTag.mount, joinTexts([m.type, m.source, m.target, m.options])] as const),
-    ...(identity.slots === undefined ? [] : [[identityTag.slots, identity.slots.join(',')] as const]),
+    ...(hosts.slots === undefined ? [] : [[identityTag.slots, joinTexts([hosts.slots])] as const]),
     ...(identity.ssh === undefined ? [] : sshFields(identity.ssh)),
     ...identity.commands.map((path) => [identityTag.command, joinTexts([path])] as const),
     [identityTag.time, u64Field(identity.timeNs)],

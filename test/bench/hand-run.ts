@@ -65,7 +65,8 @@ export async function exportHome(cluster: Cluster, node: string, account: Accoun
 function identityOf({ account, node }: HandRun): GuestIdentity {
   const source = `${loopbackAddress}:${exportPath(exportName, 0)}`
   return {
-    ...{ run: 'j1r0', hostname: 'byhand', node: node.name, hosts: [], user: account, groups: account.groups },
+    ...{ run: 'j1r0', hostname: 'byhand', node: node.name, user: account, groups: account.groups },
+    hosts: { addresses: guestAddress.replace(/\/.*/, ''), hostnames: 'byhand', nodes: node.name, vms: '1' },
     nics: [{ mac: handMac, address: guestAddress, mtu: 1450 }],
     commands: [],
     mounts: [{ type: 'nfs4', source, target: '/home', options: '' }],

@@ -1,9 +1,10 @@
 // A stand-in for the controller as a node sees it: hands out a share, takes reports, and can be down.
 
+import { openShare } from '../../lib/daemon/node/open-share.ts'
 import type { ControllerLink, ShareAnswer, Verdict } from '../../lib/daemon/node/ports.ts'
 import { VmrmError } from '../../lib/errors/vmrm-error.ts'
-import { type Run, runId, vmName } from '../../lib/job/run.ts'
-import type { Share } from '../../lib/protocol/messages/share.ts'
+import { type Run, runId } from '../../lib/job/run.ts'
+import type { RunLayout, Share } from '../../lib/protocol/messages/share.ts'
 
 export interface FakeController extends ControllerLink {
   state: 'up' | 'down'
@@ -13,16 +14,20 @@ export interface FakeController extends ControllerLink {
   reason: string
 }
 
-export function shareFor(run: Run): Share {
-  const vm = { mac: '52:54:76:00:00:01', address: '10.77.0.2' }
-  return {
+/** The share of node n1, which has the first VM. */
+export function shareFor(run: Run, layout: Partial<RunLayout> = {}, sshSecret?: string): Share {
+  return openShare(run, {
     deadline: '2030-01-01T00:00:00.000Z',
     image: { name: 'tiny', revision: '1' },
-    ...{ uid: 2001, gid: 2001, user: 'alice', vni: 1, prefixLength: 16, gateway: '10.77.0.1', peers: [], cpus: '0' },
-    memoryMib: 500,
-    vms: [{ index: 0, name: vmName(run, 0), hostname: 'tiny-0001', ...vm, vcpus: 1, memoryMib: 400 }],
-    hosts: [{ address: '10.77.0.2', name: 'tiny-0001', aliases: ['n1'] }],
-  }
+    ...{ uid: 2001, gid: 2001, user: 'alice', vni: 1, prefixLength: 16, gateway: '10.77.0.1', cpus: '0' },
+    ...{ memoryMib: 500, node: 'n1', vmCpus: '1', vmMemoryMib: '400' },
+    ...(sshSecret === undefined ? {} : { sshSecret }),
+    layout: {
+      ...{ nodes: 'n1', underlays: '10.99.0.11', vms: '1' },
+      ...{ hostnames: 'tiny-0001', addresses: '10.77.0.2', macs: '52:54:76:00:00:01' },
+      ...layout,
+    },
+  })
 }
 
 export function createFakeController(): FakeController {

@@ -67,7 +67,7 @@ export const guestIdentity = (user: 'root' | 'nobody'): GuestIdentity => ({
   hostname: 'vm0',
   node: 'n1',
   nics: [],
-  hosts: [{ address: '127.0.0.1', names: ['localhost'] }],
+  hosts: { addresses: '127.0.0.1', hostnames: 'vm0', nodes: 'n1', vms: '1' },
   user:
     user === 'root'
       ? { name: 'root', uid: 0, gid: 0, home: '/root', shell: '/bin/sh', gecos: '' }

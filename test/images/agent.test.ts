@@ -23,7 +23,7 @@ const identity: GuestIdentity = {
   hostname: 'tiny-0007',
   node: 'n1',
   nics: [{ mac: handMac, address: '10.0.2.15/24', mtu: 1400 }],
-  hosts: [{ address: '10.0.2.15', names: ['tiny-0007', 'n1'] }],
+  hosts: { addresses: '10.0.2.15', hostnames: 'tiny-0007', nodes: 'n1', vms: '1' },
   user: { name: 'alice', uid: 5001, gid: 5001, home: '/home/alice', shell: '/bin/bash', gecos: 'Alice A.' },
   groups: [
     { name: 'alice', gid: 5001 },

@@ -17,7 +17,11 @@ export type FleetRequest =
   | { readonly type: 'end'; readonly run: Run }
   | { readonly type: 'stop' }
 
-export type FleetAnswer = { readonly outcomes?: readonly NodeOutcome[]; readonly cpuMs?: number; readonly error?: string }
+export type FleetAnswer = {
+  readonly outcomes?: readonly NodeOutcome[]
+  readonly cpuMs?: number
+  readonly error?: string
+}
 
 const hellosAtOnce = 16
 const nodes = new Map<string, SimulatedNode>()

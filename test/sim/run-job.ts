@@ -1,7 +1,8 @@
 // One job of a simulation from PrologSlurmctld to the last node that has done what was decided, with its times.
+
+import type { SimulatedSite } from './controller.ts'
 import type { Fleet } from './fleet.ts'
 import type { NodeTask } from './fleet-worker.ts'
-import type { SimulatedSite } from './controller.ts'
 import type { NodeOutcome } from './simulated-node.ts'
 import { makingMs, seeded } from './simulated-vms.ts'
 

@@ -1,12 +1,13 @@
 // One simulated node: the real runs, protocol, credentials and sockets of a node's daemon, with simulated VMs, and a journal
 // in memory (a real node has a disk of its own; a thousand on one disk would measure that).
-import { createControllerLink } from '../../lib/daemon/node/controller-link.ts'
+
+import type { DaemonConfig } from '../../lib/config/daemon-schema.ts'
 import { type ClusterIdentity, controllerClient } from '../../lib/daemon/cluster-peers.ts'
+import { createControllerLink } from '../../lib/daemon/node/controller-link.ts'
 import type { Journal } from '../../lib/daemon/node/journal.ts'
 import { createNodeHandlers } from '../../lib/daemon/node/node-handlers.ts'
 import { NodeRuns, type PrepareRequest } from '../../lib/daemon/node/node-runs.ts'
 import type { ControllerLink } from '../../lib/daemon/node/ports.ts'
-import type { DaemonConfig } from '../../lib/config/daemon-schema.ts'
 import { type Run, runId } from '../../lib/job/run.ts'
 import { silentLog } from '../../lib/log.ts'
 import { createServer } from '../../lib/protocol/server.ts'
@@ -75,7 +76,14 @@ export async function startNode({ name, address }: NodeAddress, config: DaemonCo
     trustedUids: [0, ownUid],
     log: silentLog,
     listen: [
-      { kind: 'munge', host: address, port: config.node.port, name, ownUid, munge: { socketPath: config.munge.socket } },
+      {
+        kind: 'munge',
+        host: address,
+        port: config.node.port,
+        name,
+        ownUid,
+        munge: { socketPath: config.munge.socket },
+      },
     ],
   })
   const die = () => {
@@ -105,7 +113,14 @@ export async function startNode({ name, address }: NodeAddress, config: DaemonCo
         const decidedMs = clock()
         await run.idle(AbortSignal.timeout(decideMs))
         const { state, reason } = entry
-        return { ...base, ...times, state: state as 'committed' | 'refused', reason, decidedMs, vms: vms.count(run.name) }
+        return {
+          ...base,
+          ...times,
+          state: state as 'committed' | 'refused',
+          reason,
+          decidedMs,
+          vms: vms.count(run.name),
+        }
       })()
       live.catch(() => {})
       const outcome = await Promise.race([live, gone])

@@ -50,8 +50,7 @@ export interface SimulatedVms extends VmMaker {
 export function createSimulatedVms(): SimulatedVms {
   const channel = Object.assign(new EventEmitter(), { close: () => {} }) as unknown as GuestChannel
   const existing = new Map<string, number>()
-  const toLive = (run: LiveRun) =>
-    (run.entry.share?.vms ?? []).map((vm): LiveVm => ({ ...vm, channel }))
+  const toLive = (run: LiveRun) => (run.entry.share?.vms ?? []).map((vm): LiveVm => ({ ...vm, channel }))
   const vms: SimulatedVms = {
     nextMs: 0,
     count: (run) => existing.get(run) ?? 0,

@@ -109,8 +109,8 @@ function nodeHandlers({ ledger, transactions, rebuild, slurm, log, now }: Contro
       const isHeld = (run: RunRecord) =>
         request.runs.some((held) => held.job === run.job && held.restart === run.restart)
       for (const run of ledger.inState('ending')) {
-        const has = ledger.shares(run).some((share) => share.node === request.node && share.state !== 'ended')
-        if (has && !isHeld(run)) transactions.nodeEnded(run, request.node)
+        const share = ledger.share(run, request.node)
+        if (share !== undefined && share !== 'ended' && !isHeld(run)) transactions.nodeEnded(run, request.node)
       }
       const isStranger = (run: { job: number; restart: number }) => ledger.find(run) === undefined
       const states = request.runs.some(isStranger) ? await slurm.jobStates() : undefined

@@ -54,8 +54,11 @@ export function createLeases(database: DatabaseSync): Leases {
   const next = new Map<string, number>()
   let releases = 0
   const select = database.prepare('SELECT value FROM leases WHERE space = ?')
-  const insert = database.prepare('INSERT INTO leases (space, value, job, restart) VALUES (?, ?, ?, ?)')
   const replace = database.prepare('INSERT OR REPLACE INTO leases (space, value, job, restart) VALUES (?, ?, ?, ?)')
+  // One statement for all: sixteen thousand of them take half a second.
+  const insertAll = database.prepare(
+    'INSERT INTO leases (space, value, job, restart) SELECT ?, value, ?, ? FROM json_each(?)',
+  )
   const holder = database.prepare('SELECT job, restart FROM leases WHERE space = ? AND value = ?')
   const ofRun = database.prepare('SELECT space, value FROM leases WHERE job = ? AND restart = ?')
   const remove = database.prepare('DELETE FROM leases WHERE job = ? AND restart = ?')
@@ -81,7 +84,7 @@ export function createLeases(database: DatabaseSync): Leases {
         const text = `${pool.title}: ${wanted} wanted, ${values.length} of ${pool.size} free`
         throw new RangeFull(text, wanted > pool.size ? 'never' : 'some-are-free')
       }
-      for (const value of values) insert.run(pool.space, value, run.job, run.restart)
+      insertAll.run(pool.space, run.job, run.restart, JSON.stringify(values))
       for (const value of values) taken.add(value)
       next.set(range, (first + seen) % pool.size)
       return values

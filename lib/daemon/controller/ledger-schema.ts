@@ -61,6 +61,16 @@ function putAside(path: string): void {
     if (existsSync(`${path}${part}`)) renameSync(`${path}${part}`, `${path}${suffix}${part}`)
 }
 
+/** For what may be lost with the machine's power: it is in the ledger, but on disk only with the next thing that must be. */
+export function withoutSync(database: DatabaseSync, work: () => void): void {
+  database.exec('PRAGMA synchronous = NORMAL')
+  try {
+    work()
+  } finally {
+    database.exec('PRAGMA synchronous = FULL')
+  }
+}
+
 /** Runs `work` in one transaction: all of it is in the ledger afterwards, or none. */
 export function inTransaction<T>(database: DatabaseSync, work: () => T): T {
   database.exec('BEGIN IMMEDIATE')

@@ -1,11 +1,12 @@
 // The controller's ledger: which runs there are, what was decided of them, and what is leased to them.
 // Decisions are on disk when a method returns; the ledger never talks to a node or to Slurm.
 import type { DatabaseSync } from 'node:sqlite'
-import { type RunPlan, runPlanSchema } from '../../job/plan.ts'
+import type { RunPlan } from '../../job/plan.ts'
 import type { Run } from '../../job/run.ts'
 import { createLeases, type Lease, type Leases } from './leases.ts'
-import { inTransaction, openLedgerDatabase } from './ledger-schema.ts'
+import { inTransaction, openLedgerDatabase, withoutSync } from './ledger-schema.ts'
 import { type LedgerTrust, openTrust } from './ledger-trust.ts'
+import { packPlan, unpackPlan } from './plan-text.ts'
 import type { WaitingJob } from './waiting-room.ts'
 
 /** `preparing` until the verdict; `ending` until every node has confirmed that nothing is left. */
@@ -66,8 +67,16 @@ export interface Ledger {
   /** Moves a run from one of `from` to `to`; false if it was in another state, and then nothing changed. */
   move(run: Run, from: readonly RunState[], to: RunState, cause?: { code: string; reason: string }): boolean
   shares(run: Run): readonly ShareRecord[]
+  /** The state of one node's; undefined where the run has none there. */
+  share(run: Run, node: string): ShareState | undefined
+  /** Whether the run has shares and all are in this state. */
+  areAll(run: Run, state: ShareState): boolean
   /** What the run used on the nodes that have told; undefined before the first has. */
   usage(run: Run): { peakMemoryBytes: number; cpuTimeNs: number } | undefined
+  /**
+   * What nodes report is no decision: a power loss may take the last of it back, and then they are asked again. A thousand
+   * syncs of the disk would hold up the decision itself.
+   */
   setShare(run: Run, node: string, share: Partial<ShareRecord> & { state: ShareState }): void
   /** Ends a run: its leases are free again. */
   finish(run: Run, atMs: number): void
@@ -163,7 +172,7 @@ function runMethods(database: DatabaseSync, leases: Leases, trust: LedgerTrust) 
     setPlan(run: Run, make: (leases: Leases) => RunPlan): RunPlan {
       return changeLeases(() => {
         const plan = make(leases)
-        setPlan.run(JSON.stringify(plan), run.job, run.restart)
+        setPlan.run(packPlan(plan), run.job, run.restart)
         for (const { node } of plan.nodes) insertShare.run(run.job, run.restart, node)
         return plan
       })
@@ -173,7 +182,7 @@ function runMethods(database: DatabaseSync, leases: Leases, trust: LedgerTrust) 
       return changeLeases(() => {
         if (find.get(job, restart) === undefined) insertRun(run)
         setState.run(state, reason, job, restart)
-        setPlan.run(JSON.stringify(plan), job, restart)
+        setPlan.run(packPlan(plan), job, restart)
         for (const { node } of shares) insertShare.run(job, restart, node)
         for (const { node, state: shareState } of shares) setShareState.run(shareState, job, restart, node)
         return leases.hold(held, run)
@@ -208,6 +217,9 @@ function shareMethods(database: DatabaseSync) {
   const usage = database.prepare(
     'SELECT max(peak_memory_bytes) AS peak, sum(cpu_time_ns) AS cpu FROM shares WHERE job = ? AND restart = ?',
   )
+  const stateOf = database.prepare('SELECT state FROM shares WHERE job = ? AND restart = ? AND node = ?')
+  const any = database.prepare('SELECT 1 FROM shares WHERE job = ? AND restart = ? LIMIT 1')
+  const others = database.prepare('SELECT 1 FROM shares WHERE job = ? AND restart = ? AND state <> ? LIMIT 1')
   const update = database.prepare(
     `UPDATE shares SET state = ?, reason = coalesce(?, reason), peak_memory_bytes = coalesce(?, peak_memory_bytes),
        cpu_time_ns = coalesce(?, cpu_time_ns) WHERE job = ? AND restart = ? AND node = ?`,
@@ -221,14 +233,21 @@ function shareMethods(database: DatabaseSync) {
         peakMemoryBytes: optionalNumber(row.peak_memory_bytes),
         cpuTimeNs: optionalNumber(row.cpu_time_ns),
       })),
+    share: (run: Run, node: string) => stateOf.get(run.job, run.restart, node)?.state as ShareState | undefined,
+    areAll: (run: Run, state: ShareState) =>
+      others.get(run.job, run.restart, state) === undefined && any.get(run.job, run.restart) !== undefined,
     usage(run: Run) {
       const row = usage.get(run.job, run.restart)
       if (row === undefined || row.peak === null) return undefined
       return { peakMemoryBytes: Number(row.peak), cpuTimeNs: Number(row.cpu ?? 0) }
     },
+    /**
+     * What nodes report is no decision: a power loss may take the last of it back, and then they are asked again. A thousand
+     * syncs of the disk would hold up the decision itself.
+     */
     setShare(run: Run, node: string, share: Partial<ShareRecord> & { state: ShareState }) {
       const { state, reason = null, peakMemoryBytes = null, cpuTimeNs = null } = share
-      update.run(state, reason, peakMemoryBytes, cpuTimeNs, run.job, run.restart, node)
+      withoutSync(database, () => update.run(state, reason, peakMemoryBytes, cpuTimeNs, run.job, run.restart, node))
     },
   }
 }
@@ -246,8 +265,10 @@ function nodeMethods(database: DatabaseSync) {
   const goneNodes = database.prepare('SELECT node FROM gone_nodes')
   return {
     rememberNode(node: string, at: string, atMs: number) {
-      remember.run(node, at, atMs)
-      notGone.run(node)
+      withoutSync(database, () => {
+        remember.run(node, at, atMs)
+        notGone.run(node)
+      })
     },
     nodeAddress(node: string): string | undefined {
       const row = address.get(node)
@@ -304,7 +325,7 @@ function toRun(row: Row | undefined): RunRecord | undefined {
     account: String(row.account),
     image: String(row.image),
     script: row.script === 'host' ? 'host' : 'guest',
-    plan: row.plan === null ? undefined : runPlanSchema.parse(JSON.parse(String(row.plan))),
+    plan: row.plan === null ? undefined : unpackPlan(String(row.plan)),
     deadlineMs: Number(row.deadline_ms),
     beganMs: Number(row.began_ms),
     endedMs: optionalNumber(row.ended_ms),

@@ -1,15 +1,16 @@
 // A node's share of a run, cut out of the plan. Pure.
-import { hostEntries } from '../../job/plan.ts'
-import { vmName } from '../../job/run.ts'
-import type { Share } from '../../protocol/messages/share.ts'
+import type { RunPlan } from '../../job/plan.ts'
+import type { ShareMessage } from '../../protocol/messages/share.ts'
 import type { RunRecord } from './ledger.ts'
+import { layoutOf, ownOf } from './plan-text.ts'
+
+const places = new WeakMap<RunPlan, ReadonlyMap<string, number>>()
 
 /** The share of `node`, or undefined while there is no plan, or none for this node. */
-export function shareOf(run: RunRecord, node: string): Share | undefined {
+export function shareOf(run: RunRecord, node: string): ShareMessage | undefined {
   const { plan, uid, gid, user } = run
-  const planned = plan?.nodes.find((entry) => entry.node === node)
+  const planned = plan?.nodes[placesOf(plan).get(node) ?? -1]
   if (plan === undefined || planned === undefined) return undefined
-  const peers = plan.nodes.filter((entry) => entry !== planned)
   return {
     deadline: new Date(run.deadlineMs).toISOString(),
     image: { name: plan.image, revision: plan.revision },
@@ -19,15 +20,16 @@ export function shareOf(run: RunRecord, node: string): Share | undefined {
     vni: plan.vni,
     prefixLength: plan.prefixLength,
     ...(plan.gateway === '' ? {} : { gateway: plan.gateway }),
-    peers: peers.map((peer) => ({
-      node: peer.node,
-      address: peer.underlay,
-      vms: peer.vms.map(({ mac, address }) => ({ mac, address })),
-    })),
-    cpus: planned.cpuIds.join(','),
-    memoryMib: planned.memoryMib,
-    vms: planned.vms.map(({ slots: _inHosts, ...vm }) => ({ ...vm, name: vmName(run, vm.index) })),
     ...(plan.sshSecret === undefined ? {} : { sshSecret: plan.sshSecret }),
-    hosts: hostEntries(plan).map((entry) => ({ ...entry, aliases: [...entry.aliases] })),
+    node,
+    ...ownOf(planned),
+    layout: layoutOf(plan),
   }
+}
+
+/** A thousand nodes ask at once. */
+function placesOf(plan: RunPlan): ReadonlyMap<string, number> {
+  const known = places.get(plan) ?? new Map(plan.nodes.map(({ node }, at) => [node, at]))
+  places.set(plan, known)
+  return known
 }

@@ -1,16 +1,14 @@
 // A run put together again from what its nodes tell of it: their journals hold the shares, and each share names the VMs of
 // all of the run's nodes. Pure.
-import type { PlannedNode, RunPlan } from '../../job/plan.ts'
+import type { RunPlan } from '../../job/plan.ts'
 import type { Run } from '../../job/run.ts'
 import type { ReplyOf } from '../../protocol/messages.ts'
-import { parseCpuList } from '../../slurm/cpu-list.ts'
 import type { Lease } from './leases.ts'
 import type { AdoptedRun, ShareState } from './ledger.ts'
+import { nodesOf } from './plan-text.ts'
 
 /** What one node knows of a run. */
 export type ToldRun = Run & { readonly node: string } & NonNullable<ReplyOf<'tell-run'>['run']>
-
-type ToldShare = ToldRun['share']
 
 /**
  * The run as the ledger would have it. `answered`: the nodes that have told all they hold. `deadlineMs` is for a run of
@@ -58,10 +56,9 @@ function stateFrom(told: readonly ToldRun[], shares: AdoptedRun['shares']): Adop
 
 function planFrom(told: readonly [ToldRun, ...ToldRun[]]): RunPlan {
   const { share } = told[0]
-  const own = told.map((each) => nodeOf(each, told))
-  const known = new Set(own.map(({ node }) => node))
-  const others = share.peers.filter(({ node }) => !known.has(node)).map((peer) => peerOf(peer, share))
-  const nodes = [...own, ...others].sort((a, b) => (a.vms[0]?.index ?? 0) - (b.vms[0]?.index ?? 0))
+  const shares = new Map(told.map((each) => [each.node, each.share]))
+  // Of a node that did not tell the sizes are not known, and nobody asks for them again.
+  const alike = { ...share, cpus: '' }
   return {
     image: share.image.name,
     revision: share.image.revision,
@@ -69,32 +66,8 @@ function planFrom(told: readonly [ToldRun, ...ToldRun[]]): RunPlan {
     prefixLength: share.prefixLength,
     gateway: share.gateway ?? '',
     ...(share.sshSecret === undefined ? {} : { sshSecret: share.sshSecret }),
-    nodes,
+    nodes: nodesOf(share.layout, (node) => shares.get(node) ?? alike),
   }
-}
-
-function nodeOf({ node, share }: ToldRun, told: readonly ToldRun[]): PlannedNode {
-  const underlay = told.flatMap((each) => each.share.peers).find((peer) => peer.node === node)?.address ?? ''
-  const cpuIds = share.cpus === '' ? [] : [...parseCpuList(share.cpus)]
-  return {
-    ...{ node, underlay, cpuIds, memoryMib: share.memoryMib },
-    vms: share.vms.map(({ name: _derived, ...vm }) => ({ ...vm, ...slotsOf(vm.address, share) })),
-  }
-}
-
-/** A node that did not tell: names and addresses are known from the others, its sizes are not, and nobody asks for them again. */
-function peerOf(peer: ToldShare['peers'][number], share: ToldShare): PlannedNode {
-  const size = { vcpus: share.vms[0]?.vcpus ?? 1, memoryMib: share.vms[0]?.memoryMib ?? 1 }
-  const vms = peer.vms.map(({ mac, address }) => {
-    const index = share.hosts.findIndex((host) => host.address === address)
-    return { index, hostname: share.hosts[index]?.name ?? '', mac, address, ...size, ...slotsOf(address, share) }
-  })
-  return { node: peer.node, underlay: peer.address, cpuIds: [], memoryMib: share.memoryMib, vms }
-}
-
-function slotsOf(address: string, share: ToldShare): { slots?: number } {
-  const slots = share.hosts.find((host) => host.address === address)?.slots
-  return slots === undefined ? {} : { slots }
 }
 
 /** All that is leased to a run of this plan. */

@@ -137,8 +137,7 @@ export function createTransactions(options: {
   const prepared = (run: Run, node: string) => {
     if (ledger.find(run)?.state !== 'preparing') return
     ledger.setShare(run, node, { state: 'prepared' })
-    const shares = ledger.shares(run)
-    if (shares.length === 0 || !shares.every((share) => share.state === 'prepared')) return
+    if (!ledger.areAll(run, 'prepared')) return
     reachedAtOnce('verdict.recorded', runId(run))
     void decide(run, ['preparing'], 'committed')
   }
@@ -169,8 +168,8 @@ export function createTransactions(options: {
   const finishIfDone = (run: Run) => {
     const record = ledger.find(run)
     if (record?.state !== 'ending') return
-    const shares = ledger.shares(run)
-    if (!shares.every((share) => share.state === 'ended')) return
+    // A run that was refused has no share anywhere.
+    if (!ledger.areAll(run, 'ended') && ledger.shares(run).length > 0) return
     ledger.finish(run, now())
     reachedAtOnce('end.finished', runId(run))
     log.info('run.ended', { run: runId(run), user: record.user, ms: now() - record.beganMs })

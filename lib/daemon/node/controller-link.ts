@@ -3,6 +3,7 @@ import { runId } from '../../job/run.ts'
 import type { ProtocolClient } from '../../protocol/client.ts'
 import { asReason } from '../../protocol/reason.ts'
 import { heldRuns } from './node-handlers.ts'
+import { openShare } from './open-share.ts'
 import type { ControllerLink } from './ports.ts'
 
 const callMs = 10_000
@@ -24,7 +25,7 @@ export function createControllerLink(options: {
   return {
     async getShare({ job, restart }) {
       const { state, reason, share } = await client.call('get-share', { job, restart, node }, { timeoutMs })
-      if (state === 'share' && share !== undefined) return { state, share: structuredClone(share) as never }
+      if (state === 'share' && share !== undefined) return { state, share: openShare({ job, restart }, share) }
       if (state === 'refused') return { state, reason: reason ?? `run ${runId({ job, restart })} was refused` }
       return { state: state === 'pending' ? 'pending' : 'unknown' }
     },

@@ -39,9 +39,8 @@ export function identityOf(options: {
     nics: [{ mac: vm.mac, address: `${vm.address}/${share.prefixLength}`, mtu: image.network.mtu }],
     // A private network has no way out: its gateway is a file server, reached on the link itself.
     ...(image.network.kind === 'bridge' && share.gateway !== undefined ? { gateway: share.gateway } : {}),
-    hosts: share.hosts.map((host) => ({ address: host.address, names: [host.name, ...host.aliases] })),
-    ...slotsOf(share),
-    ...sshOf(run, share, vm),
+    hosts: share.layout,
+    ...sshOf(run, node, share, vm),
     user: {
       name: nameForGuest(account),
       uid: account.uid,
@@ -70,16 +69,10 @@ function nameForGuest({ name, uid }: Account): string {
   throw new VmrmError('identity-failed', `user ${uid} has a name that no guest's passwd file can hold: ${name}`)
 }
 
-function slotsOf(share: Share): { slots?: readonly number[] } {
-  const slots = share.hosts.flatMap((host) => host.slots ?? [])
-  return slots.length === share.hosts.length ? { slots } : {}
-}
-
-function sshOf(run: Run, share: Share, vm: Share['vms'][number]): { ssh?: VmSshKeys } {
+function sshOf(run: Run, node: string, share: Share, vm: Share['vms'][number]): { ssh?: VmSshKeys } {
   if (share.sshSecret === undefined) return {}
-  const names = share.hosts
-    .filter((host) => host.address === vm.address)
-    .flatMap((host) => [host.name, ...host.aliases, host.address])
+  // As in the hosts files: the node's name is its first VM's.
+  const names = [vm.hostname, ...(vm.index === share.vms[0]?.index ? [node] : []), vm.address]
   return { ssh: vmSshKeys({ secret: Buffer.from(share.sshSecret, 'hex'), run: runId(run), index: vm.index, names }) }
 }
 

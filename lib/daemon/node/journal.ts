@@ -5,9 +5,10 @@ import { join } from 'node:path'
 import { z } from 'zod'
 import { parseRunId, type Run, runId } from '../../job/run.ts'
 import type { Log } from '../../log.ts'
-import { share } from '../../protocol/messages/share.ts'
+import { type Share, share } from '../../protocol/messages/share.ts'
 import { makeFolderDurably, removeFolderDurably, writeDurably } from '../durable-file.ts'
 import { removeCallFolder } from './call-folder.ts'
+import { openShare } from './open-share.ts'
 
 const entrySchema = z.strictObject({
   version: z.literal(1),
@@ -31,7 +32,7 @@ const entrySchema = z.strictObject({
 })
 
 /** A run on this node, as it stands in its journal. */
-export type JournalEntry = z.infer<typeof entrySchema>
+export type JournalEntry = Omit<z.infer<typeof entrySchema>, 'share'> & { readonly share?: Share | undefined }
 
 export interface Journal {
   /** All runs that have a folder here; a folder without a readable journal comes as `unreadable`. */
@@ -68,7 +69,7 @@ export function openJournal(options: { runsFolder: string; log: Log }): Journal 
     },
     async write(entry) {
       await makeFolderDurably(folder(entry), 0o711)
-      await writeDurably(join(folder(entry), 'journal.json'), JSON.stringify(entry))
+      await writeDurably(join(folder(entry), 'journal.json'), JSON.stringify({ ...entry, share: entry.share?.message }))
     },
     async remove(run) {
       await removeCallFolder(callFolder(run))
@@ -79,7 +80,8 @@ export function openJournal(options: { runsFolder: string; log: Log }): Journal 
 
 async function read(path: string): Promise<JournalEntry | undefined> {
   try {
-    return entrySchema.parse(JSON.parse(await readFile(path, 'utf8')))
+    const entry = entrySchema.parse(JSON.parse(await readFile(path, 'utf8')))
+    return { ...entry, share: entry.share === undefined ? undefined : openShare(entry, entry.share) }
   } catch {
     // A crash between making the folder and writing the file leaves none; load() reports it and the run is removed.
     return undefined

@@ -28,7 +28,7 @@ export function networkOf(options: {
       gateway: share.gateway,
       servicesNamespace: config.network.servicesNamespace,
       servicePorts: config.nfs.server === 'none' ? [] : [config.nfs.port],
-      peers: share.peers.map((peer) => ({ underlay: peer.address, vms: peer.vms })),
+      peers: share.peers().map((peer) => ({ underlay: peer.address, vms: peer.vms })),
       underlay,
       vxlanPort: config.network.vxlanPort,
     },

@@ -70,7 +70,16 @@ export function createNodeHandlers(options: {
       if (entry?.share === undefined) return {}
       const { uid, gid, user, script, state, beganMs, reason, share } = entry
       const began = new Date(beganMs).toISOString()
-      const known = { uid, gid, user, script, began, share, state: runStateOf[state], reason: asReason(reason) }
+      const known = {
+        uid,
+        gid,
+        user,
+        script,
+        began,
+        share: share.message,
+        state: runStateOf[state],
+        reason: asReason(reason),
+      }
       return { run: known }
     },
     'get-console': async ({ job, restart, vm, offset }: RequestOf<'get-console'>): Promise<ReplyOf<'get-console'>> => {

@@ -16,7 +16,7 @@
 /* Everything of a run that lies in the guest's files but is no configuration of others. */
 #define IDENTITY_FOLDER "/run/vmrm"
 #define IDENTITY_GROUPS_MAX 1024
-#define IDENTITY_HOSTS_MAX 8192
+#define IDENTITY_HOSTS_MAX 65536
 #define IDENTITY_MOUNTS_MAX 64
 #define IDENTITY_NICS_MAX 8
 #define IDENTITY_COMMANDS_MAX 64
@@ -62,7 +62,7 @@ struct identity {
 	struct identity_nic nics[IDENTITY_NICS_MAX];
 	size_t nic_count;
 	char **hosts; /* whole lines of /etc/hosts */
-	size_t host_count;
+	size_t host_count, host_room;
 	unsigned *slots; /* of each host the number of tasks; NULL: not given */
 	size_t slot_count; /* 0 or host_count */
 	struct identity_ssh ssh;

@@ -3,6 +3,7 @@
  * Must never let through a text that could add a line or a field to a file of the guest.
  */
 #include "identity.h"
+#include "identity_ranges.h"
 #include "identity_uuid.h"
 #include "messages.h"
 #include "tlv.h"
@@ -85,33 +86,48 @@ static bool take_nic(struct identity *identity, struct fields *fields)
 	return true;
 }
 
-static bool take_host(struct identity *identity, const struct fields *fields)
+/* One line of /etc/hosts; `alias` may be NULL. */
+static bool add_host(struct identity *identity, const char *address, const char *name, const char *alias)
 {
-	if (identity->host_count == IDENTITY_HOSTS_MAX || fields->count < 2)
+	if (identity->host_count == IDENTITY_HOSTS_MAX || !is_name(name) || (alias != NULL && !is_name(alias)))
 		return false;
-	size_t length = 1;
-	for (size_t i = 0; i < fields->count; i++) {
-		/* An IPv6 address has colons; no other part may. */
-		if (i == 0 ? fields->at[0][0] == '\0' || strpbrk(fields->at[0], " #/") != NULL : !is_name(fields->at[i]))
+	if (identity->host_count == identity->host_room) {
+		size_t room = identity->host_room == 0 ? 64 : identity->host_room * 2;
+		char **hosts = realloc(identity->hosts, room * sizeof *hosts);
+		if (hosts == NULL)
 			return false;
-		length += strlen(fields->at[i]) + 1;
-	}
-	char **hosts = realloc(identity->hosts, (identity->host_count + 1) * sizeof *hosts);
-	char *line = malloc(length);
-	if (hosts != NULL)
 		identity->hosts = hosts;
-	if (hosts == NULL || line == NULL) {
-		free(line);
+		identity->host_room = room;
+	}
+	char *line;
+	if (asprintf(&line, alias == NULL ? "%s %s" : "%s %s %s", address, name, alias) < 0)
 		return false;
-	}
-	*line = '\0';
-	for (size_t i = 0; i < fields->count; i++) {
-		if (i > 0)
-			strcat(line, " ");
-		strcat(line, fields->at[i]);
-	}
 	identity->hosts[identity->host_count++] = line;
 	return true;
+}
+
+/* Addresses, names, nodes, and how many VMs each node has: the first VM of a node has the node's name, too. */
+static bool take_hosts(struct identity *identity, const struct fields *fields)
+{
+	struct range addresses, names, nodes, counts;
+	unsigned long left = 0;
+	if (identity->host_count != 0 || fields->count != 4)
+		return false;
+	range_begin(&addresses, fields->at[0]);
+	range_begin(&names, fields->at[1]);
+	range_begin(&nodes, fields->at[2]);
+	range_begin(&counts, fields->at[3]);
+	enum range_next address;
+	while ((address = range_next_address(&addresses)) == RANGE_MEMBER) {
+		bool is_first = left == 0;
+		if (is_first && (range_next_name(&nodes) != RANGE_MEMBER || range_next_count(&counts) != RANGE_MEMBER || counts.count == 0))
+			return false;
+		left = is_first ? counts.count - 1 : left - 1;
+		if (range_next_name(&names) != RANGE_MEMBER || !add_host(identity, addresses.member, names.member, is_first ? nodes.member : NULL))
+			return false;
+	}
+	return address == RANGE_END && left == 0 && range_next_name(&names) == RANGE_END && range_next_name(&nodes) == RANGE_END &&
+		range_next_count(&counts) == RANGE_END;
 }
 
 static bool is_free_of_colons(const char *text)
@@ -188,27 +204,19 @@ static bool take_key(const char **key, char **texts, const struct vmrm_tlv *valu
 	return true;
 }
 
-/* `4,4,2`: of each host, in their order. */
+/* `4*16,2`: of each host, in their order. */
 static bool take_slots(struct identity *identity, const char *text)
 {
+	struct range counts;
 	size_t count = 0;
+	enum range_next next = RANGE_BAD;
 	free(identity->slots);
 	identity->slots = calloc(IDENTITY_HOSTS_MAX, sizeof *identity->slots);
-	while (identity->slots != NULL && count < IDENTITY_HOSTS_MAX && *text >= '0' && *text <= '9') {
-		char *end;
-		unsigned long slots = strtoul(text, &end, 10);
-		if (end - text > 9)
-			return false;
-		identity->slots[count++] = (unsigned)slots;
-		if (*end == '\0') {
-			identity->slot_count = count;
-			return true;
-		}
-		if (*end != ',')
-			return false;
-		text = end + 1;
-	}
-	return false;
+	range_begin(&counts, text);
+	while (identity->slots != NULL && (next = range_next_count(&counts)) == RANGE_MEMBER && count < IDENTITY_HOSTS_MAX)
+		identity->slots[count++] = (unsigned)counts.count;
+	identity->slot_count = count;
+	return next == RANGE_END;
 }
 
 /* A path of a command such as /usr/bin/srun. Its last part must not be the agent's own: the binary tells by it what it is. */
@@ -267,8 +275,8 @@ static bool take(struct identity *identity, char **texts, const struct vmrm_tlv 
 		return true;
 	case VMRM_IDENTITY_NIC:
 		return take_nic(identity, &fields);
-	case VMRM_IDENTITY_HOST:
-		return take_host(identity, &fields);
+	case VMRM_IDENTITY_HOSTS:
+		return take_hosts(identity, &fields);
 	case VMRM_IDENTITY_USER:
 		return take_user(identity, &fields);
 	case VMRM_IDENTITY_GROUP:

@@ -1,20 +1,46 @@
-// A node's share of a run: what the controller hands out, and what the node keeps in its journal.
+// A node's share of a run: what the controller hands out and what the node keeps in its journal. What all VMs of the run have is
+// told in ranges, the same for every node: the names of 16,384 VMs on 1,024 nodes would be too long for any message.
 import { z } from 'zod'
-import { list } from '../schema/fields.ts'
-import {
-  cpuList,
-  hostName,
-  imageName,
-  imageRevision,
-  instant,
-  ipAddress,
-  macAddress,
-  ownerFields,
-  vmName,
-} from './common.ts'
+import { cpuList, hostName, imageName, imageRevision, instant, ipAddress, ownerFields } from './common.ts'
 
 const largestVni = 0xff_ffff
-const addressed = { mac: macAddress, address: ipAddress }
+/** Of a whole run; what a hostile text could stand for has this bound, too. */
+export const mostVms = 65_536
+const longestText = 131_072
+const names = z
+  .string()
+  .max(longestText)
+  .regex(/^([A-Za-z0-9._,+-]|\[|\])+$/)
+const addresses = z
+  .string()
+  .max(longestText)
+  .regex(/^[0-9.,+]+$/)
+const macs = z
+  .string()
+  .max(longestText)
+  .regex(/^[0-9a-f:,+]+$/)
+const counts = z
+  .string()
+  .max(longestText)
+  .regex(/^[0-9,*]+$/)
+
+/** All nodes and VMs of a run in their order, as lib/network/sequences.ts writes them. */
+export const layoutSchema = z.strictObject({
+  /** Slurm's names of the nodes. */
+  nodes: names,
+  /** Where the nodes' daemons reach each other (VXLAN). */
+  underlays: addresses,
+  /** How many VMs each node has. */
+  vms: counts,
+  /** The VMs' names, addresses and MAC addresses. */
+  hostnames: names,
+  addresses,
+  macs,
+  /** Tasks of the job in each VM; absent where Slurm did not tell. */
+  slots: counts.optional(),
+})
+
+export type RunLayout = z.output<typeof layoutSchema>
 
 export const share = z.strictObject({
   /** Until when the node must have reported. */
@@ -26,39 +52,17 @@ export const share = z.strictObject({
   prefixLength: z.int().min(1).max(30),
   /** Absent on a site's bridge without one. */
   gateway: ipAddress.optional(),
-  /** The run's other nodes, where their daemons' tunnels end, and their VMs. */
-  peers: list(
-    'peer',
-    z.strictObject({ node: hostName, address: ipAddress, vms: list('vm', z.strictObject(addressed)) }),
-  ),
   /** The node's CPUs of the job, in Slurm's abstract numbers; empty where Slurm did not tell. */
   cpus: cpuList,
   /** The job's memory on the node: the limit of all its VMs together. */
   memoryMib: z.int().min(1),
-  vms: list(
-    'vm',
-    z.strictObject({
-      /** Counts over the whole run. */
-      index: z.int().min(0),
-      name: vmName,
-      hostname: hostName,
-      ...addressed,
-      vcpus: z.int().min(1),
-      memoryMib: z.int().min(1),
-    }),
-  ),
-  /** What every VM of the run gets in its hosts file. */
-  hosts: list(
-    'host',
-    z.strictObject({
-      address: ipAddress,
-      name: hostName,
-      aliases: list('alias', hostName, 64),
-      /** Tasks of the job there; absent in shares of an older version. */
-      slots: z.int().min(0).optional(),
-    }),
-  ),
-  /** What the run's SSH keys are derived from; absent in shares of an older version. No guest ever gets it. */
+  /** The node's name, which is one of the layout's. */
+  node: hostName,
+  /** vCPUs and memory of each VM of the node. */
+  vmCpus: counts,
+  vmMemoryMib: counts,
+  layout: layoutSchema,
+  /** What the run's SSH keys are derived from. No guest ever gets it. */
   sshSecret: z
     .string()
     .regex(/^[0-9a-f]{64}$/)
@@ -66,4 +70,32 @@ export const share = z.strictObject({
 })
 
 /** Memory is MiB. */
-export type Share = z.output<typeof share>
+export type ShareMessage = z.output<typeof share>
+
+export interface SharedVm {
+  /** Counts over the whole run. */
+  readonly index: number
+  readonly name: string
+  readonly hostname: string
+  readonly mac: string
+  readonly address: string
+  readonly vcpus: number
+  readonly memoryMib: number
+}
+
+/** Another node of the run: where its daemon's tunnels end, and its VMs. */
+export interface Peer {
+  readonly node: string
+  readonly address: string
+  readonly vms: readonly { readonly mac: string; readonly address: string }[]
+}
+
+/** A share as the node works with it. */
+export interface Share extends ShareMessage {
+  /** The node's own. */
+  readonly vms: readonly SharedVm[]
+  /** Made when it is asked for: every other VM of the run is in it. */
+  readonly peers: () => readonly Peer[]
+  /** As it came: what the journal keeps. */
+  readonly message: ShareMessage
+}

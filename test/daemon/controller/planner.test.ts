@@ -51,11 +51,10 @@ t.test("each node's share fits the message that carries it", async (t) => {
   const { sshSecret } = await plan(request)
   const run = ledger.find(request)
   if (run === undefined) throw new Error('the run is not in the ledger')
-  for (const node of ['n1', 'n2']) t.match(share.parse(shareOf(run, node)), { sshSecret, hosts: { length: 4 } })
-  t.same(
-    share.parse(shareOf(run, 'n1')).hosts.map((host) => host.slots),
-    [2, 1, 1, 0],
-  )
+  for (const node of ['n1', 'n2']) t.match(share.parse(shareOf(run, node)), { sshSecret, node })
+  const { layout } = share.parse(shareOf(run, 'n1'))
+  t.match(layout, { nodes: 'n[1+2]', underlays: '10.99.0.11+2', vms: '2*2', slots: '2,1*2,0' })
+  t.match(layout, { hostnames: 'tiny-[1+4]', addresses: '10.77.0.2+4', macs: /\+4$/ })
 })
 
 t.test('every VM of the run is planned with its own names and numbers', async (t) => {

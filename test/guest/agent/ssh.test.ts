@@ -34,8 +34,7 @@ const identity: Fields = [
   [tag.user, joinTexts(['tess@corp.example', '4321', '4321', '/run/home/tess', '/bin/sh', ''])],
   [tag.group, joinTexts(['tess', '4321'])],
   [tag.nic, joinTexts(['52:54:00:12:34:56', '10.77.0.5/24', ''])],
-  [tag.host, joinTexts(['10.77.0.5', 'node7', 'n1'])],
-  [tag.host, joinTexts(['10.77.0.5', 'impostor'])],
+  [tag.hosts, joinTexts(['10.77.0.5,10.77.0.5', 'node7,impostor', 'n1', '2'])],
   [tag.slots, '4,0'],
   ...sshFields(keys),
 ]
@@ -142,8 +141,7 @@ t.test('an sshd that starts later takes them too, and a client waits for it', as
 t.test('ssh to anything else is as the image and the user have it, also beside a thousand VMs', async (t) => {
   const guest = await startGuest(t, { identity: 'fresh' })
   installSsh(guest)
-  const hosts = Array.from({ length: 1000 }, (_, at) => `10.78.${at >> 8}.${at & 255}`)
-  const many: Fields = hosts.map((address, at) => [tag.host, joinTexts([address, `tiny-${at}`, `n${at}`])])
+  const many: Fields = [[tag.hosts, joinTexts(['10.78.0.0+1000', 'tiny-[0+1000]', 'n[0+1000]', '1*1000'])]]
   t.equal(await guest.host.identify([...many, ...sshFields(keys)]), '')
   const config = readFileSync(etc(guest, 'ssh/ssh_config'), 'utf8')
   t.ok(
@@ -161,11 +159,7 @@ t.test('ssh to anything else is as the image and the user have it, also beside a
 
 t.test('host files name the VMs that have tasks, and a guest without ssh takes its identity', async (t) => {
   const guest = await startGuest(t, { identity: 'fresh' })
-  const hosts: Fields = [
-    [tag.host, joinTexts(['10.77.0.5', 'node7', 'n1'])],
-    [tag.host, joinTexts(['10.77.0.6', 'node8'])],
-    [tag.host, joinTexts(['10.77.0.7', 'node9', 'n2'])],
-  ]
+  const hosts: Fields = [[tag.hosts, joinTexts(['10.77.0.5+3', 'node[7+3]', 'n[1+2]', '2,1'])]]
   t.equal(await guest.host.identify([...hosts, [tag.slots, '4,0,12'], ...sshFields(keys)]), '')
   t.equal(guest.agent.inside(['cat', '/run/vmrm/hostfile']), 'node7 slots=4\nnode9 slots=12\n')
   t.equal(guest.agent.inside(['cat', '/run/vmrm/machinefile']), 'node7:4\nnode9:12\n')
@@ -174,6 +168,7 @@ t.test('host files name the VMs that have tasks, and a guest without ssh takes i
     [[[tag.slots, '4,1']], /the identity has 3 hosts and the tasks of 2/],
     [[[tag.slots, '4,,1']], /field 18 makes no sense/],
     [[[tag.slots, '4,-1,1']], /field 18 makes no sense/],
+    [[[tag.slots, '4*999999999']], /field 18 makes no sense/],
     [[[tag.slots, '4,1,99999999999']], /field 18 makes no sense/],
     [[[tag.sshHostKey, 'a\0b']], /field 13 makes no sense/],
     [[[tag.sshKnown, '\x1b[2J']], /field 17 makes no sense/],

@@ -13,21 +13,15 @@ const share = {
   ...owner,
   vni: 0xa1b2,
   prefixLength: 24,
-  peers: [{ node: 'n2', address: '10.0.0.2', vms: [{ mac: '52:54:00:00:00:02', address: '10.1.0.2' }] }],
   cpus: '0,2-3',
   memoryMib: 2048,
-  vms: [
-    {
-      index: 0,
-      name: 'j123r0v0',
-      hostname: 'vm0',
-      mac: '52:54:00:00:00:01',
-      address: '10.1.0.1',
-      vcpus: 2,
-      memoryMib: 900,
-    },
-  ],
-  hosts: [{ address: '10.1.0.1', name: 'vm0', aliases: ['n1', 'n1.cluster'] }],
+  node: 'n1',
+  vmCpus: '2*2',
+  vmMemoryMib: '900,899',
+  layout: {
+    ...{ nodes: 'n[1+2],n7', underlays: '10.0.0.2+3', vms: '2*3', slots: '1*6' },
+    ...{ hostnames: 'vm-[0001+6]', addresses: '10.1.0.2+5,10.1.0.9', macs: '52:54:00:00:00:01+6' },
+  },
 }
 
 /** One valid body for each message and kind; a test fails when a message has none. */

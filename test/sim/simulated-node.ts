@@ -63,6 +63,7 @@ export async function startNode({ name, address }: NodeAddress, config: DaemonCo
     adoptMs: 1000,
     firstUid: config.hypervisor.firstUid,
     uidCount: config.hypervisor.uidCount,
+    otherUids: () => [],
     onGone: () => {},
     onAdopted: () => {},
     now: () => Date.now(),

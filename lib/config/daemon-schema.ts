@@ -184,6 +184,11 @@ const timeouts = z.strictObject({
    * minute to find its VMs again (a guest that is silent makes it wait), and giving it up earlier drains the node for that.
    */
   nodeDaemonSeconds: seconds.default(60),
+  /**
+   * How long the vmrmd of a node may be away while a run is prepared: then the controller aborts the run everywhere. A
+   * restart takes a second or two.
+   */
+  lostNodeSeconds: seconds.default(20),
   /** The same of PrologSlurmctld and EpilogSlurmctld, for the controller's. */
   controllerDaemonSeconds: seconds.default(30),
   reconcileSeconds: seconds.default(30),

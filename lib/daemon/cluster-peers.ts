@@ -12,7 +12,20 @@ export interface ClusterIdentity {
 
 const rootUid = 0
 
-export function controllerClient(config: DaemonConfig, self: ClusterIdentity): ProtocolClient {
+/**
+ * A connection between daemons lasts as long as hellos come: the controller knows by it that the node is there, and a run
+ * need not begin with a thousand greetings. The server waits longer, so that no call meets its end.
+ */
+export const idleMs = ({ timeouts }: DaemonConfig) => {
+  const clientMs = Math.max(20_000, 2 * timeouts.reconcileSeconds * 1000)
+  return { clientMs, serverMs: Math.max(60_000, clientMs + 20_000) }
+}
+
+export function controllerClient(
+  config: DaemonConfig,
+  self: ClusterIdentity,
+  options: { idleTimeoutMs?: number } = {},
+): ProtocolClient {
   const { controller, munge } = config
   return createClient({
     connect: {
@@ -27,6 +40,7 @@ export function controllerClient(config: DaemonConfig, self: ClusterIdentity): P
       trustedUids: [rootUid, self.slurmUid],
     },
     unreachable: 'controller-unreachable',
+    ...options,
   })
 }
 

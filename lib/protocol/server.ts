@@ -45,6 +45,8 @@ export type Listen =
 export interface ServerOptions extends DispatchOptions {
   readonly listen: readonly Listen[]
   readonly limits?: Partial<ServerLimits>
+  /** Called when it is known who connected, and again when that connection has ended. */
+  readonly onPeer?: (caller: Caller, change: 'connected' | 'gone') => void
 }
 
 export interface ProtocolServer {
@@ -80,6 +82,7 @@ export async function createServer(options: ServerOptions): Promise<ProtocolServ
     trustedUids: options.trustedUids,
     limits: { ...defaultServerLimits, ...options.limits },
     log: options.log,
+    onPeer: options.onPeer,
     serve: (request) => dispatch(options, request),
   })
   const servers: Server[] = []

@@ -99,6 +99,7 @@ function configOf(options: {
   <paths images="${folder}/images.d" runtime="${folder}/run" controller-state="${folder}/state"/>
   <slurm commands="${folder}/slurm" config="/dev/null"/>
   <munge socket="${socket}"/>
+  <timeouts lost-node-seconds="${options.lostNodeSeconds ?? 20}"/>
 </vmrmd>
 `
 }

@@ -78,6 +78,8 @@ export const daemonDescriptions: Readonly<Record<string, string>> = {
   'timeouts/@verdict-seconds': 'How long a task waits for the verdict after the Prologs have ended.',
   'timeouts/@node-daemon-seconds':
     'How long Prolog and Epilog wait for a vmrmd of their node that does not answer. After a restart it may take half a minute to find its VMs again.',
+  'timeouts/@lost-node-seconds':
+    'How long the vmrmd of a node may be away while a run is prepared. Then the controller aborts the run on all nodes, drains the node and sends the job back to the queue. A restart takes a second or two.',
   'timeouts/@controller-daemon-seconds':
     "How long PrologSlurmctld and EpilogSlurmctld wait for the controller's vmrmd where it does not answer.",
   'timeouts/@reconcile-seconds': 'How often the daemons compare what is with what should be.',

@@ -11,7 +11,7 @@ import { peerCredentials } from '../../protocol/peer-credentials.ts'
 import { createServer } from '../../protocol/server.ts'
 import { createSlurmCommands } from '../../slurm/commands.ts'
 import { lookUpAccount } from '../account.ts'
-import { nodeClient } from '../cluster-peers.ts'
+import { idleMs, nodeClient } from '../cluster-peers.ts'
 import { repeatEvery } from '../repeat-every.ts'
 import { createBeginRun } from './begin-run.ts'
 import { type ConsoleReader, createConsoleHandler } from './console-handler.ts'
@@ -19,6 +19,7 @@ import { createControllerHandlers } from './handlers.ts'
 import { type Ledger, openLedger } from './ledger.ts'
 import { createMessenger, type NodeCaller } from './messenger.ts'
 import { createPlanner } from './planner.ts'
+import { createPresence } from './presence.ts'
 import { createRebuild, type NodeTeller, type Rebuild } from './rebuild.ts'
 import { createReconciler } from './reconcile.ts'
 import { createTransactions } from './transaction.ts'
@@ -80,8 +81,16 @@ export async function runController(options: { config: DaemonConfig; log: Log; s
     }),
     'read-console': createConsoleHandler({ ledger, readConsole: nodes.readConsole, trustedUids }),
   }
+  const presence = createPresence({
+    graceMs: config.timeouts.lostNodeSeconds * 1000,
+    onLost: (node) => transactions.nodeLost(node),
+  })
   const server = await createServer({
     role: 'controller',
+    limits: { idleTimeoutMs: idleMs(config).serverMs },
+    onPeer: (caller, change) => {
+      if (caller.from === 'munge' && trustedUids.includes(caller.uid)) presence[change](caller.host)
+    },
     handlers,
     trustedUids,
     log,
@@ -115,6 +124,7 @@ export async function runController(options: { config: DaemonConfig; log: Log; s
   log.info('daemon.ready', { role: 'controller', leases: ledger.leaseCount() })
   await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
   for (const stop of stops) stop()
+  presence.close()
   await server.close()
   ledger.close()
 }

@@ -34,6 +34,8 @@ export interface Transactions {
   lost(run: Run, cause: { node: string; vm: string; reason: string }): Promise<void>
   /** These nodes could not be told of a run whose job Slurm itself sends back to the queue. Resolves as `failed` does. */
   notExpected(run: Run, nodes: readonly string[]): Promise<void>
+  /** The daemon of a node has gone and not come back: what was being prepared there cannot become whole. */
+  nodeLost(node: string): void
   /** A node has confirmed that nothing of the run is left on it. */
   nodeEnded(run: Run, node: string, usage?: { peakMemoryBytes: number; cpuTimeNs: number }): void
   /** The job, up to this restart count, is over (EpilogSlurmctld or the reconciler). Safe to repeat. */
@@ -159,6 +161,14 @@ export function createTransactions(options: {
     await decided
   }
 
+  const nodeLost = (node: string) => {
+    const reason = `the vmrmd of node ${node} has gone and not come back`
+    for (const run of ledger.inState('preparing')) {
+      const share = ledger.share(run, node)
+      if (share === 'planned' || share === 'prepared') void failed(run, node, { code: 'node-daemon-down', reason })
+    }
+  }
+
   const nodeEnded = (run: Run, node: string, usage?: { peakMemoryBytes: number; cpuTimeNs: number }) => {
     ledger.setShare(run, node, { state: 'ended', ...usage })
     reachedAtOnce('end.confirmed', runId(run))
@@ -193,6 +203,7 @@ export function createTransactions(options: {
     prepared,
     failed,
     notExpected,
+    nodeLost,
     nodeEnded,
     end,
     verdict: (run) => verdictOf(ledger.find(run)),

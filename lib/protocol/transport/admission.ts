@@ -7,6 +7,7 @@ import type { ServerChannel } from './channel.ts'
 import { type ConnectionLimits, type ServedRequest, ServerConnection } from './server-connection.ts'
 
 export interface ServerLimits extends ConnectionLimits {
+  /** Of those who are not known to be root or SlurmUser: nodes of a large cluster all have theirs. */
   readonly connections: number
   /** Of one user other than root and SlurmUser. */
   readonly connectionsPerUser: number
@@ -16,6 +17,8 @@ export interface AdmissionOptions {
   readonly trustedUids: readonly number[]
   readonly limits: ServerLimits
   readonly log: Log
+  /** Called when it is known who connected, and again when that connection has ended. */
+  readonly onPeer?: ((caller: Caller, change: 'connected' | 'gone') => void) | undefined
   /** Resolves to the XML of the reply. */
   readonly serve: (request: ServedRequest) => Promise<string>
 }
@@ -25,6 +28,7 @@ export class Admission {
   readonly #limits: ServerLimits
   readonly #log: Log
   readonly #connections = new Set<ServerConnection>()
+  #untrusted = 0
   readonly #perUser = new Map<number, number>()
 
   constructor(options: AdmissionOptions) {
@@ -38,14 +42,21 @@ export class Admission {
     // It may have gone while the kernel was asked who it is.
     if (socket.destroyed) return
     const isTrusted = known !== undefined && this.#isTrusted(known.uid)
-    if (!isTrusted && this.#connections.size >= this.#limits.connections) {
+    if (!isTrusted && this.#untrusted >= this.#limits.connections) {
       this.#log.warn('protocol.too-many-connections', { limit: this.#limits.connections })
       socket.destroy()
       return
     }
-    let counted: number | undefined
+    let counted: Caller | undefined
+    let isCounted = !isTrusted
+    if (isCounted) this.#untrusted += 1
     const count = (caller: Caller) => {
-      counted = caller.uid
+      counted = caller
+      if (isCounted && this.#isTrusted(caller.uid)) {
+        isCounted = false
+        this.#untrusted -= 1
+      }
+      this.#options.onPeer?.(caller, 'connected')
       const users = (this.#perUser.get(caller.uid) ?? 0) + 1
       this.#perUser.set(caller.uid, users)
       if (users > this.#limits.connectionsPerUser && !this.#isTrusted(caller.uid)) {
@@ -64,7 +75,10 @@ export class Admission {
       onCaller: count,
       onClose: () => {
         this.#connections.delete(connection)
-        if (counted !== undefined) this.#release(counted)
+        if (isCounted) this.#untrusted -= 1
+        if (counted === undefined) return
+        this.#release(counted.uid)
+        this.#options.onPeer?.(counted, 'gone')
       },
     })
     this.#connections.add(connection)

@@ -1,0 +1,31 @@
+import t from 'tap'
+import { createPresence } from '../../../lib/daemon/controller/presence.ts'
+import { until } from '../../support/until.ts'
+
+t.test('a node is lost when its last connection has ended and none came back in time', async (t) => {
+  const lost: string[] = []
+  const presence = createPresence({ graceMs: 1, onLost: (node) => lost.push(node) })
+  t.teardown(() => presence.close())
+  for (const node of ['n1', 'n1', 'n2', 'n3']) presence.connected(node)
+  presence.gone('n1')
+  presence.gone('n2')
+  await until('n2 is lost', () => lost.length > 0)
+  t.same(lost, ['n2'], 'n1 has another connection, n3 has not left')
+  presence.connected('n2')
+  presence.gone('n2')
+  await until('n2 is lost again', () => lost.length > 1)
+  t.same(lost, ['n2', 'n2'])
+})
+
+t.test('a node that comes back in time was not lost', async (t) => {
+  const lost: string[] = []
+  const presence = createPresence({ graceMs: 50, onLost: (node) => lost.push(node) })
+  t.teardown(() => presence.close())
+  for (const node of ['n1', 'n2']) {
+    presence.connected(node)
+    presence.gone(node)
+  }
+  presence.connected('n1')
+  await until('n2 is lost', () => lost.includes('n2'))
+  t.same(lost, ['n2'])
+})

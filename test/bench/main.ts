@@ -1,10 +1,12 @@
-// Command line of the benchmarks: `main.ts NAME [--json] [--runs N]`. A table for people, or with --json exactly one object.
+// Command line of the benchmarks: `main.ts NAME [--json] [--runs N] [--nodes N]`. A table for people, or with --json exactly one object.
 import { parseArgs } from 'node:util'
 import { type Metric, renderTable } from './metric.ts'
 
 export interface BenchOptions {
   /** Samples of each kind; at least 1, 5 for a median that counts. */
   readonly runs: number
+  /** Simulated nodes, for `scale`. */
+  readonly nodes: number
   /** Progress, for people. */
   readonly say: (line: string) => void
   /** Aborted by Ctrl-C: the benchmark cleans up and throws. */
@@ -14,6 +16,7 @@ export interface BenchOptions {
 /** What there is to measure; each cleans up after itself. */
 const benches: Readonly<Record<string, () => Promise<(options: BenchOptions) => Promise<readonly Metric[]>>>> = {
   start: async () => (await import('./start.ts')).benchStart,
+  scale: async () => (await import('./scale.ts')).benchScale,
   transparent: async () => (await import('./transparent.ts')).benchTransparent,
 }
 
@@ -25,6 +28,7 @@ interface Asked {
   readonly name: string
   readonly format: 'table' | 'json'
   readonly runs: number
+  readonly nodes: number
   readonly doing: 'check' | 'measure'
 }
 
@@ -33,27 +37,35 @@ function parse(argv: readonly string[]): Asked {
   const { values, positionals } = parseArgs({
     args: [...argv],
     allowPositionals: true,
-    options: { json: { type: 'boolean' }, runs: { type: 'string', default: '5' }, check: { type: 'boolean' } },
+    options: {
+      json: { type: 'boolean' },
+      runs: { type: 'string', default: '5' },
+      nodes: { type: 'string', default: '1024' },
+      check: { type: 'boolean' },
+    },
   })
   const [name = '', ...more] = positionals
   const runs = Number(values.runs)
+  const nodes = Number(values.nodes)
   if (!(name in benches) || more.length > 0) throw new Error(`which benchmark? ${Object.keys(benches).join(', ')}`)
   if (!Number.isInteger(runs) || runs < 1 || runs > 1000) throw new Error('--runs takes 1 to 1000')
+  if (!Number.isInteger(nodes) || nodes < 16 || nodes > 2048) throw new Error('--nodes takes 16 to 2048')
   return {
     name,
     runs,
+    nodes,
     format: values.json === true ? 'json' : 'table',
     doing: values.check === true ? 'check' : 'measure',
   }
 }
 
-async function measure({ name, runs, format }: Asked): Promise<void> {
+async function measure({ name, runs, nodes, format }: Asked): Promise<void> {
   const stop = new AbortController()
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.once(signal, () => stop.abort(new Error(`stopped by ${signal}`)))
   }
   const bench = await benches[name]?.()
-  const metrics = (await bench?.({ runs, say, signal: stop.signal })) ?? []
+  const metrics = (await bench?.({ runs, nodes, say, signal: stop.signal })) ?? []
   process.stdout.write(format === 'json' ? `${JSON.stringify({ bench: name, metrics })}\n` : renderTable(metrics))
 }
 
@@ -62,6 +74,6 @@ try {
   if (asked.doing === 'measure') await measure(asked)
 } catch (error) {
   say(error instanceof Error ? error.message : String(error))
-  process.stderr.write('usage: npm run bench -- NAME [--json] [--runs N]\n')
+  process.stderr.write('usage: npm run bench -- NAME [--json] [--runs N] [--nodes N]\n')
   process.exitCode = 1
 }

@@ -18,6 +18,8 @@ export interface SimulatedSite {
   readonly client: ProtocolClient
   readonly slurm: SlurmStandIn
   readonly ledgerPath: string
+  /** Of the controller's munged. */
+  readonly mungeSocket: string
   readonly log: string
   /** CPU time of vmrmd and of its munged, in ms; memory of vmrmd. */
   usage(): { readonly daemonMs: number; readonly mungedMs: number; readonly rssMib: number; readonly peakMib: number }
@@ -60,6 +62,7 @@ export async function startSite(options: { nodes: number; lostNodeSeconds?: numb
   return {
     ...{ nodeConfig, client, slurm, log, nodes: addresses(network, options.nodes) },
     ledgerPath: join(folder, 'state', 'ledger.sqlite'),
+    mungeSocket: munged.socketPath,
     usage: () => ({
       daemonMs: cpuMsOf(daemon.pid ?? 0),
       mungedMs: cpuMsOf(munged.pid),

@@ -1,0 +1,192 @@
+// The benchmark `scale`: how long the real controller needs for runs of many VMs on many simulated nodes, how that grows, and what
+// becomes of a run when nodes are slow or die. A simulation but for the controller, the protocol and the credentials.
+import { DatabaseSync } from 'node:sqlite'
+import { type SimulatedSite, startSite } from '../sim/controller.ts'
+import { type Fleet, startFleet } from '../sim/fleet.ts'
+import { endJob, runJob, type SimulatedFaults, type SimulatedRun } from '../sim/run-job.ts'
+import { credentialsMs } from './credentials.ts'
+import { exponentOf } from './fit.ts'
+import type { BenchOptions } from './main.ts'
+import { judge, type Metric, median } from './metric.ts'
+
+const perNode = 16
+/** Parts and multiples of the nodes that were asked for: 1,024 to 32,768 VMs for 1,024 nodes. */
+const sizes = [1 / 16, 1 / 8, 1 / 4, 1 / 2, 1, 2] as const
+const slowTimes = 3
+const dyingNodes = 5
+const leasesWanted = 100_000
+/** What each node exchanges with the controller: share, report, and the verdict on a connection of its own. */
+const credentialsPerNode = 8
+/** The default is 20 s, so that a restart of a node's vmrmd costs no job; here it is what "dead" costs. */
+const lostNodeSeconds = 2
+
+export async function benchScale(options: BenchOptions): Promise<readonly Metric[]> {
+  const { nodes, say, signal } = options
+  say(`a controller, and ${nodes * 2} simulated nodes`)
+  const site = await startSite({ nodes: nodes * 2, lostNodeSeconds })
+  let fleet: Fleet | undefined
+  try {
+    fleet = await startFleet(site.nodeConfig, site.nodes)
+    const jobs = jobsOf({ site, fleet, signal, say })
+    const grown = await growth(jobs, options)
+    const clean = grown.get(nodes) ?? []
+    const full = await fullLedger(jobs, site, clean, nodes)
+    const faulty = await faults(jobs, clean, nodes)
+    const credentials = await credentialsMs(site, nodes * credentialsPerNode)
+    return [...ofGrowth(grown, nodes, credentials), ...faulty, ...full, ...memory(site)]
+  } finally {
+    await fleet?.stop()
+    await site.stop()
+  }
+}
+
+interface Jobs {
+  /** Runs a job, and ends it unless it is to stay. */
+  run(nodes: number, options?: { faults?: SimulatedFaults; stays?: boolean }): Promise<SimulatedRun>
+  endAll(): Promise<void>
+}
+
+function jobsOf(of: { site: SimulatedSite; fleet: Fleet } & Pick<BenchOptions, 'signal' | 'say'>): Jobs {
+  const { site, fleet, signal, say } = of
+  const staying: number[] = []
+  let job = 0
+  return {
+    async run(nodes, { faults = {}, stays = false } = {}) {
+      signal.throwIfAborted()
+      job += 1
+      const run = await runJob({ site, fleet, job, nodes, perNode, seed: job, faults })
+      say(`${run.vms} VMs: ${Math.round(run.wallMs)} ms, ${Math.round(run.simulatedMs)} ms of them simulated`)
+      if (stays) staying.push(job)
+      else await endJob(site, fleet, job)
+      return run
+    },
+    async endAll() {
+      for (const each of staying.splice(0)) await endJob(site, fleet, each)
+    },
+  }
+}
+
+type Runs = ReadonlyMap<number, readonly SimulatedRun[]>
+
+async function growth(jobs: Jobs, { nodes, runs }: BenchOptions): Promise<Runs> {
+  const grown = new Map<number, SimulatedRun[]>()
+  // The first also pays for what is loaded and compiled on the way.
+  await jobs.run(Math.ceil(nodes / 16))
+  for (let round = 0; round < runs; round += 1) {
+    for (const size of sizes) {
+      const count = Math.max(1, Math.round(nodes * size))
+      const run = await jobs.run(count)
+      if (!run.outcomes.every(({ state }) => state === 'committed')) throw new Error('a run without faults was refused')
+      grown.set(count, [...(grown.get(count) ?? []), run])
+    }
+  }
+  return grown
+}
+
+const middle = (runs: readonly SimulatedRun[], of: (run: SimulatedRun) => number) => median(runs.map(of))
+
+function ofGrowth(grown: Runs, nodes: number, credentials: number): readonly Metric[] {
+  const at = grown.get(nodes) ?? []
+  const vms = nodes * perNode
+  const seconds = (name: string, of: (run: SimulatedRun) => number, rest = {}) =>
+    judge({ name, unit: 's', value: middle(at, of) / 1000, ...rest })
+  const points = (of: (run: SimulatedRun) => number) =>
+    [...grown].map(([count, runs]) => ({ size: count * perNode, cost: middle(runs, of) }))
+  const growsBy = (name: string, of: (run: SimulatedRun) => number) =>
+    judge({ name, unit: '', value: exponentOf(points(of)), goal: { bound: 'at-most', value: 1 } })
+  return [
+    seconds(
+      `${vms} VMs on ${nodes} simulated nodes: control plane (baseline: its credentials alone)`,
+      (run) => run.controlMs,
+      {
+        baseline: credentials / 1000,
+        goal: { bound: 'at-most', value: 5 },
+      },
+    ),
+    seconds('… all of it, with what the simulated hypervisors take', (run) => run.wallMs),
+    seconds('… of it asked, planned and leased', (run) => run.plannedMs),
+    seconds("… CPU time of the controller's vmrmd", (run) => run.daemonMs),
+    seconds('… CPU time of its munged', (run) => run.mungedMs),
+    seconds('… CPU time of the simulated nodes, on the same machine', (run) => run.nodesMs),
+    ...points((run) => run.daemonMs + run.mungedMs).map(({ size, cost }) =>
+      judge({ name: `CPU time a VM, ${size} VMs`, unit: 'ms', value: cost / size }),
+    ),
+    growsBy('CPU time ~ VMs ^', (run) => run.daemonMs + run.mungedMs),
+    growsBy('control plane ~ VMs ^', (run) => run.controlMs),
+  ]
+}
+
+async function faults(jobs: Jobs, clean: readonly SimulatedRun[], nodes: number): Promise<readonly Metric[]> {
+  const slow = { nodes: Math.ceil(nodes / 100), times: slowTimes }
+  const slowed = await jobs.run(nodes, { faults: { slow } })
+  const baseline = middle(clean, (run) => run.wallMs) / 1000
+  const struck = await jobs.run(nodes, { faults: { slow, dying: dyingNodes } })
+  const live = struck.outcomes.filter(({ state }) => state !== 'died')
+  const wrong = live.filter(({ state, vms }) => state !== 'refused' || vms !== 0)
+  return [
+    judge({
+      name: `1 % of the nodes ${slowTimes} times as slow: committed everywhere`,
+      ...{ unit: 's', value: slowed.wallMs / 1000, baseline },
+    }),
+    judge({
+      name: `the same, and ${dyingNodes} nodes die (noticed after ${lostNodeSeconds} s): aborted everywhere`,
+      ...{ unit: 's', value: struck.wallMs / 1000, baseline, goal: { bound: 'at-most', value: 2 * baseline } },
+    }),
+    judge({
+      name: '… nodes that live and have VMs of it, or no reason',
+      ...{ unit: '', value: wrong.length, goal: { bound: 'at-most', value: 0 } },
+    }),
+  ]
+}
+
+/** Jobs that stay until the ledger has the leases, and one more beside them. */
+async function fullLedger(
+  jobs: Jobs,
+  site: SimulatedSite,
+  clean: readonly SimulatedRun[],
+  nodes: number,
+): Promise<readonly Metric[]> {
+  while (leasesIn(site) < leasesWanted) await jobs.run(nodes * 2, { stays: true })
+  const leases = leasesIn(site)
+  const beside = await jobs.run(nodes)
+  const killedMs = performance.now()
+  await site.restart()
+  const recoveredMs = performance.now() - killedMs
+  const left = leasesIn(site)
+  await jobs.endAll()
+  return [
+    judge({ name: 'leases in the ledger', unit: '', value: leases, goal: { bound: 'at-least', value: leasesWanted } }),
+    judge({
+      name: '… control plane beside them (baseline: without)',
+      ...{ unit: 's', value: beside.controlMs / 1000, baseline: middle(clean, (run) => run.controlMs) / 1000 },
+    }),
+    judge({
+      name: '… vmrmd killed and ready again',
+      ...{ unit: 's', value: recoveredMs / 1000, goal: { bound: 'at-most', value: 5 } },
+    }),
+    judge({ name: '… leases after that', unit: '', value: left, goal: { bound: 'at-least', value: leases } }),
+    judge({
+      name: '… leases when all jobs have ended',
+      unit: '',
+      value: leasesIn(site),
+      goal: { bound: 'at-most', value: 0 },
+    }),
+  ]
+}
+
+function memory(site: SimulatedSite): readonly Metric[] {
+  const { rssMib, peakMib } = site.usage()
+  return [
+    judge({ name: "memory of the controller's vmrmd, at the end", unit: 'MiB', value: rssMib }),
+    judge({ name: '… at most, since its last start', unit: 'MiB', value: peakMib }),
+  ]
+}
+
+function leasesIn({ ledgerPath }: SimulatedSite): number {
+  const database = new DatabaseSync(ledgerPath, { readOnly: true })
+  try {
+    return Number(database.prepare('SELECT count(*) AS n FROM leases').get()?.n)
+  } finally {
+    database.close()
+  }
+}

@@ -6,6 +6,7 @@ import { toVmrmError } from '../../errors/vmrm-error.ts'
 import { type Run, runId } from '../../job/run.ts'
 import type { Log } from '../../log.ts'
 import type { SlurmCommands } from '../../slurm/commands.ts'
+import { createSemaphore } from '../semaphore.ts'
 import { reached } from '../steps.ts'
 import type { Ledger, RunRecord } from './ledger.ts'
 import type { Messenger } from './transaction.ts'
@@ -19,6 +20,10 @@ export interface NodeCaller {
 }
 
 const tries = 5
+/** A thousand connections at once would all be slow, and some too slow; a node that is silent holds one place for some seconds. */
+const pushesAtOnce = 64
+/** The wait has the bound of the work that goes before. */
+const never = new AbortController().signal
 const firstPauseMs = 200
 
 /** Only what a node tells of itself (its hello's health) can be seen to be over; other drains are the administrators' to lift. */
@@ -37,6 +42,8 @@ export function createMessenger(options: {
   log: Log
 }): Messenger {
   const { ledger, nodes, slurm, log } = options
+  const pushes = createSemaphore(pushesAtOnce)
+  const tell = (work: () => Promise<void>) => pushes.run(work, never)
   const inBackground = async (event: string, run: Run, work: () => Promise<void>): Promise<void> => {
     try {
       await repeat(work)
@@ -63,9 +70,9 @@ export function createMessenger(options: {
         void inBackground('verdict.not-pushed', record, async () => {
           await reached('verdict.telling', runId(record))
           if (ledger.find(record)?.state !== state) return
-          await nodes.verdict(node, record, verdictOfState[state], reason)
+          await tell(() => nodes.verdict(node, record, verdictOfState[state], reason))
           // A node whose Prolog never began has no Epilog either, and may have been told to expect the run.
-          if (state === 'ending') await nodes.verdict(node, record, 'ended', reason)
+          if (state === 'ending') await tell(() => nodes.verdict(node, record, 'ended', reason))
         })
       }
     },

@@ -52,7 +52,7 @@ function identityOf(index: number) {
     [tag.uuid, at(uuids)],
     [tag.hostname, at(names)],
     [tag.nic, joinTexts([at(macs), `${at(addresses)}/24`, '1400'])],
-    ...names.map((name, i) => [tag.host, joinTexts([addresses[i] ?? '', name])] as const),
+    [tag.hosts, joinTexts([addresses.join(','), names.join(','), 'n1', String(names.length)])],
     [tag.sshHostKey, keys.hostKey],
     [tag.sshHostCertificate, keys.hostCertificate],
     [tag.sshKnown, keys.known],

@@ -12,6 +12,7 @@
 struct task_group {
 	int directory_fd; /* the cgroup, or -1 */
 	pid_t leader;     /* session and process group of the first process; 0 before there is one */
+	bool is_begun_in; /* the first process was made in the cgroup */
 	char name[48];
 };
 
@@ -19,7 +20,9 @@ struct task_group {
 void groups_start(void);
 /* Makes the session's group; never fails: without a cgroup the process group has to do. */
 void group_make(struct task_group *group, uint64_t session);
-/* In the child: moves the caller in. False (errno): it could not. */
+/* fork, with the child in the group from its beginning where the kernel can. -1: errno. */
+pid_t group_fork(struct task_group *group);
+/* In the child: moves the caller in, if it is not. False (errno): it could not. */
 bool group_enter(const struct task_group *group);
 /* Sends a signal to every process of the group. */
 void group_signal(const struct task_group *group, int signal_number);

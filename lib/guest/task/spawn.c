@@ -90,7 +90,7 @@ bool spawn(const struct spawn_request *request, struct task_group *group, struct
 	ready = ready && make_pipe(&spawned->status, &task.status) && set_nonblocking(spawned->in) && set_nonblocking(spawned->out) &&
 		set_nonblocking(spawned->err) && set_nonblocking(spawned->status);
 	if (ready)
-		spawned->pid = fork();
+		spawned->pid = group_fork(group);
 	if (spawned->pid == 0)
 		child_run(request, group, &task);
 	int error = errno;

@@ -46,6 +46,13 @@ export interface GuestChannelOptions {
   readonly framesPerSecond?: number
 }
 
+export interface TemplateOptions {
+  /** How long at most to wait until the guest's boot is over; default 20 s. */
+  readonly restMs?: number
+  /** A key made for this alone: with it the ssh server starts in the template already, and clones only give it theirs. */
+  readonly sshHostKey?: string
+}
+
 const nonceBytes = 16
 const identityStates = ['fresh', 'template', 'identified'] as const
 
@@ -173,8 +180,10 @@ export class GuestChannel extends EventEmitter<ChannelEvents> {
    * Rejects with `template-failed` and the agent's sentence when the guest cannot, as with an identity or a task; with the signal's
    * reason when it aborts, which must carry the deadline.
    */
-  async prepareTemplate(signal: AbortSignal, restMs = 20_000): Promise<void> {
-    const payload = encodeFields([[1, u32Field(restMs)]])
+  async prepareTemplate(signal: AbortSignal, options: TemplateOptions = {}): Promise<void> {
+    const { restMs = 20_000, sshHostKey } = options
+    const hostKey = sshHostKey === undefined ? [] : ([[2, sshHostKey]] as const)
+    const payload = encodeFields([[1, u32Field(restMs)], ...hostKey])
     const frame = await this.#ask('template', encodeFrame({ type: frameType.template, payload }), signal)
     const text = complaintOf(frame)
     if (text === undefined) return

@@ -21,7 +21,7 @@ t.test('a fresh guest becomes a template, waits for another host end, and takes 
 
   const maker = channel()
   t.equal((await maker.open(soon())).identity, 'fresh')
-  await maker.prepareTemplate(soon())
+  await maker.prepareTemplate(soon(), { restMs: 5000, sshHostKey: 'a key' })
   await maker.prepareTemplate(soon())
   maker.close()
   bridge.cutHost()

@@ -5,11 +5,13 @@
 #include "agent.h"
 
 #include "call_origin.h"
+#include "identity_ssh.h"
 #include "service_ready.h"
 #include "socket.h"
 #include "tlv.h"
 
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -104,6 +106,19 @@ static void take_clock(const struct vmrm_frame *frame)
 		set_clock(time_ns);
 }
 
+/* Units that wait for the VM to be somebody start in the template, so that no clone has to start them. */
+static void prepare_services(const struct vmrm_frame *frame)
+{
+	struct vmrm_tlv key;
+	if (vmrm_tlv_find(frame->payload, frame->length, VMRM_TEMPLATE_SSH_HOST_KEY, &key)) {
+		char *text = strndup((const char *)key.value, key.length);
+		if (text != NULL)
+			ssh_prepare(text);
+		free(text);
+	}
+	service_ready();
+}
+
 /* A copy of the guest as it is would be a second one of what it is or does. */
 static void take_template(struct agent *agent, const struct vmrm_frame *frame)
 {
@@ -120,7 +135,9 @@ static void take_template(struct agent *agent, const struct vmrm_frame *frame)
 		complain(complaint, 0, "the VM has an identity");
 	else if (agent->session_count > 0)
 		complain(complaint, 0, "the VM has sessions");
-	else if (child_work_start(&agent->template_work, template_prepare, &agent->rest_wait_ms, complaint))
+	else
+		prepare_services(frame);
+	if (complaint->text[0] == '\0' && child_work_start(&agent->template_work, template_prepare, &agent->rest_wait_ms, complaint))
 		return;
 	agent->owes_ready = true;
 }

@@ -4,6 +4,7 @@
  */
 #include "identity.h"
 #include "identity_ssh.h"
+#include "log.h"
 #include "text_file.h"
 
 #include <dirent.h>
@@ -71,4 +72,11 @@ bool identity_apply_ssh(const struct identity *identity, struct complaint *compl
 		return false;
 	ssh_server_renew();
 	return true;
+}
+
+void ssh_prepare(const char *host_key)
+{
+	struct complaint complaint = {0};
+	if (!make_folders(SSH_AUTHORIZED_FOLDER) || !put_file(SSH_HOST_KEY, host_key, 0600, 0, 0, &complaint) || !ssh_configure_server(&complaint))
+		agent_log("the ssh server does not start in the template: %s\n", complaint.text);
 }

@@ -19,6 +19,10 @@
 /* A file for each user, so that the key lets in nobody else, root least of all. */
 #define SSH_AUTHORIZED_FOLDER SSH_FOLDER "/authorized_keys"
 
+/* In a template: a server can start, with a key that no VM of a run has. Nothing is done where there is no ssh. */
+void ssh_prepare(const char *host_key);
+/* That the server uses the VM's keys. */
+bool ssh_configure_server(struct complaint *complaint);
 /* Puts the run's keys into the configuration of ssh and sshd, where there is one. */
 bool ssh_configure(const struct identity *identity, struct complaint *complaint);
 /* Makes an sshd that runs or starts read its configuration again; waits for it, with a bound. */

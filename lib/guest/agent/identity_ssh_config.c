@@ -55,7 +55,7 @@ static bool configure_client(const struct identity *identity, struct complaint *
 	return done;
 }
 
-static bool configure_server(struct complaint *complaint)
+bool ssh_configure_server(struct complaint *complaint)
 {
 	struct text lines = {0};
 	text_addf(&lines, "HostKey %s\nHostCertificate %s\n", SSH_HOST_KEY, SSH_HOST_CERTIFICATE);
@@ -88,7 +88,7 @@ static void open_for_users(void)
 
 bool ssh_configure(const struct identity *identity, struct complaint *complaint)
 {
-	if (!configure_server(complaint) || !configure_client(identity, complaint))
+	if (!ssh_configure_server(complaint) || !configure_client(identity, complaint))
 		return false;
 	remove_shared_keys();
 	open_for_users();

@@ -52,15 +52,15 @@ static bool read_line(const char *path, char *line, size_t room)
 	return has_line;
 }
 
-static void renew_by_signal(void)
+/* One that serves has its number in this file, and by this signal it reads its files anew, whoever started it. */
+static bool renew_by_signal(void)
 {
 	char line[64], path[64];
 	if (!read_line("/run/sshd.pid", line, sizeof line))
-		return;
+		return false;
 	int pid = atoi(line);
 	snprintf(path, sizeof path, "/proc/%d/comm", pid);
-	if (pid > 1 && read_line(path, line, sizeof line) && strcmp(line, "sshd\n") == 0)
-		kill(pid, SIGHUP);
+	return pid > 1 && read_line(path, line, sizeof line) && strcmp(line, "sshd\n") == 0 && kill(pid, SIGHUP) == 0;
 }
 
 /* Whether a process of that name runs, or is about to (systemd puts the name of what it will start in parentheses). */
@@ -93,9 +93,9 @@ static void start_if_failed(void)
 
 void ssh_server_renew(void)
 {
-	if (access("/run/systemd/system", F_OK) != 0)
-		renew_by_signal();
-	else if (is_running())
+	if (renew_by_signal() || access("/run/systemd/system", F_OK) != 0)
+		return;
+	if (is_running())
 		/* This ends no login. */
 		systemctl((const char *[]){"systemctl", "try-restart", UNITS});
 	else

@@ -1,5 +1,6 @@
 // A template from a boot of its own: a VM without job, user, mount, key or address, under a uid and in a cgroup that nobody
 // else has, saved when its agent is ready. What it makes has an inverse that works from the VM's name alone.
+import { randomBytes } from 'node:crypto'
 import { chown, writeFile } from 'node:fs/promises'
 import type { DaemonConfig } from '../../../config/daemon-schema.ts'
 import { VmrmError } from '../../../errors/vmrm-error.ts'
@@ -8,6 +9,8 @@ import { readImageSize } from '../../../image/master.ts'
 import { createOverlay } from '../../../image/overlay.ts'
 import { checkSeed } from '../../../image/seed.ts'
 import type { Log } from '../../../log.ts'
+import { Ed25519Key, seedBytes } from '../../../ssh/ed25519.ts'
+import { privateKeyFile } from '../../../ssh/private-key-file.ts'
 import { createRunCgroup, listRunCgroups, openRunCgroup } from '../../../vm/cgroup.ts'
 import { consoleTail } from '../../../vm/console.ts'
 import type { Hypervisor } from '../../../vm/hypervisor.ts'
@@ -123,7 +126,10 @@ export function createTemplateVm(options: TemplateVmOptions): TemplateVm {
           await hypervisor.resume(name, { signal })
         }, signal)
         await channel.open(signal)
-        await channel.prepareTemplate(AbortSignal.any([signal, AbortSignal.timeout(prepareMs)]), restMs)
+        await channel.prepareTemplate(AbortSignal.any([signal, AbortSignal.timeout(prepareMs)]), {
+          restMs,
+          sshHostKey: privateKeyFile(new Ed25519Key(randomBytes(seedBytes)), 'template'),
+        })
         return performance.now() - beganMs
       })
       channel.close('it becomes a template')

@@ -15,7 +15,10 @@ export async function attachConsole(vm: FoundVm): Promise<number> {
   const { config, job, restart, index, name, node } = vm
   const here = config.node.name ?? hostname().split('.')[0]
   if (here !== node)
-    throw new VmrmError('request-invalid', `VM ${name} is on node ${node}: run this command there, as root`)
+    throw new VmrmError(
+      'request-invalid',
+      `VM ${name} is on node ${node}, and so is its console: ssh -t ${node} vmrm console --attach ${job.name} --vm ${index}`,
+    )
   const path = vmFiles(join(config.paths.runs, runId({ job: job.id, restart })), index).consoleSocket
   const lock = join(config.paths.runtime, `console-${name}.pid`)
   takeLock(lock, name)

@@ -43,8 +43,9 @@ async function play(terminal: Terminal, line: string): Promise<{ host: string; s
   seen.size = await type('stty size; tty\n', /(\d+ \d+\r\n\/dev\/pts)/)
   seen.term = await type('echo "term $TERM"\n', /term (\w+)\r\n/)
   await terminal.expect(remote)
+  // stty changes rows and columns one after the other: a window's change is heard of twice.
   terminal.send(
-    `trap 'new=$(stty size)' WINCH; echo "tr$((1))ap"; until [ "$new" ]; do read -rt 1; done; echo "now $new"\n`,
+    `trap 'new=$(stty size)' WINCH; echo "tr$((1))ap"; until [ "\${new#* }" = 120 ]; do read -rt 1; done; echo "now $new"\n`,
   )
   await terminal.expect(/tr1ap\r\n/)
   terminal.resize(50, 120)
@@ -183,7 +184,7 @@ async function testConsole(t: Test, jobs: Jobs, job: string, name: string): Prom
   t.match(await console('alice', '--attach', job), { exitCode: 65, stderr: /^vmrm: only root may attach/ })
   t.match(await console('root', '--attach', job), {
     exitCode: 65,
-    stderr: `vmrm: VM ${name} is on node n1: run this command there, as root\n`,
+    stderr: `vmrm: VM ${name} is on node n1, and so is its console: ssh -t n1 vmrm console --attach ${job} --vm 0\n`,
   })
   const terminal = await openTerminal([cluster, 'run', '--node', 'n1', '--', 'bash', '--norc', '--noediting'])
   try {
@@ -275,6 +276,8 @@ t.test('into a running job, and shells at a terminal', (t) =>
         'srun --pty': 'srun --nodelist=n2 --mem=600 --vm-image=tiny --pty bash --norc --noediting',
         salloc: 'SLURM_CONF=$HOME/slurm.conf SHELL=/bin/bash salloc --nodelist=n2 --mem=600 --vm-image=tiny',
         'vmrm exec': `vmrm exec ${job} -- bash --norc --noediting`,
+        'srun --pty, typed in a VM': `vmrm exec ${job} -- srun --overlap -N1 -n1 --pty bash --norc --noediting`,
+        'salloc, typed in a VM': `vmrm exec ${job} -- salloc --nodelist=n2 --mem=100 bash --norc --noediting`,
         'vmrm ssh': `vmrm ssh ${job} -- -t exec bash --norc --noediting`,
       }
       const terminal = await openShell()

@@ -64,7 +64,7 @@ t.test('a slow reader slows the writer and loses nothing', async (t) => {
     keepBytes: 0,
   })
   task.reading = 'slow'
-  await until('the window is full', () => task.stdout.received === 262_144)
+  await until('the window is full', () => task.stdout.received === 262_144, 60_000)
   const other = new Task(guest.host, { argv: ['echo', 'others go on'] })
   t.strictSame(await other.ended(), { kind: 'exited', value: 0 })
   t.equal(task.stdout.received, 262_144, 'no more than the window came')
@@ -81,7 +81,7 @@ t.test('what a task leaves in its pipe when it ends still arrives, also at a slo
   const script = 'fcntl(STDOUT, 1031, 1 << 20) or die $!; syswrite(STDOUT, "y" x 900000) == 900000 or die $!; exit 3'
   const task = new Task(guest.host, { argv: ['perl', '-e', script], keepBytes: 0 })
   task.reading = 'slow'
-  await until('the window is full', () => task.stdout.received === 262_144)
+  await until('the window is full', () => task.stdout.received === 262_144, 60_000)
   task.readOn()
   t.strictSame(await task.ended(), { kind: 'exited', value: 3 }, task.errText)
   t.equal(task.stdout.received, 900_000)

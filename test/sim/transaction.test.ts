@@ -8,6 +8,8 @@ import { type Fleet, startFleet } from './fleet.ts'
 import { endJob, runJob } from './run-job.ts'
 import type { NodeOutcome } from './simulated-node.ts'
 
+t.setTimeout(600_000)
+
 const nodes = 64
 const perNode = 16
 

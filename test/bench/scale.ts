@@ -76,7 +76,8 @@ async function growth(jobs: Jobs, { nodes, runs }: BenchOptions): Promise<Runs> 
     for (const size of sizes) {
       const count = Math.max(1, Math.round(nodes * size))
       const run = await jobs.run(count)
-      if (!run.outcomes.every(({ state }) => state === 'committed')) throw new Error('a run without faults was refused')
+      const refused = run.outcomes.find(({ state }) => state !== 'committed')
+      if (refused !== undefined) throw new Error(`a run without faults was refused: ${refused.reason}`)
       grown.set(count, [...(grown.get(count) ?? []), run])
     }
   }

@@ -2,6 +2,7 @@
 import { loadDaemonConfig } from '../../lib/config/load.ts'
 import type { PrepareRequest } from '../../lib/daemon/node/node-runs.ts'
 import type { Run } from '../../lib/job/run.ts'
+import { until } from '../support/until.ts'
 import { type NodeAddress, type NodeOutcome, type SimulatedNode, startNode } from './simulated-node.ts'
 
 /** What one node is to do in a run. */
@@ -24,14 +25,22 @@ export type FleetAnswer = {
 }
 
 const hellosAtOnce = 16
+const helloMs = 120_000
 const nodes = new Map<string, SimulatedNode>()
+
+/** A controller that has much to do may answer the second time. */
+const saysHello = (node: SimulatedNode) => () =>
+  node.hello().then(
+    () => true,
+    () => false,
+  )
 
 async function start(configPath: string, addresses: readonly NodeAddress[]): Promise<void> {
   const config = loadDaemonConfig(configPath)
   for (const each of addresses) nodes.set(each.name, await startNode(each, config))
   const left = [...nodes.values()]
   const work = async () => {
-    for (let node = left.pop(); node !== undefined; node = left.pop()) await node.hello()
+    for (let node = left.pop(); node !== undefined; node = left.pop()) await until('a hello', saysHello(node), helloMs)
   }
   await Promise.all(Array.from({ length: hellosAtOnce }, work))
 }

@@ -87,7 +87,13 @@ export async function startNode({ name, address }: NodeAddress, config: DaemonCo
       },
     ],
   })
+  // As often as a real node's, not all at the same moment.
+  const hellos = setInterval(
+    () => void runs.reconcile().catch(() => {}),
+    config.timeouts.reconcileSeconds * 1000 * (1 - Math.random() / 4),
+  )
   const die = () => {
+    clearInterval(hellos)
     died.abort(new Error('the node is dead'))
     client.close()
     return server.close({ graceMs: 0 })
@@ -132,6 +138,7 @@ export async function startNode({ name, address }: NodeAddress, config: DaemonCo
     },
     end: (run) => runs.remove(run),
     async close() {
+      clearInterval(hellos)
       client.close()
       await server.close({ graceMs: 0 })
     },

@@ -9,6 +9,7 @@ import { packDecodeRequest, packEncodeRequest, unpackDecodeResponse, unpackEncod
 /** Where Debian's and MUNGE's own build put munged's socket. */
 export const defaultSocketPath = '/run/munge/munge.socket.2'
 const attempts = 4
+const exchangesAtOnce = 32
 const firstPauseMs = 10
 const defaultTimeoutMs = 10_000
 
@@ -56,13 +57,29 @@ export interface MungeDecoded {
   readonly gidRestriction: number | undefined
 }
 
+let running = 0
+const waiting: (() => void)[] = []
+
+/** munged has room for some hundred callers that wait, and refuses the next: a thousand nodes report at the same time. */
+async function inTurn<T>(work: () => Promise<T>): Promise<T> {
+  if (running >= exchangesAtOnce) await new Promise<void>((resolve) => waiting.push(resolve))
+  else running += 1
+  try {
+    return await work()
+  } finally {
+    const next = waiting.shift()
+    if (next === undefined) running -= 1
+    else next()
+  }
+}
+
 async function ask(options: MungeOptions & { request: Buffer; retry: 'always' | 'before-sent' }): Promise<Buffer> {
   const socketPath = options.socketPath ?? defaultSocketPath
   const bound = AbortSignal.timeout(options.timeoutMs ?? defaultTimeoutMs)
   const signal = options.signal === undefined ? bound : AbortSignal.any([options.signal, bound])
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return await exchange({ socketPath, request: options.request, signal })
+      return await inTurn(() => exchange({ socketPath, request: options.request, signal }))
     } catch (error) {
       if (options.signal?.aborted) throw options.signal.reason
       const text = error instanceof ExchangeError ? error.message : 'it did not answer in time'

@@ -83,6 +83,11 @@ export async function runController(options: { config: DaemonConfig; log: Log; s
   }
   const presence = createPresence({
     graceMs: config.timeouts.lostNodeSeconds * 1000,
+    answers: (node) =>
+      nodes.heldRuns(node).then(
+        () => true,
+        () => false,
+      ),
     onLost: (node) => transactions.nodeLost(node),
   })
   const server = await createServer({

@@ -7,10 +7,31 @@ export interface Presence {
   close(): void
 }
 
-/** `onLost` is called once for each time that a node had no connection for `graceMs`: its daemon ended and did not come back. */
-export function createPresence(options: { graceMs: number; onLost: (node: string) => void }): Presence {
+/**
+ * `onLost` is called when a node has had no connection for `graceMs` and does not answer when it is asked: a connection may
+ * also end for a fault of the network, and a node that has nothing to say makes no new one.
+ */
+export function createPresence(options: {
+  graceMs: number
+  answers: (node: string) => Promise<boolean>
+  onLost: (node: string) => void
+}): Presence {
   const connections = new Map<string, number>()
   const leaving = new Map<string, NodeJS.Timeout>()
+
+  const watch = (node: string) => {
+    const timer = setTimeout(() => void look(node, timer), options.graceMs)
+    timer.unref()
+    leaving.set(node, timer)
+  }
+  const look = async (node: string, timer: NodeJS.Timeout) => {
+    const isThere = await options.answers(node)
+    // Connected meanwhile, or the daemon ends.
+    if (leaving.get(node) !== timer) return
+    leaving.delete(node)
+    if (isThere) watch(node)
+    else options.onLost(node)
+  }
   return {
     connected(node) {
       connections.set(node, (connections.get(node) ?? 0) + 1)
@@ -19,17 +40,11 @@ export function createPresence(options: { graceMs: number; onLost: (node: string
     },
     gone(node) {
       const left = (connections.get(node) ?? 1) - 1
-      if (left > 0) {
-        connections.set(node, left)
-        return
+      if (left > 0) connections.set(node, left)
+      else {
+        connections.delete(node)
+        watch(node)
       }
-      connections.delete(node)
-      const timer = setTimeout(() => {
-        leaving.delete(node)
-        options.onLost(node)
-      }, options.graceMs)
-      timer.unref()
-      leaving.set(node, timer)
     },
     close() {
       for (const timer of leaving.values()) clearTimeout(timer)

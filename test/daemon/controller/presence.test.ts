@@ -4,7 +4,7 @@ import { until } from '../../support/until.ts'
 
 t.test('a node is lost when its last connection has ended and none came back in time', async (t) => {
   const lost: string[] = []
-  const presence = createPresence({ graceMs: 1, onLost: (node) => lost.push(node) })
+  const presence = createPresence({ graceMs: 1, answers: async () => false, onLost: (node) => lost.push(node) })
   t.teardown(() => presence.close())
   for (const node of ['n1', 'n1', 'n2', 'n3']) presence.connected(node)
   presence.gone('n1')
@@ -19,7 +19,7 @@ t.test('a node is lost when its last connection has ended and none came back in 
 
 t.test('a node that comes back in time was not lost', async (t) => {
   const lost: string[] = []
-  const presence = createPresence({ graceMs: 50, onLost: (node) => lost.push(node) })
+  const presence = createPresence({ graceMs: 50, answers: async () => false, onLost: (node) => lost.push(node) })
   t.teardown(() => presence.close())
   for (const node of ['n1', 'n2']) {
     presence.connected(node)
@@ -28,4 +28,19 @@ t.test('a node that comes back in time was not lost', async (t) => {
   presence.connected('n1')
   await until('n2 is lost', () => lost.includes('n2'))
   t.same(lost, ['n2'])
+})
+
+t.test('a node that has lost its connection and answers is asked again until it does not', async (t) => {
+  const lost: string[] = []
+  const asked: string[] = []
+  const presence = createPresence({
+    graceMs: 1,
+    answers: async (node) => asked.push(node) < 3,
+    onLost: (node) => lost.push(node),
+  })
+  t.teardown(() => presence.close())
+  presence.connected('n1')
+  presence.gone('n1')
+  await until('n1 is lost', () => lost.length > 0)
+  t.same([asked, lost], [['n1', 'n1', 'n1'], ['n1']])
 })

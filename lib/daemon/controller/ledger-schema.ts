@@ -3,7 +3,7 @@ import { chmodSync, existsSync, renameSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 
 /** Of the tables; a ledger with another is put aside like one that cannot be read. */
-const version = 3
+const version = 4
 
 const schema = `
   CREATE TABLE IF NOT EXISTS runs (

@@ -13,23 +13,30 @@ export interface SweepOptions {
   readonly hasJob: (job: number) => boolean
   /** Those of the jobs that are over on every node. May reject: then nothing is removed. */
   readonly endedJobs: (jobs: readonly number[]) => Promise<readonly number[]>
+  /** When each job was asked for last: a job may keep its marker for days with the off switch set. Kept by the caller. */
+  readonly asked: Map<number, number>
+  readonly askAgainMs: number
   readonly now: () => number
   readonly log: Log
 }
 
 /** One round. */
 export async function sweepMarkers(options: SweepOptions): Promise<void> {
-  const { folder, minimumAgeMs, hasJob, endedJobs, now, log } = options
+  const { folder, minimumAgeMs, hasJob, endedJobs, asked: lastAsked, askAgainMs, now, log } = options
   const isOld = async (job: number) => {
     const status = await stat(join(folder, String(job))).catch(() => undefined) // removed by the gate meanwhile
     return status !== undefined && now() - status.mtimeMs > minimumAgeMs
   }
   const names = await readdir(folder)
   const jobs = names.filter((name) => /^[1-9]\d{0,9}$/.test(name)).map(Number)
+  for (const job of lastAsked.keys()) if (!jobs.includes(job) || hasJob(job)) lastAsked.delete(job)
+  const isDue = (job: number) => now() - (lastAsked.get(job) ?? Number.NEGATIVE_INFINITY) >= askAgainMs
   const asked: number[] = []
-  for (const job of jobs) if (!hasJob(job) && (await isOld(job))) asked.push(job)
+  for (const job of jobs) if (!hasJob(job) && isDue(job) && (await isOld(job))) asked.push(job)
   if (asked.length === 0) return
-  for (const job of await endedJobs(asked)) {
+  const ended = await endedJobs(asked)
+  for (const job of asked) lastAsked.set(job, now())
+  for (const job of ended) {
     // A job that is over can be requeued: its new Prolog writes the marker again.
     if (!asked.includes(job) || hasJob(job) || !(await isOld(job))) continue
     log.warn('stray.marker', { job })

@@ -53,8 +53,8 @@ const ownBinary = '/usr/lib/vmrm/vmrm'
 const askVerdictMs = 1000
 const adoptMs = 30_000
 const consoleCheckMs = 10_000
-/** Each sweep that finds one costs the controller a squeue, and a job may keep its marker for days with the off switch set. */
-const markerSweepMs = 300_000
+/** Each question costs the controller a squeue, and a job may keep its marker for days with the off switch set. */
+const markerAskMs = 300_000
 const markerAgeMs = 60_000
 
 export interface DaemonOptions {
@@ -188,14 +188,17 @@ export async function runNode(options: DaemonOptions): Promise<void> {
     log,
     work: () => consoles.cap(consolePaths(journal, runs)),
   }
+  const markersAsked = new Map<number, number>()
   const markers = {
-    intervalMs: markerSweepMs,
+    intervalMs: reconcileSeconds * 1000,
     event: 'markers.failed',
     log,
     work: () =>
       sweepMarkers({
         folder: markersFolder,
         minimumAgeMs: markerAgeMs,
+        asked: markersAsked,
+        askAgainMs: markerAskMs,
         hasJob: (job) => runs.ofJob(job) !== undefined,
         endedJobs: (jobs) => controller.endedJobs(jobs),
         now: () => Date.now(),

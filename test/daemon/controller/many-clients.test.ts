@@ -7,8 +7,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import t from 'tap'
+import { unpackPlan } from '../../../lib/daemon/controller/plan-text.ts'
 import { leasesOf } from '../../../lib/daemon/controller/told-run.ts'
-import { type RunPlan, runPlanSchema } from '../../../lib/job/plan.ts'
+import type { RunPlan } from '../../../lib/job/plan.ts'
 import { createClient, type ProtocolClient } from '../../../lib/protocol/client.ts'
 import { createRandom } from '../../support/random.ts'
 import { until } from '../../support/until.ts'
@@ -112,7 +113,7 @@ function readLedger(folder: string): Found {
     return {
       plans: runs.map(({ job, restart, plan }) => ({
         run: `j${job}r${restart}`,
-        plan: runPlanSchema.parse(JSON.parse(String(plan))),
+        plan: unpackPlan(String(plan)),
       })),
       leases: leases.map(({ space, value, job, restart }) => `${space} ${value} j${job}r${restart}`),
     }

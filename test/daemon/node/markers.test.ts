@@ -12,11 +12,14 @@ t.test('only old markers of jobs that are over and have no run here are removed'
   for (const name of [...old, '8']) writeFileSync(join(folder, name), 'script=guest\n')
   for (const name of old) utimesSync(join(folder, name), new Date(0), new Date(0))
   const asked: number[][] = []
+  const clock = { ms: Date.now() }
   const options = {
     folder,
     minimumAgeMs: hourMs,
     hasJob: (job: number) => job === 2,
-    now: () => Date.now(),
+    asked: new Map<number, number>(),
+    askAgainMs: hourMs,
+    now: () => clock.ms,
     log: silentLog,
   }
   const endedJobs = async (jobs: readonly number[]) => {
@@ -29,6 +32,9 @@ t.test('only old markers of jobs that are over and have no run here are removed'
   t.same(asked, [[1, 3, 4]])
   t.same(readdirSync(folder).sort(), ['.6', '07', '2', '3', '4', '8', 'x5'])
 
+  await sweepMarkers({ ...options, endedJobs })
+  t.equal(asked.length, 1, 'one that goes on is not asked for again so soon')
+  clock.ms += hourMs
   await t.rejects(sweepMarkers({ ...options, endedJobs: async () => Promise.reject(new Error('Slurm is down')) }))
   t.equal(readdirSync(folder).length, 7, 'in doubt nothing is removed')
 })

@@ -1,0 +1,69 @@
+// Epilog and EpilogSlurmctld are taken out of slurm.conf: the reconcilers alone clean up after every kind of end of a job.
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import type { Cluster } from '../support/cluster.ts'
+import { withTimeouts } from '../support/daemon-faults.ts'
+import { withJobs } from '../support/job-cluster.ts'
+import { compareLedgers, takeLedger } from '../support/leaks.ts'
+import { until } from '../support/until.ts'
+
+const boundMs = 180_000
+
+/** slurm.conf, without the hooks at the end of a job. */
+async function withoutEpilogs(cluster: Cluster, work: () => Promise<void>): Promise<void> {
+  const path = join(cluster.layout.folder, 'etc-slurm/slurm.conf.vmrm')
+  const text = readFileSync(path, 'utf8')
+  const apply = async (changed: string) => {
+    writeFileSync(path, changed)
+    const { exitCode, stderr } = await cluster.run(['scontrol', 'reconfigure'])
+    if (exitCode !== 0) throw new Error(stderr)
+  }
+  await apply(text.replace(/^Epilog.*$/gm, ''))
+  try {
+    const shown = (await cluster.run(['scontrol', 'show', 'config'])).stdout
+    t.match(shown, /^Epilog += \(null\)$/m)
+    t.match(shown, /^EpilogSlurmctld += \(null\)$/m)
+    await work()
+  } finally {
+    await apply(text)
+  }
+}
+
+t.test('without any hook at the end of jobs nothing is left of them', (t) =>
+  withJobs(t, 'without-epilogs', async (jobs) => {
+    const { cluster } = jobs
+    await withTimeouts(cluster, 'remove-seconds="3" reconcile-seconds="1"', () =>
+      withoutEpilogs(cluster, async () => {
+        const before = await takeLedger(cluster.layout)
+        const submit = (script: string, ...more: string[]) =>
+          jobs.submit(`#!/bin/sh\necho runs\n${script}`, { arguments: ['--vm-image=tiny', '--mem=300', ...more] })
+        const forever = 'while true; do sleep 1; done'
+        const [normal, cancelled, late, requeued, lost] = await Promise.all([
+          submit('exit 0', '-w', 'n1'),
+          submit(forever, '-w', 'n1'),
+          submit(forever, '-w', 'n1', '--time=1'),
+          submit('test -n "$SLURM_RESTART_COUNT" || while true; do sleep 1; done', '-w', 'n1', '--open-mode=append'),
+          submit(forever, '-w', 'n2', '--no-requeue'),
+        ])
+        for (const job of [normal, cancelled, late, requeued, lost]) await jobs.awaitOutput(job, 'runs')
+        await cluster.run(['scancel', String(cancelled)])
+        await cluster.run(['scontrol', 'requeue', String(requeued)])
+        await cluster.run(['scontrol', 'update', 'NodeName=n2', 'State=DOWN', 'Reason=test'])
+        const states = await Promise.all(
+          [normal, cancelled, late, requeued, lost].map(async (job) => (await jobs.ended(job)).fields.JobState),
+        )
+        t.same(states, ['COMPLETED', 'CANCELLED', 'TIMEOUT', 'COMPLETED', 'NODE_FAIL'])
+        t.match(jobs.output(requeued), /^runs\n.*\nruns\n$/s, 'the first run did not hold up the second')
+        await cluster.run(['scontrol', 'update', 'NodeName=n2', 'State=RESUME'])
+        let left: string[] = ['not looked yet']
+        const isClean = async () => {
+          left = compareLedgers(before, await takeLedger(cluster.layout))
+          return left.length === 0
+        }
+        await until('everything is gone', isClean, boundMs).catch(() => t.same(left, []))
+      }),
+    )
+    await cluster.waitUntilIdle()
+  }),
+)

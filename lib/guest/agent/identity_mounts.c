@@ -13,6 +13,7 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define RETRY_MS 100
@@ -212,9 +213,31 @@ static bool mount_one(const struct identity *identity, const struct identity_mou
 	}
 }
 
+/*
+ * The kernel would start modprobe itself, at a priority at which it waits for all that boots beside it: with systemd's units on
+ * one CPU for 20 s. Whether it worked is seen when mounting.
+ */
+static void load_nfs(const struct identity *identity)
+{
+	bool is_wanted = false;
+	for (size_t i = 0; i < identity->mount_count; i++)
+		is_wanted = is_wanted || strncmp(identity->mounts[i].type, "nfs", 3) == 0;
+	if (!is_wanted || access("/sys/module/nfsv4", F_OK) == 0)
+		return;
+	pid_t child = fork();
+	if (child == 0) {
+		execl("/sbin/modprobe", "modprobe", "-q", "nfsv4", (char *)NULL);
+		_exit(127);
+	}
+	/* The one that takes the identity is killed when it lasts too long. */
+	while (child > 0 && waitpid(child, NULL, 0) < 0 && errno == EINTR)
+		;
+}
+
 bool identity_apply_mounts(const struct identity *identity, struct complaint *complaint)
 {
 	int64_t deadline = now_ms() + IDENTITY_MOUNT_WAIT_MS;
+	load_nfs(identity);
 	for (size_t i = 0; i < identity->mount_count; i++)
 		if (!mount_one(identity, &identity->mounts[i], deadline, complaint))
 			return false;

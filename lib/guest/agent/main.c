@@ -30,6 +30,7 @@
 /* Reads of the port a turn, so that a flood from the host does not starve the tasks. */
 #define READS_A_TURN 16
 #define TRIM_AFTER_MS 2000
+#define NICE (-15)
 
 static struct agent agent;
 static struct port port;
@@ -45,6 +46,8 @@ static void protect(void)
 	if (fd >= 0)
 		close(fd);
 	setrlimit(RLIMIT_NOFILE, &files);
+	/* A job waits for the identity while a distribution still boots; and what a task does must not keep its output from leaving. */
+	setpriority(PRIO_PROCESS, 0, NICE);
 	/* Orphans of a session come to us and not to an init that may reap late. */
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 }

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -86,6 +87,8 @@ static void start_if_failed(void)
 	if (fork() != 0)
 		return;
 	setsid();
+	/* It gives way to what the job does. */
+	setpriority(PRIO_PROCESS, 0, 0);
 	if (systemctl((const char *[]){"systemctl", "is-failed", "--quiet", UNITS}))
 		systemctl((const char *[]){"systemctl", "start", "--no-block", UNITS});
 	_exit(0);

@@ -83,15 +83,19 @@ static void reset_oom_score(void)
 }
 
 static struct rlimit first_files;
+static int first_nice;
 
 void child_keep_limits(void)
 {
 	getrlimit(RLIMIT_NOFILE, &first_files);
+	first_nice = getpriority(PRIO_PROCESS, 0);
 }
 
 static void set_limits(const struct spec *spec)
 {
 	setrlimit(RLIMIT_NOFILE, &first_files);
+	if (getpriority(PRIO_PROCESS, 0) != first_nice)
+		setpriority(PRIO_PROCESS, 0, first_nice);
 	for (size_t i = 0; i < spec->limit_count; i++) {
 		struct rlimit wanted = spec->limits[i].value, have;
 		if (setrlimit((__rlimit_resource_t)spec->limits[i].resource, &wanted) == 0)

@@ -34,6 +34,7 @@ echo urandom $(od -An -v -tx1 -N64 /dev/urandom | tr -d ' \\n')
 echo random $(od -An -v -tx1 -N64 /dev/random | tr -d ' \\n')
 echo uuids $(cat /proc/sys/kernel/random/uuid)
 echo clock $(date +%s)
+echo nice $(nice)
 echo peers $(sed -n '/^# vmrm: begin/,/^# vmrm: end/p' /etc/hosts | grep -c twin)
 `
 
@@ -111,6 +112,7 @@ t.test('two clones of one template share nothing that tells machines apart', asy
     t.equal(new Set(each(name)).size, 2, `${name}: ${each(name).join(' and ')}`)
   }
   for (const bytes of [...each('urandom'), ...each('random')]) t.match(bytes, /^[0-9a-f]{128}$/)
+  t.strictSame(each('nice'), ['0', '0'], "a task has not the agent's priority")
   t.strictSame(each('peers'), ['2', '2'], 'each knows both by name')
   for (const [at, twin] of twins.entries()) {
     // Between the two readings of the host's clock lies the guest's, however slow the machine is.

@@ -15,7 +15,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   ssh: [],
   protocol: ['munge'],
   config: ['network', 'protocol'],
-  image: ['config'],
+  image: ['config', 'job'],
   vm: ['image', 'libvirt'],
   slurm: ['config', 'job'],
   daemon: ['config', 'guest', 'image', 'job', 'network', 'protocol', 'slurm', 'ssh', 'vm'],

@@ -32,6 +32,29 @@ static void greet(const struct session *session, struct vmrm_frame *frame, struc
 		vmrm_tlv_put(fields, VMRM_ATTACH_SESSION_RESUMED, NULL, 0);
 }
 
+/* Of a best-effort job: which VMs it has, for the task's own use, and once a line for people on what it lacks. */
+static void tell_part(const struct job *job, const struct vmrm_frame *frame)
+{
+	static const struct {
+		uint8_t tag;
+		const char *variable;
+	} parts[] = {{VMRM_ATTACHED_UP, "VMRM_VMS"}, {VMRM_ATTACHED_MISSING, "VMRM_VMS_MISSING"}};
+	for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+		struct vmrm_tlv field;
+		unsetenv(parts[i].variable);
+		if (!vmrm_tlv_find(frame->payload, frame->length, parts[i].tag, &field))
+			continue;
+		char *text = strndup((const char *)field.value, field.length);
+		if (text == NULL)
+			continue;
+		setenv(parts[i].variable, text, 1);
+		bool is_first = job->is_batch || (job->rank == 0 && !job->has_vm);
+		if (parts[i].tag == VMRM_ATTACHED_MISSING && is_first && !job->is_prolog)
+			say("this job began without some of its VMs, as its strategy allows: %s did not come up; `vmrm ps %s` says why", text, job->id);
+		free(text);
+	}
+}
+
 static int build(struct session *session, const struct vmrm_frame *frame)
 {
 	struct vmrm_tlv field;
@@ -40,6 +63,7 @@ static int build(struct session *session, const struct vmrm_frame *frame)
 	struct task_request request = {.job = &context->job, .mpi = &context->mpi, .has_stdin = session->has_stdin};
 	if (vmrm_tlv_find(frame->payload, frame->length, VMRM_ATTACHED_CPUS, &field) && vmrm_tlv_copy_text(&field, cpus, sizeof cpus))
 		request.cpus = cpus;
+	tell_part(request.job, frame);
 	bool has_site_prolog = !request.job->is_prolog && vmrm_tlv_find(frame->payload, frame->length, VMRM_ATTACHED_TASK_PROLOG, &field) &&
 		vmrm_tlv_copy_text(&field, prolog, sizeof prolog);
 	int code = has_site_prolog ? task_prolog_run(prolog) : 0;

@@ -25,11 +25,12 @@ static void warn(const char *why) {
 }
 
 enum check_result check_request(const struct request *request) {
-  char image[160], per_node[32], script[32], why[64];
+  char image[160], per_node[32], script[32], strategy[48], why[64];
   snprintf(image, sizeof image, "--image=%s", request->image);
   snprintf(per_node, sizeof per_node, "--per-node=%s", request->per_node);
   snprintf(script, sizeof script, "--script=%s", request->script);
-  char *const argv[] = {VMRM_CLI, "check-request", image, per_node, script, NULL};
+  if (request->strategy != NULL) snprintf(strategy, sizeof strategy, "--strategy=%s", request->strategy);
+  char *const argv[] = {VMRM_CLI, "check-request", image, per_node, script, request->strategy != NULL ? strategy : NULL, NULL};
   struct child_result result;
   switch (child_run(argv, CHECK_BOUND_MS, &result)) {
     case CHILD_EXITED:

@@ -1,4 +1,4 @@
-// What the user asks for: the four options, their environment defaults, and the rules between them.
+// What the user asks for: the options, their environment defaults, and the rules between them.
 // It never talks to a daemon and never changes the environment.
 #define _GNU_SOURCE
 #include "request.h"
@@ -13,6 +13,7 @@ const struct setting_names setting_names[SETTING_COUNT] = {
     [SETTING_IMAGE] = {"--vm-image", "VMRM_IMAGE", "SLURM_SPANK_VMRM_IMAGE"},
     [SETTING_PER_NODE] = {"--vm-per-node", "VMRM_PER_NODE", "SLURM_SPANK_VMRM_PER_NODE"},
     [SETTING_SCRIPT] = {"--vm-script", "VMRM_SCRIPT", "SLURM_SPANK_VMRM_SCRIPT"},
+    [SETTING_STRATEGY] = {"--vm-strategy", "VMRM_STRATEGY", "SLURM_SPANK_VMRM_STRATEGY"},
     [SETTING_CHECKPOINT] = {"--vm-checkpoint", "VMRM_CHECKPOINT", "SLURM_SPANK_VMRM_CHECKPOINT"},
 };
 
@@ -25,6 +26,7 @@ static bool is_valid(enum setting setting, const char *value) {
     case SETTING_IMAGE: return is_image(value);
     case SETTING_PER_NODE: return is_per_node(value);
     case SETTING_SCRIPT: return is_script_place(value);
+    case SETTING_STRATEGY: return is_strategy(value);
     default: return false;
   }
 }
@@ -42,6 +44,9 @@ static void refuse(enum setting setting, const char *source, const char *value) 
       break;
     case SETTING_SCRIPT:
       slurm_error("vmrm: %s: '%s' is neither guest nor host", source, shown);
+      break;
+    case SETTING_STRATEGY:
+      slurm_error("vmrm: %s: '%s' is neither all-or-nothing nor best-effort", source, shown);
       break;
     default: slurm_error(no_checkpoint, source);
   }
@@ -99,7 +104,7 @@ bool request_resolve(struct request *request) {
     return true;
   }
   if (!choose(SETTING_PER_NODE, &request->per_node) || !choose(SETTING_SCRIPT, &request->script)) return false;
-  if (!choose(SETTING_CHECKPOINT, &checkpoint)) return false;
+  if (!choose(SETTING_STRATEGY, &request->strategy) || !choose(SETTING_CHECKPOINT, &checkpoint)) return false;
   if (request->per_node == NULL) request->per_node = "1";
   if (request->script == NULL) request->script = "guest";
   return true;

@@ -5,7 +5,7 @@
 
 #include <stdbool.h>
 
-enum setting { SETTING_IMAGE, SETTING_PER_NODE, SETTING_SCRIPT, SETTING_CHECKPOINT, SETTING_COUNT };
+enum setting { SETTING_IMAGE, SETTING_PER_NODE, SETTING_SCRIPT, SETTING_STRATEGY, SETTING_CHECKPOINT, SETTING_COUNT };
 
 // Of each setting: its option, its environment default, which is its name in the job-control environment too, and as tasks see it.
 struct setting_names {
@@ -19,6 +19,7 @@ struct request {
   const char *image;     // NULL: not asked for; may be `none`
   const char *per_node;  // never NULL where there is an image
   const char *script;    // never NULL where there is an image
+  const char *strategy;  // NULL: the cluster's
 };
 
 // The value of an option, from the command line or a #SBATCH line; the last one counts. False: it was refused with a message.

@@ -20,10 +20,12 @@ static const char *const inherited_options[] = {
     "_SLURM_SPANK_OPTION_vmrm_vm_image",
     "_SLURM_SPANK_OPTION_vmrm_vm_per_node",
     "_SLURM_SPANK_OPTION_vmrm_vm_script",
+    "_SLURM_SPANK_OPTION_vmrm_vm_strategy",
     "_SLURM_SPANK_OPTION_vmrm_vm_checkpoint",
     "SLURM_SPANK__SLURM_SPANK_OPTION_vmrm_vm_image",
     "SLURM_SPANK__SLURM_SPANK_OPTION_vmrm_vm_per_node",
     "SLURM_SPANK__SLURM_SPANK_OPTION_vmrm_vm_script",
+    "SLURM_SPANK__SLURM_SPANK_OPTION_vmrm_vm_strategy",
     "SLURM_SPANK__SLURM_SPANK_OPTION_vmrm_vm_checkpoint",
 };
 
@@ -52,7 +54,7 @@ static bool has_no_epilog(void) {
 
 // A step runs in its job's VMs: its options may repeat what the job has and nothing else.
 static bool submit_step(void) {
-  static const char *const defaults[SETTING_COUNT] = {"none", "1", "guest", ""};
+  static const char *const defaults[SETTING_COUNT] = {"none", "1", "guest", "", ""};
   char job[80], step[160];
   for (int setting = 0; setting < SETTING_COUNT; setting++) {
     const char *asked = request_given(setting);
@@ -86,7 +88,8 @@ static bool publish_value(spank_t spank, enum setting setting, const char *value
 static bool publish(spank_t spank, const struct request *request) {
   return publish_value(spank, SETTING_IMAGE, request->image) &&
          publish_value(spank, SETTING_PER_NODE, request->per_node) &&
-         publish_value(spank, SETTING_SCRIPT, request->script);
+         publish_value(spank, SETTING_SCRIPT, request->script) &&
+         publish_value(spank, SETTING_STRATEGY, request->strategy);
 }
 
 static bool same(const char *left, const char *right) {
@@ -95,17 +98,17 @@ static bool same(const char *left, const char *right) {
 
 // Copies, since a value given for the next component frees the one before it.
 static bool remember(struct request *kept, const struct request *request) {
-  const char *values[] = {request->image, request->per_node, request->script};
-  char *copies[3] = {NULL, NULL, NULL};
-  for (int i = 0; i < 3; i++) {
+  const char *values[] = {request->image, request->per_node, request->script, request->strategy};
+  char *copies[4] = {NULL, NULL, NULL, NULL};
+  for (int i = 0; i < 4; i++) {
     if (values[i] == NULL) continue;
     copies[i] = strdup(values[i]);
     if (copies[i] == NULL) goto failed;
   }
-  *kept = (struct request){copies[0], copies[1], copies[2]};
+  *kept = (struct request){copies[0], copies[1], copies[2], copies[3]};
   return true;
 failed:
-  for (int i = 0; i < 3; i++) free(copies[i]);
+  for (int i = 0; i < 4; i++) free(copies[i]);
   slurm_error("vmrm: out of memory");
   return false;
 }
@@ -128,7 +131,7 @@ bool submit(spank_t spank) {
   if (request_wants_vm(&request) && !has_no_epilog()) return false;
   if (component == LATER_COMPONENT) {
     if (same(first.image, request.image) && same(first.per_node, request.per_node) &&
-        same(first.script, request.script))
+        same(first.script, request.script) && same(first.strategy, request.strategy))
       return publish(spank, &request);
     slurm_error("vmrm: all components of a heterogeneous job must have the same --vm options; "
                 "give them in the first component only");

@@ -33,6 +33,8 @@ bool is_per_node(const char *text) {
 
 bool is_script_place(const char *text) { return strcmp(text, "guest") == 0 || strcmp(text, "host") == 0; }
 
+bool is_strategy(const char *text) { return strcmp(text, "all-or-nothing") == 0 || strcmp(text, "best-effort") == 0; }
+
 const char *printable(const char *text, char *buffer, size_t size) {
   size_t used = 0;
   while (text[used] != '\0' && used + 1 < size) {

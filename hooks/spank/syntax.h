@@ -13,6 +13,8 @@ bool is_opt_out(const char *image);
 bool is_per_node(const char *text);
 // `guest` or `host`.
 bool is_script_place(const char *text);
+// `all-or-nothing` or `best-effort`.
+bool is_strategy(const char *text);
 
 // The text as it may stand in a message: printable ASCII only, cut to what fits. Returns `buffer`.
 const char *printable(const char *text, char *buffer, size_t size);

@@ -27,6 +27,9 @@ static struct spank_option options[] = {
     {"vm-script", "guest|host",
      "where the batch script itself runs: in the first VM or on the first node; default: $VMRM_SCRIPT, or guest", 1,
      SETTING_SCRIPT, on_option},
+    {"vm-strategy", "all-or-nothing|best-effort",
+     "whether the job may begin with some of its VMs missing; default: $VMRM_STRATEGY, or the cluster's", 1, SETTING_STRATEGY,
+     on_option},
     {"vm-checkpoint", "WHEN", "not available in this version of vmrm", 2, SETTING_CHECKPOINT, on_option},
 };
 

@@ -6,7 +6,8 @@ import { parseVmRequest } from '../slurm/hook-environment.ts'
 import { type Command, readOptions, UsageError } from './command.ts'
 import { withController } from './controller.ts'
 
-const usage = 'vmrm check-request --image=NAME[@REV] [--per-node=K] [--script=guest|host]'
+const usage =
+  'vmrm check-request --image=NAME[@REV] [--per-node=K] [--script=guest|host] [--strategy=all-or-nothing|best-effort]'
 /** Below the plug-in's own bound of 5 s. */
 const answerMs = 4000
 
@@ -28,6 +29,7 @@ Exit code 0: yes. 65: no, with the reason. Any other: it could not be found out.
       image: { type: 'string' },
       'per-node': { type: 'string' },
       script: { type: 'string' },
+      strategy: { type: 'string' },
     })
     if (values.image === undefined || positionals.length > 0) throw new UsageError('one --image is needed', usage)
     try {
@@ -35,6 +37,7 @@ Exit code 0: yes. 65: no, with the reason. Any other: it could not be found out.
         SPANK_VMRM_IMAGE: values.image,
         SPANK_VMRM_PER_NODE: values['per-node'],
         SPANK_VMRM_SCRIPT: values.script,
+        SPANK_VMRM_STRATEGY: values.strategy,
       })
       await withController((controller) => controller.call('check-request', { request }, { timeoutMs: answerMs }))
       return 0

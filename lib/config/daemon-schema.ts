@@ -98,6 +98,12 @@ const defaults = z.strictObject({
   ).default([]),
 })
 
+/** What becomes of a job whose VMs do not all come up. */
+const transaction = z.strictObject({
+  /** Of jobs that do not say. */
+  strategy: z.enum(['all-or-nothing', 'best-effort']).default('all-or-nothing'),
+})
+
 const submission = z.strictObject({
   /** Whether VMRM_IMAGE in a job's environment counts where no plug-in has read it; it always does where there are defaults. */
   fromEnvironment: z.boolean().default(false),
@@ -207,6 +213,7 @@ export const daemonConfigSchema = z.strictObject({
   templates: templates.prefault({}),
   network: network.prefault({}),
   nfs: nfs.prefault({}),
+  transaction: transaction.prefault({}),
   timeouts: timeouts.prefault({}),
   /** For the rules at submission only (`vmrm job-submit-table`), as `submission` is. */
   defaults: defaults.prefault({}),

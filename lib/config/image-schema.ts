@@ -104,6 +104,8 @@ export const imageSchema = z.strictObject({
     maxPerNode: z.int().min(1).max(256).default(64),
     /** What becomes of a job when no hostname or address is free: it goes back into the queue until one is, or fails. */
     onFull: z.enum(['wait', 'fail']).default('wait'),
+    /** `all-or-nothing`: its jobs may not begin with some of their VMs missing. */
+    strategy: z.enum(['any', 'all-or-nothing']).default('any'),
   }),
   template: z
     .strictObject({

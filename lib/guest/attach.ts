@@ -31,6 +31,9 @@ export interface AttachedFields {
   readonly hostname?: string
   /** The VM's own CPU numbers the task is bound to, such as `0,2-3`; absent: not bound. */
   readonly cpus?: string
+  /** Of a best-effort job: host lists of the VMs that came up and of those that did not. */
+  readonly up?: string
+  readonly missing?: string
   /** The site's program that vmrm-run runs first, on the host. */
   readonly taskProlog?: string
   /** What the server runs: an absolute path on the host. */
@@ -78,6 +81,8 @@ export function attachedPayload(place: AttachedFields): [tag: number, value: Fie
     [4, place.program],
     [5, place.folder],
     [6, place.taskProlog],
+    [9, place.up],
+    [10, place.missing],
     ...(place.programArguments ?? []).map((text): [number, string] => [8, text]),
   ]
   return fields.filter((field): field is [number, FieldValue] => field[1] !== undefined)

@@ -34,6 +34,9 @@ export type Admission =
       readonly channel: GuestChannel
       /** The VM's own CPU numbers the task is bound to, such as `0,2-3`; absent: not bound. */
       readonly cpus?: string
+      /** Of a best-effort job: host lists of the VMs that came up and of those that did not. */
+      readonly up?: string
+      readonly missing?: string
       /** The site's TaskProlog. */
       readonly taskProlog?: string
       /** Whether Slurm's commands may be run on the host for the task; absent: not. */

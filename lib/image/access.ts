@@ -1,6 +1,7 @@
 // Who may use an image. Pure.
 import type { Image } from '../config/image-schema.ts'
 import { VmrmError } from '../errors/vmrm-error.ts'
+import type { Strategy } from '../job/decision.ts'
 
 export interface Requester {
   readonly user: string
@@ -34,6 +35,16 @@ export function chooseImage(
     throw new VmrmError('image-not-allowed', `user ${requester.user} may not use image ${request.image}`)
   }
   return image
+}
+
+/** How its jobs begin: as asked for, else as `ofCluster` says. Throws `request-invalid` where the image does not allow what was asked for. */
+export function chooseStrategy(image: Image, asked: Strategy | undefined, ofCluster: Strategy): Strategy {
+  if (image.limits.strategy === 'any') return asked ?? ofCluster
+  if (asked !== 'best-effort') return 'all-or-nothing'
+  const hint = 'Leave --vm-strategy out.'
+  throw new VmrmError('request-invalid', `image ${image.name} allows no jobs that begin with some VMs missing`, {
+    hint,
+  })
 }
 
 /** The image a request names, whoever asks. Throws `image-unknown` or `image-unusable`. */

@@ -1,4 +1,5 @@
 // The plan of a run: every VM of it, on every node, with the names and numbers leased for it. Pure data.
+import type { Strategy } from './decision.ts'
 
 export interface PlannedVm {
   /** Counts over the whole run. */
@@ -27,6 +28,8 @@ export interface PlannedNode {
 export interface RunPlan {
   readonly image: string
   readonly revision: string
+  /** Absent: all-or-nothing. */
+  readonly strategy?: Strategy | undefined
   readonly vni: number
   /** Prefix length of the run's network. */
   readonly prefixLength: number

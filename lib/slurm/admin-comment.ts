@@ -2,7 +2,7 @@
 // the site wrote, at the end the cause of a failure. Only administrators and job_submit can write it (Slurm 22.05). Pure.
 import { parseVmRequest, type VmRequest } from './hook-environment.ts'
 
-const decided = /^vmrm-image=\S+(?: vmrm-per-node=\S+)?(?: vmrm-script=\S+)?(?=\s|$)/
+const decided = /^vmrm-image=\S+(?: vmrm-per-node=\S+)?(?: vmrm-script=\S+)?(?: vmrm-strategy=\S+)?(?=\s|$)/
 const cause = /(?:^|; | )vmrm: .*$/s
 
 /** The request that was decided at submission, or undefined. Throws `request-invalid` for one that cannot be used. */
@@ -17,6 +17,7 @@ export function requestInComment(comment: string): VmRequest | undefined {
     SPANK_VMRM_IMAGE: image,
     SPANK_VMRM_PER_NODE: values.get('vmrm-per-node'),
     SPANK_VMRM_SCRIPT: values.get('vmrm-script'),
+    SPANK_VMRM_STRATEGY: values.get('vmrm-strategy'),
   })
 }
 

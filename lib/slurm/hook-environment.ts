@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import { imageName, imageRevision } from '../config/image-schema.ts'
 import { VmrmError } from '../errors/vmrm-error.ts'
+import { type Strategy, strategies } from '../job/decision.ts'
 
 const decimal = (min: number, max: number) =>
   z
@@ -37,6 +38,7 @@ const requestSchema = z.object({
     .refine((value) => value <= 256)
     .default(1),
   SPANK_VMRM_SCRIPT: z.enum(['guest', 'host']).default('guest'),
+  SPANK_VMRM_STRATEGY: z.enum(strategies).optional(),
 })
 
 export interface HookJob {
@@ -52,6 +54,8 @@ export interface VmRequest {
   readonly revision?: string | undefined
   readonly perNode: number
   readonly script: 'guest' | 'host'
+  /** Absent: the cluster's. */
+  readonly strategy?: Strategy | undefined
 }
 
 type Environment = Readonly<Record<string, string | undefined>>
@@ -88,6 +92,7 @@ export function parseVmRequest(environment: Environment): VmRequest {
     ...(revision === undefined ? {} : { revision }),
     perNode: parsed.data.SPANK_VMRM_PER_NODE,
     script: parsed.data.SPANK_VMRM_SCRIPT,
+    ...(parsed.data.SPANK_VMRM_STRATEGY === undefined ? {} : { strategy: parsed.data.SPANK_VMRM_STRATEGY }),
   }
 }
 

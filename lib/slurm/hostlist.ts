@@ -17,6 +17,29 @@ export function expandHostlist(text: string): readonly string[] {
   return names
 }
 
+/** Names as one host list, `n[1-3],login`, that `scontrol show hostnames` takes apart again; each once, in the order given. */
+export function renderHostlist(names: readonly string[]): string {
+  const groups = new Map<string, string[]>()
+  for (const name of new Set(names)) {
+    const [, head = name, digits] = /^(.*?)(\d{1,9})$/.exec(name) ?? []
+    const key = digits === undefined ? name : `${head} ${digits.length}`
+    groups.set(key, [...(groups.get(key) ?? []), digits ?? ''])
+  }
+  return [...groups].map(([key, numbers]) => renderGroup(key.split(' ')[0] ?? '', numbers)).join(',')
+}
+
+function renderGroup(head: string, digits: readonly string[]): string {
+  const [only = ''] = digits
+  if (digits.length === 1) return head + only
+  const ranges: [string, string][] = []
+  for (const each of digits) {
+    const range = ranges.at(-1)
+    if (range !== undefined && Number(each) === Number(range[1]) + 1) range[1] = each
+    else ranges.push([each, each])
+  }
+  return `${head}[${ranges.map(([from, to]) => (from === to ? from : `${from}-${to}`)).join(',')}]`
+}
+
 function splitOutsideBrackets(text: string): readonly string[] {
   const parts: string[] = []
   let depth = 0

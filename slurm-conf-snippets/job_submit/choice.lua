@@ -4,7 +4,7 @@
 return function(job)
   local choice = {}
 
-  local LEADING = { '^vmrm%-image=%S+', '^%s+vmrm%-per%-node=%S+', '^%s+vmrm%-script=%S+' }
+  local LEADING = { '^vmrm%-image=%S+', '^%s+vmrm%-per%-node=%S+', '^%s+vmrm%-script=%S+', '^%s+vmrm%-strategy=%S+' }
 
   -- Takes the decision off the front of an AdminComment: the decision (nil without one), and the rest.
   function choice.split(comment)
@@ -30,6 +30,7 @@ return function(job)
     local text = 'vmrm-image=' .. vm.image
     if vm.per_node ~= 1 then text = text .. ' vmrm-per-node=' .. vm.per_node end
     if vm.script ~= 'guest' then text = text .. ' vmrm-script=' .. vm.script end
+    if vm.strategy then text = text .. ' vmrm-strategy=' .. vm.strategy end
     return text
   end
 
@@ -76,10 +77,14 @@ return function(job)
     end
     local script = job.variable(descriptor, 'VMRM_SCRIPT') or 'guest'
     if script ~= 'guest' and script ~= 'host' then return nil, 'VMRM_SCRIPT is neither guest nor host' end
+    local strategy = job.variable(descriptor, 'VMRM_STRATEGY')
+    if strategy and strategy ~= 'all-or-nothing' and strategy ~= 'best-effort' then
+      return nil, 'VMRM_STRATEGY is neither all-or-nothing nor best-effort'
+    end
     if not (rules.images or {})[string.match(image, '^[^@]*')] then
       return nil, string.format('there is no image %s on this cluster: see `vmrm image list`', image)
     end
-    return { image = image, per_node = tonumber(per_node), script = script, source = 'decided' }
+    return { image = image, per_node = tonumber(per_node), script = script, strategy = strategy, source = 'decided' }
   end
 
   local function from_spank(descriptor, image)

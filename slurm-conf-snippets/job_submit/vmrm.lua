@@ -80,6 +80,7 @@ local function tell_tasks(job, vm)
   job.environment['SLURM_SPANK_VMRM_IMAGE'] = vm.image
   job.environment['SLURM_SPANK_VMRM_PER_NODE'] = tostring(vm.per_node)
   job.environment['SLURM_SPANK_VMRM_SCRIPT'] = vm.script
+  if vm.strategy then job.environment['SLURM_SPANK_VMRM_STRATEGY'] = vm.strategy end
 end
 
 -- Where nobody can say which image is a job's, one that has a default would run outside VMs: so none starts that names no

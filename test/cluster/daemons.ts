@@ -52,7 +52,7 @@ export function findDaemon(host: Host, name: DaemonName): ProcessIdentity | unde
 }
 
 /** The process as this namespace numbers it, from its pid in the host. */
-function outerProcess(running: RunningHost, innerPid: number): ProcessIdentity | undefined {
+export function outerProcess(running: RunningHost, innerPid: number): ProcessIdentity | undefined {
   const space = namespaceOf(running.init.pid, 'pid')
   if (space === undefined) return undefined
   const pid = membersOfPidNamespace(space).find((each) => namespacePids(each).at(-1) === innerPid)

@@ -56,7 +56,7 @@ export function createFakeController(): FakeController {
     reportLost: report('lost'),
     async getVerdict() {
       up()
-      return { verdict: controller.verdict, reason: controller.reason }
+      return { verdict: controller.verdict, reason: controller.reason, missing: [] }
     },
     async endedJobs(jobs) {
       up()

@@ -153,9 +153,9 @@ function timed(link: ControllerLink, times: { sharedMs: number; madeMs: number }
       if (answer.state === 'share') times.sharedMs = clock()
       return answer
     },
-    reportPrepared(run) {
+    reportPrepared(run, missing) {
       times.madeMs = clock()
-      return link.reportPrepared(run)
+      return link.reportPrepared(run, missing)
     },
   }
 }

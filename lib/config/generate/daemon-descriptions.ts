@@ -70,6 +70,9 @@ export const daemonDescriptions: Readonly<Record<string, string>> = {
   'nfs/@pid-file': "nfs-ganesha's (its option -p).",
   'nfs/@config-file': "nfs-ganesha's configuration, for `vmrm doctor`.",
   'nfs/@port': 'TCP port of the NFS server.',
+  transaction: 'What becomes of a job whose VMs do not all come up.',
+  'transaction/@strategy':
+    '`all-or-nothing`: it gets every VM, or none and a reason; `best-effort`: it begins with those that came up, if the first one of its first node is among them. Of jobs that do not say (--vm-strategy).',
   timeouts: 'Deadlines.',
   'timeouts/@prepare-seconds':
     "From PrologSlurmctld until all VMs of a run must be ready. It must be at least a minute below Slurm's PrologEpilogTimeout.",

@@ -48,6 +48,8 @@ export const imageDescriptions: Readonly<Record<string, string>> = {
   'limits/@max-per-node': 'The most VMs of one job on one node.',
   'limits/@on-full':
     'What becomes of a job when not enough hostnames or addresses are free: `wait` puts it back into the queue until there are, `fail` ends it. One that wants more than there are fails always, and so does one that Slurm may not requeue.',
+  'limits/@strategy':
+    '`all-or-nothing`: its jobs get every VM or none; `any`: users may also ask for best-effort (--vm-strategy).',
   template: 'How VMs of this image start.',
   'template/@use':
     '`auto`: a guest is booted once for each size of VM, without job or user, and VMs are cloned from its memory; `never`: every VM boots.',

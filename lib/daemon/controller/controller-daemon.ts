@@ -153,8 +153,9 @@ function createNodeCaller(options: {
     return client
   }
   return {
-    async verdict(node, { job, restart }: Run, verdict, reason) {
-      const body = { job, restart, verdict, ...(reason === '' ? {} : { reason }) }
+    async verdict(node, { job, restart }: Run, { verdict, reason, missing }) {
+      const lacks = missing.length === 0 ? {} : { missing: [...missing] }
+      const body = { job, restart, verdict, ...lacks, ...(reason === '' ? {} : { reason }) }
       await (await clientOf(node)).call('verdict', body)
     },
     async destroyRun(node, { job, restart }: Run) {

@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs'
 import type { Catalogue } from '../../config/load.ts'
 import { VmrmError } from '../../errors/vmrm-error.ts'
-import { chooseImage, findImage, mayUse } from '../../image/access.ts'
+import { chooseImage, chooseStrategy, findImage, mayUse } from '../../image/access.ts'
 import { vmName } from '../../job/run.ts'
 import type { Log } from '../../log.ts'
 import type { ReplyOf, RequestOf } from '../../protocol/messages.ts'
@@ -16,6 +16,7 @@ import type { Ledger, RunRecord, RunState } from './ledger.ts'
 import type { NodeTeller, Rebuild } from './rebuild.ts'
 import { shareOf } from './share-of.ts'
 import type { Transactions } from './transaction.ts'
+import { missingVms } from './verdict-of.ts'
 
 export interface ControllerHandlerOptions {
   readonly ledger: Ledger
@@ -70,13 +71,16 @@ function nodeHandlers({ ledger, transactions, rebuild, slurm, log, now }: Contro
       const run = ledger.find(request)
       if (run === undefined) return { state: 'unknown' }
       if (run.state !== 'preparing') return { state: 'refused', reason: run.reason || 'the job has ended' }
+      // It has confirmed that nothing is left there: whoever asks now, the run is over on that node.
+      if (ledger.share(run, request.node) === 'ended')
+        return { state: 'refused', reason: `the job has ended on node ${request.node}` }
       const share = shareOf(run, request.node)
       if (share !== undefined) return { state: 'share', share }
       if (run.plan === undefined) return { state: 'pending' }
       return { state: 'refused', reason: `the job has no VM on node ${request.node}` }
     },
     'report-prepared': async (request: RequestOf<'report-prepared'>): Promise<ReplyOf<'report-prepared'>> => {
-      transactions.prepared(request, request.node)
+      transactions.prepared(request, request.node, request.missing)
       return {}
     },
     'report-failed': async (request: RequestOf<'report-failed'>): Promise<ReplyOf<'report-failed'>> => {
@@ -96,7 +100,8 @@ function nodeHandlers({ ledger, transactions, rebuild, slurm, log, now }: Contro
     'get-verdict': async (request: RequestOf<'get-verdict'>): Promise<ReplyOf<'get-verdict'>> => {
       // Nobody knows yet what was decided.
       if (!rebuild.isDone() && ledger.find(request) === undefined) return { verdict: 'pending', reason: '' }
-      return transactions.verdict(request)
+      const { missing, ...decided } = transactions.verdict(request, request.node)
+      return { ...decided, ...(missing.length === 0 ? {} : { missing: [...missing] }) }
     },
     'find-ended-jobs': async ({ jobs }: RequestOf<'find-ended-jobs'>): Promise<ReplyOf<'find-ended-jobs'>> => {
       // Slurm forgets jobs some time after their end, so one that it does not know is over.
@@ -126,7 +131,7 @@ function nodeHandlers({ ledger, transactions, rebuild, slurm, log, now }: Contro
             return { job, restart, verdict: 'pending' as const }
           }
           // While a run is ending the node's own Epilog removes it, once its tasks are gone.
-          const verdict = state === 'ending' ? 'pending' : transactions.verdict({ job, restart }).verdict
+          const verdict = state === 'ending' ? 'pending' : transactions.verdict({ job, restart }, request.node).verdict
           return { job, restart, verdict }
         }),
       }
@@ -154,6 +159,7 @@ function userHandlers(options: ControllerHandlerOptions) {
         const text = `image ${image.name} allows ${image.limits.maxPerNode} VMs a node; ${request.perNode} were asked for`
         throw new VmrmError('size-over-limit', text, { hint: 'Ask for fewer with --vm-per-node.' })
       }
+      chooseStrategy(image, request.strategy, 'all-or-nothing')
       return {}
     },
     'list-runs': async ({ all, job }: RequestOf<'list-runs'>, caller: Caller): Promise<ReplyOf<'list-runs'>> => {
@@ -166,7 +172,7 @@ function userHandlers(options: ControllerHandlerOptions) {
       return {
         runs: upTo(
           listedBytes,
-          shown.map((run) => toListed(run, ledger.usage(run))),
+          shown.map((run) => toListed(run, ledger.usage(run), missingVms(ledger, run))),
         ),
       }
     },
@@ -219,7 +225,11 @@ function usageOf({ peakMemoryBytes, cpuTimeNs }: { peakMemoryBytes: number; cpuT
   return { peakMemoryMib: Math.round(peakMemoryBytes / 1_048_576), cpuTimeMs: Math.round(cpuTimeNs / 1e6) }
 }
 
-function toListed(run: RunRecord, usage: ReturnType<Ledger['usage']>): ReplyOf<'list-runs'>['runs'][number] {
+function toListed(
+  run: RunRecord,
+  usage: ReturnType<Ledger['usage']>,
+  missing: ReadonlySet<string>,
+): ReplyOf<'list-runs'>['runs'][number] {
   const state = vmStateOf[run.state]
   const vms = (run.plan?.nodes ?? []).flatMap((node) =>
     node.vms.map((vm) => ({
@@ -227,7 +237,7 @@ function toListed(run: RunRecord, usage: ReturnType<Ledger['usage']>): ReplyOf<'
       hostname: vm.hostname,
       node: node.node,
       address: vm.address,
-      state,
+      state: missing.has(vmName(run, vm.index)) ? ('missing' as const) : state,
     })),
   )
   return {

@@ -14,7 +14,7 @@ const schema = `
   CREATE INDEX IF NOT EXISTS runs_by_state ON runs (state);
   CREATE TABLE IF NOT EXISTS shares (
     job INTEGER NOT NULL, restart INTEGER NOT NULL, node TEXT NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '',
-    peak_memory_bytes INTEGER, cpu_time_ns INTEGER,
+    missing TEXT NOT NULL DEFAULT '[]', peak_memory_bytes INTEGER, cpu_time_ns INTEGER,
     PRIMARY KEY (job, restart, node)) STRICT;
   CREATE TABLE IF NOT EXISTS leases (
     space TEXT NOT NULL, value TEXT NOT NULL, job INTEGER NOT NULL, restart INTEGER NOT NULL,

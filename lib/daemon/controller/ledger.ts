@@ -11,6 +11,11 @@ import type { WaitingJob } from './waiting-room.ts'
 
 /** `preparing` until the verdict; `ending` until every node has confirmed that nothing is left. */
 export type RunState = 'preparing' | 'committed' | 'aborted' | 'lost' | 'ending' | 'ended'
+export interface MissingVm {
+  readonly vm: string
+  readonly reason: string
+}
+
 export type ShareState = 'planned' | 'prepared' | 'failed' | 'ended'
 
 export interface RunRecord extends Run {
@@ -33,6 +38,8 @@ export interface ShareRecord {
   readonly node: string
   readonly state: ShareState
   readonly reason: string
+  /** VMs that did not come up on a node that is prepared all the same. */
+  readonly missing: readonly MissingVm[]
   readonly peakMemoryBytes: number | undefined
   readonly cpuTimeNs: number | undefined
 }
@@ -221,18 +228,11 @@ function shareMethods(database: DatabaseSync) {
   const any = database.prepare('SELECT 1 FROM shares WHERE job = ? AND restart = ? LIMIT 1')
   const others = database.prepare('SELECT 1 FROM shares WHERE job = ? AND restart = ? AND state <> ? LIMIT 1')
   const update = database.prepare(
-    `UPDATE shares SET state = ?, reason = coalesce(?, reason), peak_memory_bytes = coalesce(?, peak_memory_bytes),
+    `UPDATE shares SET state = ?, reason = coalesce(?, reason), missing = coalesce(?, missing), peak_memory_bytes = coalesce(?, peak_memory_bytes),
        cpu_time_ns = coalesce(?, cpu_time_ns) WHERE job = ? AND restart = ? AND node = ?`,
   )
   return {
-    shares: (run: Run): readonly ShareRecord[] =>
-      select.all(run.job, run.restart).map((row) => ({
-        node: String(row.node),
-        state: row.state as ShareState,
-        reason: String(row.reason),
-        peakMemoryBytes: optionalNumber(row.peak_memory_bytes),
-        cpuTimeNs: optionalNumber(row.cpu_time_ns),
-      })),
+    shares: (run: Run): readonly ShareRecord[] => select.all(run.job, run.restart).map(toShare),
     share: (run: Run, node: string) => stateOf.get(run.job, run.restart, node)?.state as ShareState | undefined,
     areAll: (run: Run, state: ShareState) =>
       others.get(run.job, run.restart, state) === undefined && any.get(run.job, run.restart) !== undefined,
@@ -247,7 +247,10 @@ function shareMethods(database: DatabaseSync) {
      */
     setShare(run: Run, node: string, share: Partial<ShareRecord> & { state: ShareState }) {
       const { state, reason = null, peakMemoryBytes = null, cpuTimeNs = null } = share
-      withoutSync(database, () => update.run(state, reason, peakMemoryBytes, cpuTimeNs, run.job, run.restart, node))
+      const missing = share.missing === undefined ? null : JSON.stringify(share.missing)
+      withoutSync(database, () =>
+        update.run(state, reason, missing, peakMemoryBytes, cpuTimeNs, run.job, run.restart, node),
+      )
     },
   }
 }
@@ -306,6 +309,17 @@ function waitingMethods(database: DatabaseSync) {
 }
 
 type Row = Record<string, unknown>
+
+function toShare(row: Row): ShareRecord {
+  return {
+    node: String(row.node),
+    state: row.state as ShareState,
+    reason: String(row.reason),
+    missing: JSON.parse(String(row.missing)) as MissingVm[],
+    peakMemoryBytes: optionalNumber(row.peak_memory_bytes),
+    cpuTimeNs: optionalNumber(row.cpu_time_ns),
+  }
+}
 
 function toRuns(rows: readonly Row[]): readonly RunRecord[] {
   return rows.map(toRun).filter((run) => run !== undefined)

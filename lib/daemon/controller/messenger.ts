@@ -10,10 +10,11 @@ import { createSemaphore } from '../semaphore.ts'
 import { reached } from '../steps.ts'
 import type { Ledger, RunRecord } from './ledger.ts'
 import type { Messenger } from './transaction.ts'
+import { type NodeVerdict, verdictOf } from './verdict-of.ts'
 
 /** Calls to the nodes' daemons. All reject when the node does not answer. */
 export interface NodeCaller {
-  verdict(node: string, run: Run, verdict: 'commit' | 'abort' | 'lost' | 'ended', reason: string): Promise<void>
+  verdict(node: string, run: Run, decided: NodeVerdict): Promise<void>
   destroyRun(node: string, run: Run): Promise<void>
   /** Resolves when the node has marked the job as one of VMs. */
   expectRun(node: string, run: Run, script: 'guest' | 'host'): Promise<void>
@@ -33,7 +34,7 @@ const seenToBeOver: ReadonlySet<string> = new Set<ErrorCode>([
   'parts-missing',
 ])
 
-const verdictOfState = { committed: 'commit', aborted: 'abort', lost: 'lost', ending: 'abort' } as const
+const ended = (verdict: 'abort' | 'ended'): NodeVerdict => ({ verdict, reason: 'the job has ended', missing: [] })
 
 export function createMessenger(options: {
   ledger: Ledger
@@ -65,14 +66,14 @@ export function createMessenger(options: {
     pushVerdict(record: RunRecord) {
       const { state } = record
       if (state === 'preparing' || state === 'ended') return
-      const reason = state === 'ending' ? 'the job has ended' : record.reason
       for (const { node } of record.plan?.nodes ?? []) {
         void inBackground('verdict.not-pushed', record, async () => {
           await reached('verdict.telling', runId(record))
           if (ledger.find(record)?.state !== state) return
-          await tell(() => nodes.verdict(node, record, verdictOfState[state], reason))
+          const decided = state === 'ending' ? ended('abort') : verdictOf(ledger, record, node)
+          await tell(() => nodes.verdict(node, record, decided))
           // A node whose Prolog never began has no Epilog either, and may have been told to expect the run.
-          if (state === 'ending') await tell(() => nodes.verdict(node, record, 'ended', reason))
+          if (state === 'ending') await tell(() => nodes.verdict(node, record, ended('ended')))
         })
       }
     },

@@ -1,6 +1,7 @@
 // The plan of a run as the ledger keeps it and as shares tell of it: in ranges, since a plan of ten thousand VMs is otherwise
 // megabytes to write, read and send. Pure.
 import { z } from 'zod'
+import { strategies } from '../../job/decision.ts'
 import type { PlannedNode, RunPlan } from '../../job/plan.ts'
 import {
   packAddresses,
@@ -18,6 +19,7 @@ import { parseCpuList, renderCpuList } from '../../slurm/cpu-list.ts'
 const textSchema = z.strictObject({
   image: z.string(),
   revision: z.string(),
+  strategy: z.enum(strategies).optional(),
   vni: z.int(),
   prefixLength: z.int(),
   gateway: z.string(),

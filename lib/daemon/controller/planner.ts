@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto'
 import type { DaemonConfig } from '../../config/daemon-schema.ts'
 import type { Image } from '../../config/image-schema.ts'
 import { VmrmError } from '../../errors/vmrm-error.ts'
-import { chooseImage } from '../../image/access.ts'
+import { chooseImage, chooseStrategy } from '../../image/access.ts'
 import type { PlannedNode, RunPlan } from '../../job/plan.ts'
 import type { Run } from '../../job/run.ts'
 import { sizeVms, type VmSize } from '../../job/sizing.ts'
@@ -59,7 +59,8 @@ export function createPlanner(options: {
         cpuIds: [...allocation.cpuIds],
         ...sizesOf(allocation, image, wanted.perNode, config.hypervisor.overheadMib),
       }))
-      return (leases) => lease({ leases, run: request, image, nodes, config })
+      const strategy = chooseStrategy(image, wanted.strategy, config.transaction.strategy)
+      return (leases) => ({ ...lease({ leases, run: request, image, nodes, config }), strategy })
     },
   }
 }

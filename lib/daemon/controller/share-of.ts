@@ -14,6 +14,7 @@ export function shareOf(run: RunRecord, node: string): ShareMessage | undefined 
   return {
     deadline: new Date(run.deadlineMs).toISOString(),
     image: { name: plan.image, revision: plan.revision },
+    ...(plan.strategy === undefined ? {} : { strategy: plan.strategy }),
     uid,
     gid,
     user,

@@ -62,6 +62,7 @@ function planFrom(told: readonly [ToldRun, ...ToldRun[]]): RunPlan {
   return {
     image: share.image.name,
     revision: share.image.revision,
+    ...(share.strategy === undefined ? {} : { strategy: share.strategy }),
     vni: share.vni,
     prefixLength: share.prefixLength,
     gateway: share.gateway ?? '',

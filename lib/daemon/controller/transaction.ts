@@ -3,14 +3,14 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { catalogue, type ErrorCode, type ErrorFamily } from '../../errors/catalogue.ts'
 import { toVmrmError, VmrmError } from '../../errors/vmrm-error.ts'
-import { type Run, runId } from '../../job/run.ts'
+import { decide as decideBy, type ReportedNode } from '../../job/decision.ts'
+import { type Run, runId, vmName } from '../../job/run.ts'
 import type { Log } from '../../log.ts'
 import { reached, reachedAtOnce } from '../steps.ts'
-import type { Ledger, RunRecord, RunState } from './ledger.ts'
+import type { Ledger, MissingVm, RunRecord, RunState } from './ledger.ts'
 import type { BeginRequest, Planner } from './planner.ts'
+import { type NodeVerdict, verdictOf } from './verdict-of.ts'
 import { MustWait, type WaitingRoom } from './waiting-room.ts'
-
-export type Verdict = 'pending' | 'commit' | 'abort' | 'lost' | 'ended'
 
 /** What the transaction tells others. Every message may fail or be lost: nodes ask again and the reconciler repeats it. */
 export interface Messenger {
@@ -27,8 +27,10 @@ export interface Messenger {
 export interface Transactions {
   /** PrologSlurmctld: plans and leases. Never throws for a user's mistake: that becomes an `abort` verdict. Safe to repeat. */
   begin(request: BeginRequest): Promise<void>
-  verdict(run: Run): { verdict: Verdict; reason: string }
-  prepared(run: Run, node: string): void
+  /** What was decided, for this node. */
+  verdict(run: Run, node?: string): NodeVerdict
+  /** The node's VMs are ready, but for those that are missing, which only best-effort allows. */
+  prepared(run: Run, node: string, missing?: readonly MissingVm[]): void
   /** Resolves, as `lost` does, when the cause is in AdminComment: what the node does then may end the job. */
   failed(run: Run, node: string, cause: { code: string; reason: string }): Promise<void>
   lost(run: Run, cause: { node: string; vm: string; reason: string }): Promise<void>
@@ -136,19 +138,56 @@ export function createTransactions(options: {
     return true
   }
 
-  const prepared = (run: Run, node: string) => {
-    if (ledger.find(run)?.state !== 'preparing') return
-    ledger.setShare(run, node, { state: 'prepared' })
-    if (!ledger.areAll(run, 'prepared')) return
-    reachedAtOnce('verdict.recorded', runId(run))
-    void decide(run, ['preparing'], 'committed')
+  /** Decides by the run's strategy, if that can be done by now. */
+  const settle = (record: RunRecord, options: { lateSeconds?: number; code: ErrorCode }): Promise<void> => {
+    const { plan } = record
+    const nodes = reportedNodes(record, ledger)
+    const { lateSeconds, code } = options
+    const decision = decideBy(plan?.strategy ?? 'all-or-nothing', nodes, lateSeconds)
+    if (decision.kind === 'wait') {
+      if (lateSeconds === undefined || plan !== undefined) return Promise.resolve()
+      const reason = `after ${lateSeconds} s the VMs of the run were not ready`
+      return decide(record, ['preparing'], 'aborted', { code, reason })
+    }
+    if (decision.kind === 'abort') return decide(record, ['preparing'], 'aborted', { code, reason: decision.reason })
+    reachedAtOnce('verdict.recorded', runId(record))
+    const [missing] = decision.missing
+    if (missing === undefined) return decide(record, ['preparing'], 'committed')
+    // Before the decision: whoever comes later belongs to those that are missing.
+    for (const { node, vms, state } of nodes) {
+      const mine = decision.missing.filter(({ vm }) => vms.some(({ name }) => name === vm))
+      const isOpen = state === 'planned'
+      if (mine.length > 0) ledger.setShare(record, node, { state: isOpen ? 'failed' : state, missing: mine })
+    }
+    const count = nodes.reduce((sum, { vms }) => sum + vms.length, 0)
+    const reason = `${decision.missing.length} of ${count} VMs did not come up: ${missing.reason}`
+    return decide(record, ['preparing'], 'committed', { code: 'vm-start-failed', reason })
+  }
+
+  const prepared = (run: Run, node: string, missing: readonly MissingVm[] = []) => {
+    if (ledger.share(run, node) !== 'planned') return
+    const record = ledger.find(run)
+    if (record?.state !== 'preparing') return
+    ledger.setShare(run, node, { state: 'prepared', missing })
+    if (record.plan?.strategy !== 'best-effort' && !ledger.areAll(run, 'prepared')) return
+    void settle(record, { code: 'vm-start-failed' })
   }
 
   const failed = async (run: Run, node: string, cause: { code: string; reason: string }) => {
+    const record = ledger.find(run)
     ledger.setShare(run, node, { state: 'failed', reason: cause.reason })
-    if (ledger.find(run)?.state !== 'preparing') return
-    const decided = decide(run, ['preparing'], 'aborted', cause)
-    if (familyOf(cause.code) === 'node') messenger.handleNodeFault(run, node, cause)
+    // PrologSlurmctld was killed before it could tell of the run: the user still has to read why it failed.
+    if (record === undefined) return commentInTime(run, cause.reason)
+    if (record.state !== 'preparing') return
+    const isBestEffort = record.plan?.strategy === 'best-effort'
+    const decided = isBestEffort
+      ? settle(record, { code: 'vm-start-failed' })
+      : decide(run, ['preparing'], 'aborted', cause)
+    if (familyOf(cause.code) === 'node') {
+      // A job that goes on without the node needs no other one.
+      if (ledger.find(run)?.state === 'aborted') messenger.handleNodeFault(run, node, cause)
+      else messenger.drainNode(run, node, cause)
+    }
     await decided
   }
 
@@ -206,7 +245,7 @@ export function createTransactions(options: {
     nodeLost,
     nodeEnded,
     end,
-    verdict: (run) => verdictOf(ledger.find(run)),
+    verdict: (run, node) => verdictOf(ledger, run, node),
     async lost(run, cause) {
       const reason = `VM ${cause.vm} on node ${cause.node} is gone: ${cause.reason}`
       const isEarly = ledger.find(run)?.state === 'preparing'
@@ -218,13 +257,8 @@ export function createTransactions(options: {
     expire() {
       for (const run of ledger.inState('preparing')) {
         if (now() < run.deadlineMs) continue
-        const missing = ledger
-          .shares(run)
-          .filter((share) => share.state !== 'prepared')
-          .map((share) => share.node)
-        const seconds = Math.round((now() - run.beganMs) / 1000)
-        const reason = `after ${seconds} s the VMs of ${missing.length === 0 ? 'the run' : `node ${missing.join(', ')}`} were not ready`
-        void decide(run, ['preparing'], 'aborted', { code: 'vm-boot-timeout', reason })
+        const lateSeconds = Math.round((now() - run.beganMs) / 1000)
+        void settle(run, { lateSeconds, code: 'vm-boot-timeout' })
       }
     },
     recover() {
@@ -247,21 +281,11 @@ function causeComment(reason: string): string {
   return `vmrm: ${reason.split('\n')[0]}`
 }
 
-function verdictOf(record: RunRecord | undefined): { verdict: Verdict; reason: string } {
-  if (record === undefined) return { verdict: 'ended', reason: 'the controller does not know this run' }
-  switch (record.state) {
-    case 'preparing':
-      return { verdict: 'pending', reason: '' }
-    case 'committed':
-      return { verdict: 'commit', reason: '' }
-    case 'aborted':
-      return { verdict: 'abort', reason: record.reason }
-    case 'lost':
-      return { verdict: 'lost', reason: record.reason }
-    case 'ending':
-    case 'ended':
-      return { verdict: 'ended', reason: record.reason }
-    default:
-      return record.state satisfies never
-  }
+/** The plan's nodes, in its order, with what each has reported. */
+function reportedNodes(record: RunRecord, ledger: Ledger): readonly ReportedNode[] {
+  const shares = new Map(ledger.shares(record).map((share) => [share.node, share]))
+  return (record.plan?.nodes ?? []).map(({ node, vms }) => {
+    const { state = 'planned', reason = '', missing = [] } = shares.get(node) ?? {}
+    return { node, state, reason, missing, vms: vms.map(({ index }) => ({ name: vmName(record, index) })) }
+  })
 }

@@ -5,9 +5,12 @@ import type { Admission, AttachRequest } from '../../guest/relay.ts'
 import { guestCpus } from '../../job/guest-cpus.ts'
 import { vmOfTask } from '../../job/sizing.ts'
 import type { Log } from '../../log.ts'
-import type { Share } from '../../protocol/messages/share.ts'
+import { parseNames } from '../../network/sequences.ts'
+import { mostVms, type Share } from '../../protocol/messages/share.ts'
 import { parseCpuList, renderCpuList } from '../../slurm/cpu-list.ts'
+import { renderHostlist } from '../../slurm/hostlist.ts'
 import { callsOf } from './admit-call.ts'
+import type { JournalEntry } from './journal.ts'
 import type { LiveRun } from './live-run.ts'
 import type { MachineCpus } from './machine-cpus.ts'
 
@@ -55,14 +58,30 @@ export function createAdmit(options: AdmitOptions) {
     const perNode = entry.share?.vms.length ?? 1
     const position = request.vm ?? vmOfTask(request.localId ?? 0, request.localCount ?? 1, perNode)
     const vm = run.vmAt(position)
+    const why = run.whyMissing(position)
+    if (why !== undefined)
+      return refuse(
+        `vmrm: VM ${run.nameAt(position)} on node ${node} did not come up, and the job began without it: ${why}\n`,
+      )
     if (vm === undefined) return refuse(`vmrm: the job has no VM ${position} on node ${node}; it has ${perNode}\n`)
     const calls = callsOf(entry, request.uid, options.imageOf(entry.share?.image.name ?? ''))
     const cpus = cpusInGuest(request, entry.share, position, options.machineCpus)
     const place = { vm: vm.name, hostname: vm.hostname, channel: vm.channel, calls }
     const prolog = await options.taskProlog()
     const taskProlog = prolog === undefined ? {} : { taskProlog: prolog }
-    return { outcome: 'attached', ...place, ...taskProlog, ...(cpus === undefined ? {} : { cpus }) }
+    const known = partOf(entry)
+    return { outcome: 'attached', ...place, ...taskProlog, ...known, ...(cpus === undefined ? {} : { cpus }) }
   }
+}
+
+/** What a best-effort job has of its VMs, and what not. */
+function partOf({ share, missingHosts }: JournalEntry): { up?: string; missing?: string } {
+  if (share?.strategy !== 'best-effort') return {}
+  const missing = new Set(missingHosts)
+  const up = parseNames(share.layout.hostnames, mostVms)
+    .slice(0, mostVms)
+    .filter((name) => !missing.has(name))
+  return { up: renderHostlist(up), ...(missing.size === 0 ? {} : { missing: renderHostlist([...missing]) }) }
 }
 
 /** A binding that cannot be read is none: it is the user's own word, and the VM's CPUs are all his. */

@@ -12,6 +12,8 @@ const askSlurmMs = 40_000
 const jobsAtOnce = 1000
 /** The controller puts some words in front. */
 const reasonLimit = 16_000
+/** Of each of many VMs: its sentence; the console's lines are in the node's log. */
+const missingReasonLimit = 1000
 
 export function createControllerLink(options: {
   client: ProtocolClient
@@ -29,8 +31,9 @@ export function createControllerLink(options: {
       if (state === 'refused') return { state, reason: reason ?? `run ${runId({ job, restart })} was refused` }
       return { state: state === 'pending' ? 'pending' : 'unknown' }
     },
-    async reportPrepared({ job, restart }) {
-      await client.call('report-prepared', { job, restart, node }, { timeoutMs })
+    async reportPrepared({ job, restart }, missing) {
+      const lacks = missing.map(({ vm, reason }) => ({ vm, reason: asReason(reason, missingReasonLimit) }))
+      await client.call('report-prepared', { job, restart, node, missing: lacks }, { timeoutMs })
     },
     async reportFailed({ job, restart }, { code, reason }) {
       const body = { job, restart, node, code, reason: asReason(reason, reasonLimit) }
@@ -48,8 +51,8 @@ export function createControllerLink(options: {
       await client.call('report-lost', { job, restart, node, vm, reason: asReason(reason, reasonLimit) }, { timeoutMs })
     },
     async getVerdict({ job, restart }) {
-      const { verdict, reason } = await client.call('get-verdict', { job, restart, node }, { timeoutMs })
-      return { verdict, reason: reason ?? '' }
+      const { verdict, reason, missing } = await client.call('get-verdict', { job, restart, node }, { timeoutMs })
+      return { verdict, reason: reason ?? '', missing: [...(missing ?? [])] }
     },
     async endedJobs(jobs) {
       const request = { node, jobs: jobs.slice(0, jobsAtOnce).map((job) => ({ job })) }

@@ -29,6 +29,10 @@ const entrySchema = z.strictObject({
   reason: z.string(),
   beganMs: z.int(),
   share: share.optional(),
+  /** VMs of this node that did not come up (best-effort). */
+  missing: z.array(z.strictObject({ vm: z.string(), reason: z.string() })).optional(),
+  /** Hostnames of all of the run's VMs that its job began without. */
+  missingHosts: z.array(z.string()).optional(),
 })
 
 /** A run on this node, as it stands in its journal. */

@@ -19,6 +19,8 @@ export class LiveRun {
   readonly vms = new Map<number, LiveVm>()
   /** Why VMs ended that were ready while others were still being made, by name. */
   readonly endedEarly = new Map<string, string>()
+  /** Why VMs did not come up that the job can do without, by name. */
+  readonly missing = new Map<string, string>()
   /** Stops the making of its VMs; the reason is what the user reads. */
   readonly stop = new AbortController()
   #entry: JournalEntry
@@ -99,6 +101,12 @@ export class LiveRun {
   nameAt(position: number): string {
     const index = this.#entry.share?.vms[position]?.index
     return index === undefined ? `VM ${position} of ${this.name}` : vmName(this.#entry, index)
+  }
+
+  /** The reason why the VM at a position did not come up, where the job began without it. */
+  whyMissing(position: number): string | undefined {
+    const name = this.nameAt(position)
+    return this.#entry.missing?.find(({ vm }) => vm === name)?.reason
   }
 
   closeChannels(reason: string): void {

@@ -51,7 +51,7 @@ export function createNodeHandlers(options: {
       }
     },
     verdict: async (request: RequestOf<'verdict'>): Promise<ReplyOf<'verdict'>> => {
-      await runs.applyVerdict(request, request.verdict, request.reason ?? '')
+      await runs.applyVerdict(request, request.verdict, request.reason ?? '', request.missing)
       const isOver = request.verdict === 'ended' && runs.ofJob(request.job) === undefined
       if (isOver) await forgetExpected(markers, request)
       return {}

@@ -48,11 +48,14 @@ export interface NodeRunsOptions {
 
 const askAgainMs = 1000
 const lossReportMs = 4000
+const rememberedRuns = 1000
 
 export class NodeRuns {
   readonly #options: NodeRunsOptions
   readonly #runs = new Map<string, LiveRun>()
   readonly #asked = new Set<LiveRun>()
+  /** Removed since this daemon's start, the newest last: a Prolog's message that comes so late makes nothing any more. */
+  readonly #over = new Set<string>()
   readonly #known: KnownRuns = {
     hasRun: (name) => this.#runs.has(name),
     hasNetwork: (vni) => this.all().some((run) => run.entry.share?.vni === vni),
@@ -96,6 +99,7 @@ export class NodeRuns {
     for (const older of this.all()) {
       if (older.entry.job === request.job && older.entry.restart < request.restart) await this.remove(older.entry)
     }
+    if (this.#over.has(runId(request))) return { outcome: 'refused', reason: 'vmrm: the job has ended\n' }
     const known = this.#runs.get(runId(request))
     if (known !== undefined) {
       const joined = await known.exclusively(async () =>
@@ -117,14 +121,15 @@ export class NodeRuns {
   }
 
   /** What the controller decided; durable when it returns, VMs that must go are removed afterwards. Repeated, late and unknown verdicts change nothing. */
-  async applyVerdict(of: Run, verdict: Verdict, reason: string): Promise<void> {
+  async applyVerdict(of: Run, verdict: Verdict, reason: string, missingHosts: readonly string[] = []): Promise<void> {
     const run = this.#runs.get(runId(of))
     if (run === undefined || verdict === 'pending' || verdict === 'ended') return
     if (verdict === 'commit') await reached('verdict.received', run.name)
     const text = renderReason(reason)
     const { state } = run.entry
     if (verdict === 'commit') {
-      if (state === 'prepared') await run.record({ state: 'committed' })
+      const lacks = missingHosts.length === 0 ? {} : { missingHosts: [...missingHosts] }
+      if (state === 'prepared') await run.record({ state: 'committed', ...lacks })
       await reached('verdict.journaled', run.name)
       return
     }
@@ -143,6 +148,7 @@ export class NodeRuns {
     const run = named === undefined ? undefined : this.#runs.get(runId(named.run))
     if (run?.entry.state === 'preparing') run.endedEarly.set(vm, why)
     if (run === undefined || (run.entry.state !== 'committed' && run.entry.state !== 'prepared')) return
+    if (run.entry.missing?.some((each) => each.vm === vm)) return
     const { maker, controller, node, log } = this.#options
     const tail = await maker.consoleTail(run.entry, vm)
     const error = new VmrmError('vm-lost', `VM ${vm} on node ${node} ended while the job ran: ${why}`, {
@@ -167,9 +173,9 @@ export class NodeRuns {
     if (this.#asked.has(run)) return
     this.#asked.add(run)
     try {
-      const { verdict, reason } = await this.#options.controller.getVerdict(run.entry)
+      const { verdict, reason, missing } = await this.#options.controller.getVerdict(run.entry)
       const isOver = verdict === 'ended' && run.entry.state !== 'committed'
-      await this.applyVerdict(run.entry, isOver ? 'abort' : verdict, isOver ? 'the job has ended' : reason)
+      await this.applyVerdict(run.entry, isOver ? 'abort' : verdict, isOver ? 'the job has ended' : reason, missing)
     } catch (error) {
       this.#notTold(run, error)
     } finally {
@@ -194,9 +200,16 @@ export class NodeRuns {
 
   async #follow(run: LiveRun, verdict: Verdict): Promise<void> {
     if (verdict === 'ended') await this.remove(run.entry)
-    else if (verdict === 'commit') await this.applyVerdict(run.entry, verdict, '')
-    // A hello tells no reasons, and the tasks read them.
+    else if (verdict === 'commit' && run.entry.share?.strategy !== 'best-effort')
+      await this.applyVerdict(run.entry, verdict, '')
+    // A hello tells no reasons, nor which VMs are missing, and the tasks read them.
     else if (verdict !== 'pending' && isOpen(run.entry)) await this.askVerdict(run)
+  }
+
+  #rememberOver(run: string): void {
+    this.#over.add(run)
+    const [oldest] = this.#over
+    if (this.#over.size > rememberedRuns && oldest !== undefined) this.#over.delete(oldest)
   }
 
   #begin(request: PrepareRequest, qemuUid: number): LiveRun {
@@ -244,7 +257,7 @@ export class NodeRuns {
 
   async #reportPrepared(run: LiveRun): Promise<boolean> {
     try {
-      await this.#options.controller.reportPrepared(run.entry)
+      await this.#options.controller.reportPrepared(run.entry, run.entry.missing ?? [])
       return true
     } catch (error) {
       this.#notTold(run, error)
@@ -264,10 +277,14 @@ export class NodeRuns {
       const vms = await maker.make(run, share, run.stop.signal)
       await reached('prepare.made', run.name)
       run.stop.signal.throwIfAborted()
-      for (const [vm, why] of run.endedEarly)
+      for (const [vm, why] of run.endedEarly) {
+        if (share.strategy === 'best-effort' && run.missing.size + 1 < share.vms.length) run.missing.set(vm, why)
+        if (run.missing.has(vm)) continue
         throw new VmrmError('vm-lost', `VM ${vm} on node ${node} ended before all VMs were ready: ${why}`)
-      for (const vm of vms) run.vms.set(vm.index, vm)
-      await run.record({ state: 'prepared' })
+      }
+      for (const vm of vms) if (!run.missing.has(vm.name)) run.vms.set(vm.index, vm)
+      const missing = [...run.missing].map(([vm, reason]) => ({ vm, reason }))
+      await run.record({ state: 'prepared', ...(missing.length === 0 ? {} : { missing }) })
       await reached('prepare.prepared', run.name)
     } finally {
       clearTimeout(timer)
@@ -328,6 +345,7 @@ export class NodeRuns {
     await reached('remove.checked', run.name)
     await journal.remove(run.entry)
     this.#runs.delete(run.name)
+    this.#rememberOver(run.name)
     await reached('remove.forgotten', run.name)
     log.info('run.removed', { run: run.name, ms: now() - startedMs, peakMemoryBytes: usage.peakMemoryBytes })
     // Not awaited: the Epilog must not hang on a controller that is down; the next hello tells it all the same.

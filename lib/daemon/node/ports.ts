@@ -12,6 +12,12 @@ export interface Usage {
   readonly cpuTimeNs: number
 }
 
+/** A VM that did not come up, which best-effort allows. */
+export interface MissingVm {
+  readonly vm: string
+  readonly reason: string
+}
+
 export type ShareAnswer =
   | { readonly state: 'share'; readonly share: Share }
   | { readonly state: 'pending' | 'unknown' }
@@ -20,11 +26,11 @@ export type ShareAnswer =
 /** Calls to the controller's daemon. All of them reject with `controller-unreachable` when it does not answer. */
 export interface ControllerLink {
   getShare(run: Run): Promise<ShareAnswer>
-  reportPrepared(run: Run): Promise<void>
+  reportPrepared(run: Run, missing: readonly MissingVm[]): Promise<void>
   reportFailed(run: Run, cause: { code: string; reason: string }): Promise<void>
   reportEnded(run: Run, usage: Usage): Promise<void>
   reportLost(run: Run, cause: { vm: string; reason: string }): Promise<void>
-  getVerdict(run: Run): Promise<{ verdict: Verdict; reason: string }>
+  getVerdict(run: Run): Promise<{ verdict: Verdict; reason: string; missing: readonly string[] }>
   /** Those of the jobs that Slurm says are over. */
   endedJobs(jobs: readonly number[]): Promise<readonly number[]>
   /** Tells which runs this node holds and learns what is to become of them. */
@@ -39,9 +45,12 @@ export interface KnownRuns {
 
 /** Makes, finds again and removes all that a run has on this node. */
 export interface VmMaker {
-  /** Network, exports, cgroup and VMs of the share, each VM with its identity. All of it, or it throws and the caller removes. */
+  /**
+   * Network, exports, cgroup and VMs of the share, each VM with its identity. All of it, or it throws and the caller removes;
+   * with best-effort at least one VM, and those that did not come up are in the run's `missing`.
+   */
   make(run: LiveRun, share: Share, signal: AbortSignal): Promise<readonly LiveVm[]>
-  /** The VMs of a run that was made before this daemon started. Throws `vm-lost` if one is not there any more. */
+  /** The VMs of a run that was made before this daemon started, but for those that are missing. Throws `vm-lost` if one is not there any more. */
   adopt(run: LiveRun, share: Share, signal: AbortSignal): Promise<readonly LiveVm[]>
   /** Removes all of the run but its journal and checks that it is gone; safe to repeat. Throws what could not be removed. */
   remove(entry: JournalEntry): Promise<Usage>

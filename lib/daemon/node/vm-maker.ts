@@ -12,11 +12,13 @@ import type { Share } from '../../protocol/messages/share.ts'
 import type { Hypervisor } from '../../vm/hypervisor.ts'
 import type { Account } from '../account.ts'
 import { reached } from '../steps.ts'
+import { allOrFirstError } from './all-or-first-error.ts'
 import { exportedFolders } from './identity-of.ts'
 import type { JournalEntry } from './journal.ts'
 import type { LiveRun, LiveVm } from './live-run.ts'
 import type { KnownRuns, Usage, VmMaker } from './ports.ts'
 import type { RunCgroups } from './run-cgroups.ts'
+import { startVms } from './start-vms.ts'
 import type { CloneSources } from './templates/clone-sources.ts'
 import type { StartRequest, VmStarter } from './vm-starter.ts'
 
@@ -77,10 +79,15 @@ export function createVmMaker(options: VmMakerOptions): VmMaker {
     await allOrFirstError(parts.map(orStop))
     const account = await lookUp
     const sourceOf = await sources
-    const starts = share.vms.map((vm, position) =>
-      startOne(run, { entry, share, position, image, account, source: sourceOf(vm) }, both),
-    )
-    return allOrFirstError(starts.map(orStop))
+    return startVms({
+      ...{ run, log, strategy: share.strategy ?? 'all-or-nothing', vms: share.vms },
+      start: (position, signal) => {
+        const vm = share.vms[position] as Share['vms'][number]
+        return startOne(run, { entry, share, position, image, account, source: sourceOf(vm) }, signal)
+      },
+      destroy: (name) => hypervisor.destroy(name),
+      signal: both,
+    })
   }
 
   const startOne = async (run: LiveRun, request: Omit<StartRequest, 'onFallback'>, signal: AbortSignal) => {
@@ -97,8 +104,10 @@ export function createVmMaker(options: VmMakerOptions): VmMaker {
 
   const adopt = async (run: LiveRun, share: Share, signal: AbortSignal): Promise<readonly LiveVm[]> => {
     const there = await namesThere(hypervisor, signal)
+    const missing = new Set(run.entry.missing?.map(({ vm }) => vm))
+    const made = share.vms.filter(({ name }) => !missing.has(name))
     return allOrFirstError(
-      share.vms.map(async (vm) => {
+      made.map(async (vm) => {
         if (there !== undefined && !there.has(vm.name))
           throw new VmrmError('vm-lost', `VM ${vm.name} ended while vmrmd was down`)
         return starter.reconnect(run.entry, vm, signal)
@@ -230,19 +239,4 @@ async function timed<T>(log: Log, run: string, phase: string, work: () => Promis
   const result = await work()
   log.debug('phase.done', { run, phase, ms: Math.round(performance.now() - beganMs) })
   return result
-}
-
-/** Waits for all, even when one fails, so that a roll-back meets nothing under way; then throws the first failure in time. */
-async function allOrFirstError<T>(parts: readonly Promise<T>[]): Promise<T[]> {
-  let first: { error: unknown } | undefined
-  const results = await Promise.allSettled(
-    parts.map((part) =>
-      part.catch((error: unknown) => {
-        first ??= { error }
-        throw error
-      }),
-    ),
-  )
-  if (first !== undefined) throw first.error
-  return results.map((result) => (result as PromiseFulfilledResult<T>).value)
 }

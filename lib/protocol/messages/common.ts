@@ -1,6 +1,6 @@
 // Types that several messages share: runs, requests, names, addresses. Only what the protocol itself needs.
 import { z } from 'zod'
-import { bytes } from '../schema/fields.ts'
+import { bytes, list } from '../schema/fields.ts'
 
 const largestId = 0xffff_ffff
 
@@ -44,12 +44,20 @@ export const nodeRunFields = { ...runFields, node: hostName }
 /** Whose job it is. */
 export const ownerFields = { uid: posixId, gid: posixId, user: userName }
 
+/** Whether a job may begin when VMs are missing. */
+export const strategy = z.enum(['all-or-nothing', 'best-effort'])
+
 export const requestSchema = z.strictObject({
   image: imageName,
   revision: imageRevision.optional(),
   perNode: z.int().min(1).max(256),
   script: z.enum(['guest', 'host']),
+  /** Absent: the cluster's. */
+  strategy: strategy.optional(),
 })
+
+/** VMs with which a job began all the same (best-effort): all of the run's, by hostname. */
+export const missingHosts = list('missing', hostName)
 
 export const empty = z.strictObject({})
 

@@ -8,6 +8,7 @@ import {
   empty,
   hostName,
   instant,
+  missingHosts,
   ownerFields,
   reason,
   runFields,
@@ -32,7 +33,7 @@ export const controllerMessages = {
     summary: 'What was decided about a run; final, unless it is pending.',
     from: ['controller'],
     to: ['node'],
-    request: z.strictObject({ ...runFields, verdict, reason: reason.optional() }),
+    request: z.strictObject({ ...runFields, verdict, reason: reason.optional(), missing: missingHosts.optional() }),
     reply: empty,
   }),
   'expect-run': defineCall({

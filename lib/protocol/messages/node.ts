@@ -8,6 +8,7 @@ import {
   hostName,
   ipAddress,
   jobId,
+  missingHosts,
   nodeRunFields,
   reason,
   runFields,
@@ -41,7 +42,12 @@ export const nodeMessages = {
     request: z.strictObject(nodeRunFields),
     reply: getShareReply,
   }),
-  'report-prepared': report('All VMs of the run on this node are ready.', {}),
+  'report-prepared': report(
+    'The VMs of the run on this node are ready; with best-effort, those that are not are named.',
+    {
+      missing: list('missing', z.strictObject({ vm: vmName, reason })).optional(),
+    },
+  ),
   'report-failed': report('The VMs of the run on this node cannot be made.', { code: errorCode, reason }),
   'report-ended': report('Nothing of the run is left on this node.', {
     peakMemoryBytes: z.bigint().min(0n),
@@ -73,6 +79,6 @@ export const nodeMessages = {
     from: ['node'],
     to: ['controller'],
     request: z.strictObject(nodeRunFields),
-    reply: z.strictObject({ verdict, reason: reason.optional() }),
+    reply: z.strictObject({ verdict, reason: reason.optional(), missing: missingHosts.optional() }),
   }),
 }

@@ -1,7 +1,7 @@
 // A node's share of a run: what the controller hands out and what the node keeps in its journal. What all VMs of the run have is
 // told in ranges, the same for every node: the names of 16,384 VMs on 1,024 nodes would be too long for any message.
 import { z } from 'zod'
-import { cpuList, hostName, imageName, imageRevision, instant, ipAddress, ownerFields } from './common.ts'
+import { cpuList, hostName, imageName, imageRevision, instant, ipAddress, ownerFields, strategy } from './common.ts'
 
 const largestVni = 0xff_ffff
 /** Of a whole run; what a hostile text could stand for has this bound, too. */
@@ -46,6 +46,8 @@ export const share = z.strictObject({
   /** Until when the node must have reported. */
   deadline: instant,
   image: z.strictObject({ name: imageName, revision: imageRevision }),
+  /** Absent: all-or-nothing. */
+  strategy: strategy.optional(),
   ...ownerFields,
   vni: z.int().min(1).max(largestVni),
   /** Of the run's network. */

@@ -26,7 +26,7 @@ const listedVm = z.strictObject({
   hostname: hostName,
   node: hostName,
   address: ipAddress.optional(),
-  state: z.enum(['planned', 'starting', 'running', 'paused', 'lost', 'ended']),
+  state: z.enum(['planned', 'starting', 'running', 'paused', 'missing', 'lost', 'ended']),
 })
 
 const listedRun = z.strictObject({

@@ -35,16 +35,23 @@ function readChild(child: ChildShape, element: XmlElement, where: string): unkno
   return readScalar(child.content, element.text, where)
 }
 
+function listIn(into: Fields, field: string): unknown[] {
+  const found = (into[field] as unknown[] | undefined) ?? []
+  into[field] = found
+  return found
+}
+
 function readChildren(shape: ElementShape, element: XmlElement, where: string, into: Fields): void {
   const byName = new Map(shape.children.map((child) => [child.name, child]))
-  for (const { field, occurs } of shape.children) if (occurs === 'many') into[field] = []
+  for (const { field, occurs, mayBeAbsent } of shape.children)
+    if (occurs === 'many' && mayBeAbsent !== true) into[field] = []
   for (const inner of element.children) {
     const child = byName.get(inner.name)
     if (child === undefined) {
       throw unknownName({ what: 'element', name: inner.name, valid: [...byName.keys()], where })
     }
     const value = readChild(child, inner, `${where}/${inner.name}`)
-    if (child.occurs === 'many') (into[child.field] as unknown[]).push(value)
+    if (child.occurs === 'many') listIn(into, child.field).push(value)
     else if (child.field in into) throw invalid(where, `the element ${inner.name} stands there twice`)
     else into[child.field] = value
   }
@@ -93,7 +100,8 @@ export function writeElement(options: {
   let content = ''
   for (const child of shape.children) {
     const value = fields[child.field]
-    const values = child.occurs === 'many' ? (value as unknown[]) : value === undefined ? [] : [value]
+    // A list may be optional: none is an empty one.
+    const values = value === undefined ? [] : child.occurs === 'many' ? (value as unknown[]) : [value]
     for (const one of values) content += writeChild(child, one, where)
   }
   const text = shape.text === undefined ? undefined : fields[shape.text.field]

@@ -29,6 +29,8 @@ export interface ChildShape {
   readonly field: string
   readonly name: string
   readonly occurs: Presence | 'many'
+  /** Of a list: whether one without elements is the same as none. */
+  readonly mayBeAbsent?: boolean
   /** An element of its own, or (in lists) a scalar that is the element's text. */
   readonly content: ElementShape | Scalar
 }
@@ -149,7 +151,7 @@ export function elementShape(schema: ElementSchema, where = ''): ElementShape {
     if (isElementSchema(inner)) {
       children.push({ field, name, occurs: presence, content: elementShape(inner, place) })
     } else if (inner instanceof z.ZodArray) {
-      children.push(listShape(field, inner, place))
+      children.push({ ...listShape(field, inner, place), mayBeAbsent: presence === 'optional' })
     } else if (layouts.get(inner)?.as === 'text') {
       assert(text === undefined, `${place}: an element has one text`)
       text = { field, scalar: scalarShape(inner, place), presence }

@@ -104,7 +104,7 @@ t.test('one failure means abort for good, with its reason', async (t) => {
   transactions.prepared(run, 'n1')
   transactions.failed(run, 'n2', { code: 'vm-boot-timeout', reason: 'VM j7r0v1 did not answer' })
   transactions.prepared(run, 'n2')
-  t.same(transactions.verdict(run), { verdict: 'abort', reason: 'VM j7r0v1 did not answer' })
+  t.same(transactions.verdict(run), { verdict: 'abort', reason: 'VM j7r0v1 did not answer', missing: [] })
   t.same(told, ['comment 7: vmrm: VM j7r0v1 did not answer', 'aborted 7r0'])
 })
 
@@ -187,7 +187,7 @@ t.test('a lost VM ends a committed run once', async (t) => {
   const cause = { node: 'n2', vm: 'j7r0v1', reason: 'crashed' }
   await transactions.lost(run, cause)
   await transactions.lost(run, { ...cause, reason: 'again' })
-  t.same(transactions.verdict(run), { verdict: 'lost', reason: 'VM j7r0v1 on node n2 is gone: crashed' })
+  t.same(transactions.verdict(run), { verdict: 'lost', reason: 'VM j7r0v1 on node n2 is gone: crashed', missing: [] })
   t.equal(told.filter((line) => line.startsWith('lost')).length, 1)
   const lines = told.filter((line) => /^(lost|comment)/.test(line))
   t.match(lines, [/^comment/, /^lost/], 'Slurm is told before the tasks, whose end ends the job')

@@ -1,0 +1,53 @@
+// What the ledger says was decided of a run: for the whole of it, and for one of its nodes. It decides nothing.
+
+import { type Run, vmName } from '../../job/run.ts'
+import type { Verdict } from '../node/ports.ts'
+import type { Ledger, RunRecord } from './ledger.ts'
+
+export interface NodeVerdict {
+  readonly verdict: Verdict
+  readonly reason: string
+  /** Hostnames of the VMs, on all nodes, that the job began without. */
+  readonly missing: readonly string[]
+}
+
+/** For a node that has none of the VMs that a best-effort job began with, `commit` is `abort`. */
+export function verdictOf(ledger: Ledger, run: Run, node?: string): NodeVerdict {
+  const record = ledger.find(run)
+  if (record === undefined) return { verdict: 'ended', reason: 'the controller does not know this run', missing: [] }
+  const { reason } = record
+  switch (record.state) {
+    case 'preparing':
+      return { verdict: 'pending', reason: '', missing: [] }
+    case 'committed':
+      return committed(ledger, record, node)
+    case 'aborted':
+      return { verdict: 'abort', reason, missing: [] }
+    case 'lost':
+      return { verdict: 'lost', reason, missing: [] }
+    case 'ending':
+    case 'ended':
+      return { verdict: 'ended', reason, missing: [] }
+    default:
+      return record.state satisfies never
+  }
+}
+
+/** Names of the VMs that a run began without; none unless its strategy allows that. */
+export function missingVms(ledger: Ledger, { plan, ...run }: RunRecord): ReadonlySet<string> {
+  if (plan?.strategy !== 'best-effort') return new Set()
+  return new Set(ledger.shares(run).flatMap(({ missing }) => missing.map(({ vm }) => vm)))
+}
+
+function committed(ledger: Ledger, record: RunRecord, node: string | undefined): NodeVerdict {
+  const gone = missingVms(ledger, record)
+  const isGone = ({ index }: { index: number }) => gone.has(vmName(record, index))
+  const nodes = record.plan?.nodes ?? []
+  const own = nodes.find((each) => each.node === node)
+  if (gone.size > 0 && own?.vms.every(isGone) === true) {
+    const why = ledger.shares(record).find((share) => share.node === node)?.missing[0]?.reason ?? ''
+    return { verdict: 'abort', reason: `the job began without node ${node}: ${why}`, missing: [] }
+  }
+  const missing = gone.size === 0 ? [] : nodes.flatMap(({ vms }) => vms.filter(isGone).map(({ hostname }) => hostname))
+  return { verdict: 'commit', reason: '', missing }
+}

@@ -1,0 +1,127 @@
+// Every kill point once: whoever is killed at whatever step, the job has all its VMs or none and a reason, nothing of it is
+// left, and the VMs of another job on the same nodes run on.
+import t, { type Test } from 'tap'
+import { nodeStates } from '../support/batch.ts'
+import type { Cluster } from '../support/cluster.ts'
+import { withJobs } from '../support/job-cluster.ts'
+import type { Ledger } from '../support/leaks.ts'
+import { until } from '../support/until.ts'
+import { controllerScenarios, nodeScenarios, type Scenario } from './kill-points.ts'
+import { type Lane, leftOn, play, type Result } from './scenario.ts'
+import { lanes, withStage } from './stage.ts'
+
+const boundMs = 120_000
+
+/** What a user finds must be all of the job or one reason. */
+function check(t: Test, scenario: Scenario, { outcome, output, reason }: Result): void {
+  const { name } = scenario
+  t.ok(scenario.outcomes.includes(outcome), `${name}: ${outcome}\n${output}`)
+  if (outcome === 'all') {
+    const hosts = [...output.matchAll(/^\d+: (crash-\d+)$/gm)].map(([, host]) => host)
+    t.equal(new Set(hosts).size, 2, `${name}: a task in each VM\n${output}`)
+    t.match(output, /^ran$/m, name)
+    return
+  }
+  t.notMatch(output, /^ran$|^vms |^\d: crash-/m, `${name}: nothing of it ran`)
+  if (outcome === 'again') return
+  t.match(reason, /^vmrm: /, `${name}: AdminComment`)
+  const lines = output.trimEnd().split('\n')
+  t.ok(
+    lines.every((line) => line.startsWith('vmrm: ')),
+    `${name}: nothing but the reason\n${output}`,
+  )
+}
+
+/** Eight VMs on two nodes, one of which fails: whichever it is, there are none. */
+async function failOneOfEight(t: Test, cluster: Cluster, lane: Lane, before: Ledger, queue: number[]): Promise<void> {
+  for (let vm = queue.shift(); vm !== undefined; vm = queue.shift()) {
+    const step = (['start.created', 'start.confined', 'start.resumed'] as const)[vm % 3] ?? 'start.created'
+    const result = await play(cluster, lane, {
+      points: [{ step, victim: 'qemu', vm }],
+      shape: { nodes: 2, perNode: 4 },
+    })
+    const name = `VM ${vm} of 8 fails at ${step}`
+    check(t, { name, points: [], outcomes: ['none'] }, result)
+    t.same(result.missed, [], `${name}: the step was reached`)
+    const sentences = result.output.split('\n').filter((line) => /^vmrm: VM /.test(line))
+    t.equal(sentences.length, 1, `${name}: one reason\n${result.output}`)
+    t.match(sentences[0], new RegExp(`^vmrm: VM j${result.job}r0v${vm} on node ${lane[vm < 4 ? 0 : 1]}[: ]`), name)
+    t.same(await leftOn(cluster, lane, result.job, before), [], `${name}: nothing is left`)
+  }
+}
+
+/** The same with best-effort: the job begins with the others, unless it is the first VM. */
+async function failWithBestEffort(t: Test, cluster: Cluster, lane: Lane, before: Ledger): Promise<void> {
+  const shape = { nodes: 2, perNode: 2, strategy: 'best-effort' } as const
+  const most = await play(cluster, lane, { points: [{ step: 'start.resumed', victim: 'qemu', vm: 3 }], shape })
+  const { output, job } = most
+  t.equal(most.outcome, 'all', `it begins with three of four\n${output}`)
+  t.same([...output.matchAll(/^(\d): crash-\d+$/gm)].map(([, task]) => task).toSorted(), ['0', '1', '2'], output)
+  const [, missing = ''] =
+    /^vmrm: this job began without some of its VMs, .*: (\S+) did not come up/m.exec(output) ?? []
+  t.match(missing, /^crash-\d+$/, `a line says which\n${output}`)
+  const [, up = '', without = ''] = /^vms (\S+) without (\S*)$/m.exec(output) ?? []
+  t.equal(without, missing, 'the environment says the same')
+  const names = (await cluster.run(['scontrol', 'show', 'hostnames', up])).stdout.trim().split('\n')
+  t.equal(names.length, 3, `and which came up: ${up}`)
+  t.notOk(names.includes(missing))
+  const task = `vmrm: VM j${job}r0v3 on node ${lane[1]} did not come up, and the job began without it: `
+  t.ok(output.includes(task), `a task that belongs there says so\n${output}`)
+  const ps = (await cluster.run(['vmrm', 'ps', String(job)])).stdout
+  t.match(ps, new RegExp(`j${job}r0v3 +${missing} .* missing`), ps)
+  t.match(most.reason, /^vmrm: 1 of 4 VMs did not come up: VM /)
+  t.same(await leftOn(cluster, lane, job, before), [], 'nothing is left of it')
+
+  const first = await play(cluster, lane, { points: [{ step: 'start.resumed', victim: 'qemu', vm: 0 }], shape })
+  check(t, { name: 'best-effort without the first VM', points: [], outcomes: ['none'] }, first)
+  t.same(await leftOn(cluster, lane, first.job, before), [], 'nothing is left of it')
+}
+
+async function makeIdle(cluster: Cluster, lane: Lane, scenario: Scenario): Promise<void> {
+  await until(
+    `nodes ${lane.join(' and ')} take jobs again after ${scenario.name}`,
+    async () => {
+      const mine = (await nodeStates(cluster)).filter((line) => lane.some((node) => line.startsWith(`${node} `)))
+      const drained = mine.filter((line) => / drain/.test(line))
+      if (scenario.drains === 'by-slurm' && drained.length > 0) {
+        await cluster.run(['scontrol', 'update', `NodeName=${lane.join(',')}`, 'State=RESUME'])
+      }
+      return mine.every((line) => / mixed$/.test(line))
+    },
+    boundMs,
+  )
+}
+
+async function playAll(t: Test, cluster: Cluster, lane: Lane, before: Ledger, queue: Scenario[]): Promise<void> {
+  for (let scenario = queue.shift(); scenario !== undefined; scenario = queue.shift()) {
+    const beganMs = performance.now()
+    const result = await play(cluster, lane, scenario)
+    t.same(result.missed, [], `${scenario.name}: every step was reached`)
+    check(t, scenario, result)
+    t.same(await leftOn(cluster, lane, result.job, before), [], `${scenario.name}: nothing is left`)
+    await makeIdle(cluster, lane, scenario)
+    t.comment(`${scenario.name}: ${result.outcome}, ${Math.round((performance.now() - beganMs) / 1000)} s`)
+  }
+}
+
+t.test('whoever is killed at whatever step, a job has all its VMs or none', async (t) => {
+  await withJobs(
+    t,
+    'crash',
+    async ({ cluster }) => {
+      await withStage(t, cluster, async ({ before }) => {
+        const queue = [...nodeScenarios]
+        const vms = [0, 1, 2, 3, 4, 5, 6, 7]
+        await Promise.all(
+          lanes.map(async (lane, at) => {
+            await playAll(t, cluster, lane, before, queue)
+            if (at === 0) await failWithBestEffort(t, cluster, lane, before)
+            await failOneOfEight(t, cluster, lane, before, vms)
+          }),
+        )
+        await playAll(t, cluster, lanes[0] as Lane, before, [...controllerScenarios])
+      })
+    },
+    ['--nodes', '4'],
+  )
+})

@@ -1,0 +1,118 @@
+// One job through its kill points: stop a process at each step, kill the victim, bring it back, let go; then what became of
+// the job, and whether anything is left of it on its nodes.
+import { steps } from '../../lib/daemon/steps.ts'
+import { controllerName } from '../cluster/layout.ts'
+import { jobFields } from '../support/batch.ts'
+import type { Cluster } from '../support/cluster.ts'
+import { compareLedgers, type Ledger, takeLedger } from '../support/leaks.ts'
+import { until } from '../support/until.ts'
+import { type Hold, holdAt } from './held-steps.ts'
+import type { KillPoint, Outcome, Scenario } from './kill-points.ts'
+import { kill } from './victims.ts'
+
+/** Two nodes that only this scenario uses; the first is where the node's steps are held and its victims are killed. */
+export type Lane = readonly [string, string]
+
+export interface Result {
+  readonly job: number
+  readonly outcome: Outcome
+  readonly output: string
+  readonly reason: string
+  /** Points that the job did not come to. */
+  readonly missed: readonly KillPoint[]
+}
+
+export interface Shape {
+  readonly nodes: 1 | 2
+  readonly perNode: number
+  readonly strategy?: 'all-or-nothing' | 'best-effort'
+}
+
+/** Boots under a busy emulator take long, and so does a requeue. */
+const boundMs = 500_000
+const script = '#!/bin/sh\necho "vms $VMRM_VMS without $VMRM_VMS_MISSING"\nsrun -l hostname\necho ran\n'
+
+const onController: readonly string[] = ['controller', 'PrologSlurmctld', 'EpilogSlurmctld']
+
+function placeOf({ step, vm }: KillPoint, lane: Lane, { perNode }: Shape): string {
+  if (onController.includes(steps[step][0])) return controllerName
+  return vm !== undefined && vm >= perNode ? lane[1] : lane[0]
+}
+
+/** Submits the job, held until the first point's stop is asked for, so that no step is missed. */
+export async function play(
+  cluster: Cluster,
+  lane: Lane,
+  { points, shape = { nodes: 2, perNode: 1 } }: Pick<Scenario, 'points'> & { shape?: Shape },
+): Promise<Result> {
+  const { layout } = cluster
+  const job = await submitHeld(cluster, lane, shape)
+  const subjectOf = ({ vm }: KillPoint) => `j${job}r0${vm === undefined ? '' : `v${vm}`}`
+  const isOver = async () => (await outcomeOf(cluster, job)) !== undefined
+  const missed: KillPoint[] = []
+  let next: Hold | undefined
+  const ask = (point: KillPoint | undefined) => {
+    next = point === undefined ? undefined : holdAt(layout, placeOf(point, lane, shape), point.step, subjectOf(point))
+  }
+  ask(points[0])
+  await cluster.run(['scontrol', 'release', String(job)])
+  for (const [at, point] of points.entries()) {
+    const hold = next
+    const pid = await hold?.reached(isOver, boundMs)
+    if (pid === undefined) missed.push(point)
+    const place = placeOf(point, lane, shape)
+    // At a step of the controller's the node's daemons are killed on the first node.
+    const host = place === controllerName && point.victim !== 'hook' ? lane[0] : place
+    const scene = { layout, host, subject: subjectOf(point), pid: pid ?? 0 }
+    const back = pid === undefined ? undefined : await kill(point.victim, scene)
+    // Before anybody goes on: the next step may come at once.
+    ask(points[at + 1])
+    hold?.release()
+    await back?.()
+  }
+  next?.release()
+  const outcome = await until(`what becomes of job ${job}`, () => outcomeOf(cluster, job), boundMs)
+  const fields = await jobFields(cluster, job)
+  const output = (await cluster.run(['cat', `/home/alice/job-${job}.out`])).stdout
+  if (outcome === 'again') await cluster.run(['scancel', String(job)])
+  return { job, outcome, output, reason: fields.get('AdminComment') ?? '', missed }
+}
+
+async function submitHeld(cluster: Cluster, lane: Lane, { nodes, perNode, strategy }: Shape): Promise<number> {
+  const options = [`--nodelist=${lane.slice(0, nodes).join(',')}`, `--nodes=${nodes}`, `--ntasks-per-node=${perNode}`]
+  const vm = ['--vm-image=crash', `--vm-per-node=${perNode}`, `--mem=${perNode * 300}`, '--cpus-per-task=1']
+  if (strategy !== undefined) vm.push(`--vm-strategy=${strategy}`)
+  const argv = ['sbatch', '--hold', '--parsable', '--output=/home/alice/job-%j.out', ...options, ...vm]
+  const submitted = await cluster.run(argv, { user: 'alice', input: script })
+  const job = Number(submitted.stdout.trim())
+  if (!(job > 0)) throw new Error(`sbatch: ${submitted.stderr}`)
+  return job
+}
+
+/** Undefined while it is not over. */
+async function outcomeOf(cluster: Cluster, job: number): Promise<Outcome | undefined> {
+  const fields = await jobFields(cluster, job)
+  if (Number(fields.get('Restarts')) > 0) return 'again'
+  const state = fields.get('JobState') ?? ''
+  if (state === 'COMPLETED') return 'all'
+  return /^(FAILED|CANCELLED|NODE_FAIL|TIMEOUT)/.test(state) ? 'none' : undefined
+}
+
+/** What of the lane's nodes, and of the job's leases, differs from before; waits until nothing does. */
+export async function leftOn(cluster: Cluster, lane: Lane, job: number, before: Ledger): Promise<string[]> {
+  const hosts = cluster.layout.hosts.filter((host) => lane.includes(host.name) || host.role === 'controller')
+  let differences: string[] = []
+  await until(
+    'the state from before',
+    async () => {
+      const now = await takeLedger({ ...cluster.layout, hosts })
+      differences = compareLedgers(before, now).filter(
+        (line) => lane.some((node) => line.startsWith(`${node} `)) || line.endsWith(`j${job}r0`),
+      )
+      // Other lanes' jobs come and go; their lines are not this one's.
+      return differences.length === 0
+    },
+    boundMs,
+  ).catch(() => {}) // what is left is the answer
+  return differences
+}

@@ -1,0 +1,95 @@
+// What every crash test plays on: a cluster of four nodes whose processes can be held, short waiting times, and a bystander
+// with a VM on each node that nobody may touch.
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Test } from 'tap'
+import { logPath } from '../cluster/daemons.ts'
+import { ended, jobOutput, submit } from '../support/batch.ts'
+import type { Cluster } from '../support/cluster.ts'
+import { type Ledger, takeLedger } from '../support/leaks.ts'
+import { type TestImage, withImages } from '../support/test-images.ts'
+import { until } from '../support/until.ts'
+import { makeHoldable } from './held-steps.ts'
+import type { Lane } from './scenario.ts'
+
+export const lanes: readonly Lane[] = [
+  ['n1', 'n2'],
+  ['n3', 'n4'],
+]
+
+const timeouts =
+  '<timeouts prepare-seconds="600" reconcile-seconds="2" remove-seconds="10" controller-seconds="10" node-daemon-seconds="300"/>'
+const boundMs = 180_000
+/** On a busy machine many guests boot at once. */
+export const image: TestImage = {
+  name: 'crash',
+  changes: [
+    [/timeout-seconds="\d+"/, 'timeout-seconds="400"'],
+    // A clone that fails boots instead: here a VM that fails has failed.
+    [/<template use="auto"/, '<template use="never"'],
+  ],
+}
+/** On a machine with nothing else to do it takes well below one second; the promise is 5 s. */
+const recoveryMs = 15_000
+
+/** Processes that can be held, and short waiting times. */
+export async function makeStage(cluster: Cluster): Promise<void> {
+  const { layout } = cluster
+  makeHoldable(layout)
+  for (const host of layout.hosts) {
+    const path = join(host.folder, 'etc/vmrm/vmrmd.xml')
+    writeFileSync(path, readFileSync(path, 'utf8').replace('</vmrmd>', `${timeouts}</vmrmd>`))
+  }
+  await Promise.all(layout.hosts.map((host) => cluster.daemon('restart', host.name, 'vmrmd')))
+}
+
+export async function withStage(
+  t: Test,
+  cluster: Cluster,
+  work: (stage: { before: Ledger }) => Promise<void>,
+): Promise<void> {
+  await makeStage(cluster)
+  await withImages(cluster, [image], () => withBystander(t, cluster, work))
+}
+
+async function withBystander(
+  t: Test,
+  cluster: Cluster,
+  work: (stage: { before: Ledger }) => Promise<void>,
+): Promise<void> {
+  const { layout } = cluster
+  const bystander = await startBystander(cluster)
+  try {
+    await work({ before: await takeLedger(layout) })
+  } finally {
+    await cluster.run(['touch', 'stop'], { user: 'alice' })
+    const job = await ended(cluster, bystander, { timeoutMs: boundMs })
+    t.match(job, { state: 'COMPLETED', restarts: 0 }, 'the bystander has run to its end')
+    const [started, finished] = ['begin', 'end'].map((word) =>
+      job.output.split('\n').flatMap((line) => (line.includes(` ${word} `) ? [line.replace(word, '')] : [])),
+    )
+    t.equal(started?.length, 4, job.output)
+    t.same(finished?.toSorted(), started?.toSorted(), 'in the same four VMs')
+  }
+  const recoveries = layout.hosts.flatMap((host) => {
+    const text = readFileSync(logPath(host, 'vmrmd'), 'utf8')
+    return [...text.matchAll(/ daemon\.recovered .*\bms=(\d+)/g)].map(([, ms]) => Number(ms))
+  })
+  const longest = Math.max(...recoveries)
+  t.ok(longest <= recoveryMs, `${recoveries.length} recoveries, the longest ${longest} ms`)
+  t.comment(`${recoveries.length} recoveries, the longest ${longest} ms`)
+}
+
+async function startBystander(cluster: Cluster): Promise<number> {
+  await cluster.run(['rm', '-f', 'stop'], { user: 'alice' })
+  const id = '$(cat /proc/sys/kernel/random/boot_id)'
+  const script = `srun -l sh -c 'echo begin ${id}; while ! test -e stop; do sleep 0.5; done; echo end ${id}'`
+  const options = ['--nodes=4', '--vm-image=crash', '--mem=300', '--job-name=bystander']
+  const job = await submit(cluster, script, { arguments: options })
+  await until(
+    'the bystander in its four VMs',
+    async () => (await jobOutput(cluster, job)).split(' begin ').length === 5,
+    boundMs,
+  )
+  return job
+}

@@ -1,0 +1,173 @@
+// The controller of the simulation: the real ledger, transactions, messenger, reconciler and message handlers. It can die and
+// come back on its ledger.
+import type { Catalogue } from '../../lib/config/load.ts'
+import { createControllerHandlers } from '../../lib/daemon/controller/handlers.ts'
+import type { Leases } from '../../lib/daemon/controller/leases.ts'
+import { type Ledger, openLedger } from '../../lib/daemon/controller/ledger.ts'
+import { createMessenger, type NodeCaller } from '../../lib/daemon/controller/messenger.ts'
+import type { Planner } from '../../lib/daemon/controller/planner.ts'
+import { createReconciler } from '../../lib/daemon/controller/reconcile.ts'
+import { createTransactions, type Transactions } from '../../lib/daemon/controller/transaction.ts'
+import type { Strategy } from '../../lib/job/decision.ts'
+import type { RunPlan } from '../../lib/job/plan.ts'
+import { type Run, runId } from '../../lib/job/run.ts'
+import { silentLog } from '../../lib/log.ts'
+import { addressPool, macRange, vniRange } from '../../lib/network/address.ts'
+import { createFakeSlurm, type FakeSlurm } from '../fakes/slurm.ts'
+import type { Random } from '../support/random.ts'
+import type { SimNode } from './messages-node.ts'
+import type { VirtualClock } from './virtual-clock.ts'
+
+export interface JobShape {
+  readonly nodes: readonly string[]
+  readonly perNode: number
+  readonly strategy: Strategy
+}
+
+interface SimControllerOptions {
+  readonly clock: VirtualClock
+  readonly random: Random
+  readonly nodes: ReadonlyMap<string, SimNode>
+  readonly shapeOf: (run: Run) => JobShape
+  readonly decided: (run: Run, state: string) => void
+  readonly freed: (run: Run) => void
+}
+
+const prepareMs = 60_000
+const never = new Promise<never>(() => {})
+const titled = { title: 'simulated' }
+
+export class SimController {
+  readonly ledger: Ledger
+  readonly slurm: FakeSlurm = createFakeSlurm()
+  readonly #options: SimControllerOptions
+  #life = { isOver: false }
+  transactions: Transactions
+  handlers: ReturnType<typeof createControllerHandlers>
+
+  constructor(options: SimControllerOptions) {
+    this.#options = options
+    this.ledger = watched(openLedger(':memory:'), options)
+    const parts = this.#newParts()
+    this.transactions = parts.transactions
+    this.handlers = parts.handlers
+  }
+
+  isUp(): boolean {
+    return !this.#life.isOver
+  }
+
+  die(): void {
+    this.#life.isOver = true
+  }
+
+  start(): void {
+    this.#life = { isOver: false }
+    const parts = this.#newParts()
+    this.transactions = parts.transactions
+    this.handlers = parts.handlers
+    this.transactions.recover()
+  }
+
+  #newParts() {
+    const { clock, random, nodes, shapeOf } = this.#options
+    const { ledger, slurm } = this
+    const life = this.#life
+    const now = () => clock.nowMs
+    /** What a dead daemon waited for never comes. */
+    const living = async <T>(work: Promise<T>): Promise<T> => {
+      const result = await work
+      return life.isOver ? never : result
+    }
+    const nodeOf = (name: string) => nodes.get(name) as SimNode
+    const caller: NodeCaller = {
+      verdict: async (node, { job, restart }, { verdict, reason, missing }) => {
+        if (life.isOver) return never
+        const lacks = missing.length === 0 ? {} : { missing: [...missing] }
+        await living(nodeOf(node).call((of) => of.verdict({ job, restart, verdict, reason, ...lacks })))
+      },
+      destroyRun: async (node, { job, restart }) => {
+        if (life.isOver) return never
+        await living(nodeOf(node).call((of) => of['destroy-run']({ job, restart }), 90_000))
+      },
+      expectRun: async () => {},
+    }
+    const planner: Planner = {
+      async plan(request) {
+        await living(clock.delay(random.int(400)))
+        return (leases) => lease(leases, request, shapeOf(request))
+      },
+    }
+    const messenger = createMessenger({ ledger, nodes: caller, slurm, log: silentLog })
+    // Nothing is ever full here.
+    const waitingRoom = { enter: async () => 'refused' as const, leave: () => {} }
+    const transactions = createTransactions({
+      ledger,
+      planner,
+      messenger,
+      log: silentLog,
+      prepareMs,
+      mayLease: async () => {},
+      waitingRoom,
+      now,
+    })
+    const reconciler = createReconciler({
+      ...{ ledger, transactions, slurm, nodes: caller, log: silentLog, minimumAgeMs: 20_000, epilogMs: 10_000, now },
+    })
+    const handlers = createControllerHandlers({
+      ...{ ledger, transactions, slurm, log: silentLog, trustedUids: [0], now },
+      catalogue: {} as Catalogue,
+      nodes: { heldRuns: async () => [] },
+      rebuild: { isDone: () => true, stranger: async () => {} },
+      beginRun: async (request) => {
+        await transactions.begin(request)
+        return 'begun'
+      },
+      lookUpAccount: async () => {
+        throw new Error('nobody is looked up here')
+      },
+    })
+    const every = (ms: number, work: () => unknown) => {
+      const timer = setInterval(() => (life.isOver ? clearInterval(timer) : void work()), ms)
+    }
+    every(1000, () => transactions.expire())
+    every(5000, () => reconciler.round().catch(() => {}))
+    return { transactions, handlers }
+  }
+}
+
+function lease(leases: Leases, run: Run, { nodes, perNode, strategy }: JobShape): RunPlan {
+  const count = nodes.length * perNode
+  const pool = addressPool({ kind: 'private', addresses: '10.0.0.0/16' })
+  const [vni = '1'] = leases.take({ ...vniRange(1, 1000), ...titled }, 1, run)
+  const addresses = leases.take({ ...pool, ...titled }, count, run)
+  const macs = leases.take({ ...macRange('52:54:76'), ...titled }, count, run)
+  let index = 0
+  return {
+    ...{ image: 'tiny', revision: '1', strategy, vni: Number(vni), prefixLength: 16, gateway: '10.0.0.1' },
+    nodes: nodes.map((node) => ({
+      ...{ node, underlay: '10.99.0.1', cpuIds: [], memoryMib: 500 },
+      vms: Array.from({ length: perNode }, () => {
+        const at = index++
+        const place = { mac: macs[at] ?? '', address: addresses[at] ?? '' }
+        return { index: at, hostname: `h${run.job}-${at}`, ...place, vcpus: 1, memoryMib: 100 }
+      }),
+    })),
+  }
+}
+
+function watched(ledger: Ledger, { decided, freed }: SimControllerOptions): Ledger {
+  return {
+    ...ledger,
+    move(run, from, to, cause) {
+      const isMoved = ledger.move(run, from, to, cause)
+      if (isMoved) decided(run, to)
+      return isMoved
+    },
+    finish(run, atMs) {
+      freed(run)
+      ledger.finish(run, atMs)
+      decided(run, `ended ${runId(run)}`)
+    },
+  }
+}

@@ -148,6 +148,9 @@ async function byGuestRoot(t: Test, { cluster, alice, bob }: Scene): Promise<voi
   t.match(found.stdout, /^end$/m, found.stderr)
   const allowed = ['own address and MAC', 'own address and MAC again', 'port 2049 of the gateway', 'write own files']
   t.same(doneIn(found.stdout), allowed.sort())
+  for (const who of [0, bobUid])
+    t.match(found.stdout, `\nSAID to ${who}: vmrm: Slurm's commands work in this VM for the job's user only\n`)
+  t.match(found.stdout, '\nSAID to the user: alice\n', 'what the guest calls as its user is called as that user')
   const strange = [
     'find',
     '/home',

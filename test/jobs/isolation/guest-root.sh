@@ -46,6 +46,21 @@ try 'give the host a program of root' sh -c 'cp /bin/true of-root && chown 0:0 o
 try 'write own files' touch own
 cd /
 
+# Slurm's commands: root is nobody there, nor is who he makes himself; as the job's user he says what that user may.
+foreign_job=${foreign_run#j} foreign_job=${foreign_job%r*}
+user=$(id -u alice) bob=$(($(id -u alice) + 1))
+for who in 0 "$bob"; do
+  try "squeue as $who" setpriv --reuid="$who" --clear-groups squeue
+  try "scancel as $who" setpriv --reuid="$who" --clear-groups scancel "$foreign_job"
+  echo "SAID to $who: $(setpriv --reuid="$who" --clear-groups squeue 2>&1)"
+done
+as_user() { setpriv --reuid="$user" --regid="$user" --clear-groups "$@"; }
+echo "SAID to the user: $(as_user squeue --noheader --me --format=%u 2>&1 | sort -u)"
+try "scancel of bob's job" as_user scancel "$foreign_job"
+try "a step of bob's job" as_user srun --overlap --jobid="$foreign_job" true
+try "bob's job as bob" as_user env SLURM_JOB_USER=bob SLURM_JOB_UID="$bob" srun --overlap --jobid="$foreign_job" --uid="$bob" true
+try 'drain a node' as_user scontrol update nodename=n1 state=drain reason=guest
+
 # Pretending to be others; each try cuts off the own mount for its time.
 pretend() { ip neigh flush dev eth0; ip route flush cache; reach "$gateway" 2049; }
 try 'own address and MAC' pretend

@@ -11,13 +11,6 @@ export const streams: readonly Line[] = [
   { name: 'stdin for one task only', line: `seq 3 | srun -n2 --input=1 --label cat`, code: 0 },
   { name: 'no stdin', line: `echo never | srun -n2 --input=none cat`, code: 0 },
   { name: 'stdin from a file', line: `seq 3 >in; srun -n2 --input=in --label cat`, code: 0, order: 'any' },
-  {
-    name: 'stdin of each task from a file of its own',
-    line: `echo zero >in.0; echo one >in.1; srun -n2 --label --input=in.%t cat; ${one} --input=/dev/null cat`,
-    code: 0,
-    order: 'any',
-    says: '1: one',
-  },
   { name: 'stdin from a file that is not there', line: `${small} --input=nosuch cat`, code: 1 },
   { name: 'stdin from /dev/null', line: `${one} cat </dev/null`, code: 0 },
   {

@@ -17,7 +17,7 @@ import { parseVmrmMetadata } from './domain-metadata.ts'
 import { domainUuid } from './domain-uuid.ts'
 import { type DomainSpec, renderDomainXml } from './domain-xml.ts'
 import type { Hypervisor, HypervisorCallOptions, Reachability, StoppedVm, StopReason, VmOnNode } from './hypervisor.ts'
-import { LastingConnection } from './lasting-connection.ts'
+import { LastingConnection, type LastingConnectionOptions } from './lasting-connection.ts'
 import { Listeners } from './listeners.ts'
 import { stateSocketPath } from './state-transfer.ts'
 
@@ -55,6 +55,8 @@ export function createLibvirtHypervisor(options: LibvirtHypervisorOptions): Hype
 class LibvirtHypervisor implements Hypervisor {
   readonly #options: LibvirtHypervisorOptions
   readonly #connection: LastingConnection
+  /** Starts have a connection of their own: each keeps one of its few places for long, and a resume must not wait for that. */
+  readonly #starts: LastingConnection
   readonly #stopped: Listeners<StoppedVm>
   readonly #reachability: Listeners<Reachability>
   /** Names of VMs that are there as far as we know: what is missing after a reconnection has vanished. */
@@ -66,19 +68,15 @@ class LibvirtHypervisor implements Hypervisor {
   readonly #withMemory = new Map<string, { readonly socketPath: string; readonly owner: DomainSpec['owner'] }>()
 
   constructor(options: LibvirtHypervisorOptions) {
-    const { log, socketPath, uri } = options
+    const { log } = options
     this.#options = options
     this.#stopped = new Listeners(log)
     this.#reachability = new Listeners(log)
-    this.#connection = new LastingConnection({
-      connect: (signal) => connectLibvirt({ socketPath, uri, log, signal }),
+    this.#connection = this.#connect({
       onConnected: (connection) => this.#catchUp(connection),
       onReachability: (state) => this.#reachability.tell(state),
-      log,
-      firstPauseMs: options.firstPauseMs ?? 100,
-      longestPauseMs: options.longestPauseMs ?? 5_000,
-      graceMs: options.graceMs ?? 5_000,
     })
+    this.#starts = this.#connect({ onConnected: async () => {}, onReachability: () => {} })
   }
 
   get reachability(): Reachability {
@@ -86,7 +84,7 @@ class LibvirtHypervisor implements Hypervisor {
   }
 
   async startPaused(spec: DomainSpec, { signal }: HypervisorCallOptions = {}): Promise<void> {
-    const connection = await this.#connection.get(signal)
+    const connection = await this.#starts.get(signal)
     if (spec.memory !== undefined)
       this.#withMemory.set(spec.name, { socketPath: stateSocketPath(spec.agentSocketPath), owner: spec.owner })
     try {
@@ -152,8 +150,14 @@ class LibvirtHypervisor implements Hypervisor {
     return this.#reachability.add(listener)
   }
 
-  close(): Promise<void> {
-    return this.#connection.close()
+  async close(): Promise<void> {
+    await Promise.all([this.#connection.close(), this.#starts.close()])
+  }
+
+  #connect(listeners: Pick<LastingConnectionOptions, 'onConnected' | 'onReachability'>): LastingConnection {
+    const { log, socketPath, uri, firstPauseMs = 100, longestPauseMs = 5_000, graceMs = 5_000 } = this.#options
+    const connect = (signal: AbortSignal) => connectLibvirt({ socketPath, uri, log, signal })
+    return new LastingConnection({ connect, log, firstPauseMs, longestPauseMs, graceMs, ...listeners })
   }
 
   async #stepOf(name: string, code: 'template-failed' | 'vm-start-failed', signal: AbortSignal | undefined) {

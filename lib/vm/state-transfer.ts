@@ -1,7 +1,6 @@
 // The stream of a VM's state between QEMU and a file, through a unix socket: QEMU 7.2 cannot migrate to a file, and libvirt's
 // sandbox keeps it from starting a program that could. It knows nothing of libvirt; what QEMU is told is the caller's.
 import { once } from 'node:events'
-import { createReadStream } from 'node:fs'
 import { type FileHandle, lchown, open, rm } from 'node:fs/promises'
 import { connect, createServer, type Socket } from 'node:net'
 import { dirname, join } from 'node:path'
@@ -64,14 +63,19 @@ async function copy(socket: Socket, file: FileHandle, signal: AbortSignal): Prom
  * can be asked which.
  */
 export async function sendState({ socketPath, statePath, signal }: StateTransfer): Promise<void> {
+  // Before QEMU hears anything: it ends when a connection brings no state.
+  const file = await open(statePath)
   const socket = connect(socketPath)
-  const closed = once(socket, 'close', { signal }).catch((error: unknown) => signal.throwIfAborted() ?? error)
   try {
-    await pipeline(createReadStream(statePath), socket, { signal })
+    // A reset is an end too: QEMU says whether it had all it wanted.
+    const closed = once(socket, 'close', { signal }).catch(() => {})
+    await pipeline(file.createReadStream({ autoClose: false }), socket, { signal })
     socket.resume()
     await closed
+    signal.throwIfAborted()
   } finally {
     socket.destroy()
+    await file.close()
     await rm(socketPath, { force: true })
   }
 }

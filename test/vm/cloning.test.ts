@@ -98,7 +98,8 @@ t.test('A clone whose state is broken is reported with what QEMU says, and can b
   await node.hypervisor.startPaused(aborted)
   const loading = node.hypervisor.load(aborted.name, statePath, { signal: AbortSignal.timeout(1) })
   await t.rejects(loading, { name: 'TimeoutError' })
-  t.equal(await node.hypervisor.destroy(aborted.name), 'destroyed')
+  // QEMU may have ended by itself already, for want of the rest.
+  t.match(await node.hypervisor.destroy(aborted.name), /^(destroyed|not-running)$/)
   const missing = await makeClone('j9r0v3')
   await node.hypervisor.startPaused(missing)
   await t.rejects(node.hypervisor.load(missing.name, join(folder, 'nowhere')), {

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { removeGroups } from './cgroups.ts'
 import type { Layout } from './layout.ts'
 import { hostsWithProcesses, killHost } from './namespaces.ts'
+import { keepTemplates } from './templates.ts'
 
 export async function down(layout: Layout, say: (line: string) => void): Promise<void> {
   const start = performance.now()
@@ -15,6 +16,7 @@ export async function down(layout: Layout, say: (line: string) => void): Promise
     for (const result of results) if (result.status === 'rejected') throw result.reason
   }
   await removeGroups(layout)
+  keepTemplates(layout, join(layout.folder, 'hosts'))
   for (const name of [
     'hosts',
     'home',

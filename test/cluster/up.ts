@@ -13,6 +13,7 @@ import { connectHosts } from './network.ts'
 import { writeGaneshaConfiguration } from './nfs.ts'
 import { writeSlurmConfiguration } from './slurm.ts'
 import { writeSettings } from './state.ts'
+import { giveTemplates } from './templates.ts'
 import { makeHomes, writeHostIdentity } from './users.ts'
 import { copyCatalogue, isBuilt, layOutParts, writeDaemonConfiguration } from './vmrm.ts'
 
@@ -105,6 +106,7 @@ export async function up(options: {
   writeSettings(layout.folder, settings)
   if (fresh || !existsSync(join(layout.folder, 'etc-slurm/slurm.conf'))) writeFiles(layout, settings)
   refreshParts(layout, settings)
+  if (fresh && settings.vmrm === 'with-vmrm') giveTemplates(layout)
   const complete = isComplete(layout, settings)
   if (!complete) await startDaemons(layout, settings, await bootHosts(layout))
   const what = complete ? 'was up already' : fresh ? 'is up' : 'is up again'

@@ -96,7 +96,9 @@ async function hostLedger(layout: Layout, host: Host, running: RunningHost): Pro
     ...Object.fromEntries(Object.entries(inside).map(([name, lines]) => [`services ${name}`, lines])),
     runs: treeOf(join(state, 'runs')),
     exports: treeOf(join(state, 'exports')),
-    'state files': treeOf(state).filter((name) => !/^(runs|exports|controller)(\/|$)/.test(name)),
+    // Whole ones are there to stay, for the next job.
+    'half templates': treeOf(join(state, 'templates')).filter((name) => !/^[0-9a-f]{24}(\/|$)/.test(name)),
+    'state files': treeOf(state).filter((name) => !/^(runs|exports|controller|templates)(\/|$)/.test(name)),
     markers: treeOf(join(host.folder, 'run/vmrm/jobs')),
     mounts: mounts(running),
     cgroups: cgroups(layout, host),

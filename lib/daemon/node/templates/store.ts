@@ -160,7 +160,10 @@ export class TemplateStore {
     const uses = { usedMs: this.#now(), uses: template.uses + 1 }
     this.#templates.set(key, { ...template, ...uses })
     // Not worth a wait for the disk: a count that is lost makes a template look older than it is.
-    await writeFile(join(template.files.folder, 'uses.json'), JSON.stringify(uses), { mode: 0o600 }).catch(() => {})
+    const path = join(template.files.folder, 'uses.json')
+    await writeFile(`${path}.new`, JSON.stringify(uses), { mode: 0o600 })
+      .then(() => rename(`${path}.new`, path))
+      .catch(() => {})
   }
 
   async remove(key: string): Promise<'removed' | 'held' | 'unknown'> {

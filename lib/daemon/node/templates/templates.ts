@@ -43,18 +43,27 @@ export interface TemplatesOptions {
   readonly now: () => number
 }
 
+interface Making {
+  readonly uid: number
+  readonly subject: TemplateSubject
+  readonly done: Promise<StoredTemplate>
+  /** How many want it; when the last of them gives up, it ends: its CPUs may be another job's by then. */
+  waiters: number
+  readonly stop: AbortController
+}
+
 /** Left on the disk beside a template's memory, should all of that be written. */
 const spareMib = 512
 const bytesPerMib = 1_048_576
 /** Beyond the boot: for its place in the queue, and for saving. */
 const savingMs = 180_000
-const passingCodes: readonly string[] = ['libvirt-unreachable', 'libvirt-timeout', 'range-full']
+const passingCodes: readonly string[] = ['libvirt-unreachable', 'libvirt-timeout', 'range-full', 'run-ended']
 
 export class Templates {
   readonly #options: TemplatesOptions
   readonly #failures
   /** Under way, by key. */
-  readonly #making = new Map<string, { uid: number; subject: TemplateSubject; done: Promise<StoredTemplate> }>()
+  readonly #making = new Map<string, Making>()
 
   constructor(options: TemplatesOptions) {
     this.#options = options
@@ -63,7 +72,7 @@ export class Templates {
 
   /**
    * The template that a VM is to be cloned from: at once where there is one, else when it has been made, or could not be.
-   * Rejects with the signal's reason only; the making goes on then, for whoever comes next.
+   * Rejects with the signal's reason only; the making goes on then, if somebody else waits for it.
    */
   async obtain(wish: TemplateWish, signal: AbortSignal): Promise<TemplateAnswer> {
     const { config, log } = this.#options
@@ -175,21 +184,30 @@ export class Templates {
   }
 
   async #findOrMake(plan: TemplatePlan, wish: TemplateWish, signal: AbortSignal) {
-    const found = this.#options.store.find(plan.key)
-    if (found !== undefined) return { template: found, how: 'found' as const }
-    return { template: await orAborted(this.#make(plan, wish), signal), how: 'made' as const }
+    for (;;) {
+      signal.throwIfAborted()
+      const found = this.#options.store.find(plan.key)
+      if (found !== undefined) return { template: found, how: 'found' as const }
+      const known = this.#making.get(plan.key)
+      if (known?.stop.signal.aborted === true) await known.done.catch(() => {})
+      else return { template: await awaitMaking(known ?? this.#begin(plan, wish), signal), how: 'made' as const }
+    }
   }
 
-  #make(plan: TemplatePlan, wish: TemplateWish): Promise<StoredTemplate> {
-    const known = this.#making.get(plan.key)
-    if (known !== undefined) return known.done
+  #begin(plan: TemplatePlan, wish: TemplateWish): Making {
     const uid = this.#freeUid()
-    const done = this.#makeOnce(plan, wish, uid).finally(() => this.#making.delete(plan.key))
-    this.#making.set(plan.key, { uid, subject: plan.subject, done })
-    return done
+    const stop = new AbortController()
+    const done = this.#makeOnce(plan, { wish, uid, stop: stop.signal }).finally(() => this.#making.delete(plan.key))
+    done.catch(() => {}) // whoever waits is told, and the log has it
+    const making = { uid, subject: plan.subject, done, waiters: 0, stop }
+    this.#making.set(plan.key, making)
+    return making
   }
 
-  async #makeOnce(plan: TemplatePlan, wish: TemplateWish, uid: number): Promise<StoredTemplate> {
+  async #makeOnce(
+    plan: TemplatePlan,
+    { wish, uid, stop }: { wish: TemplateWish; uid: number; stop: AbortSignal },
+  ): Promise<StoredTemplate> {
     const { store, vm, machine, log } = this.#options
     const { key, subject, parts } = plan
     const name = templateName(key)
@@ -197,7 +215,7 @@ export class Templates {
     try {
       await this.#requireRoom(subject.memoryMib)
       const files = await store.begin(key, { uid, gid: machine.qemuGid })
-      const signal = AbortSignal.timeout(wish.image.boot.timeoutSeconds * 1000 + savingMs)
+      const signal = AbortSignal.any([stop, AbortSignal.timeout(wish.image.boot.timeoutSeconds * 1000 + savingMs)])
       const { bootMs, saveMs } = await vm.make({ plan, files, uid, cpus: wish.cpus, signal })
       const { template, settled } = await store.publish({ subject, parts, diskGid: machine.qemuGid })
       await reached('template.published', name)
@@ -263,16 +281,17 @@ export class Templates {
   }
 }
 
-/** Waits for it, but no longer than the caller may; it goes on. */
-async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  signal.throwIfAborted()
-  const stop = Promise.withResolvers<never>()
-  const abort = () => stop.reject(signal.reason)
+/** Waits for it, but no longer than the caller may. */
+async function awaitMaking(making: Making, signal: AbortSignal): Promise<StoredTemplate> {
+  const gone = Promise.withResolvers<never>()
+  const abort = () => gone.reject(signal.reason)
   signal.addEventListener('abort', abort, { once: true })
+  making.waiters += 1
   try {
-    return await Promise.race([work, stop.promise])
+    return await Promise.race([making.done, gone.promise])
   } finally {
     signal.removeEventListener('abort', abort)
-    work.catch(() => {}) // whoever began it has logged it
+    making.waiters -= 1
+    if (making.waiters === 0) making.stop.abort(new VmrmError('run-ended', 'nobody waits for the template any more'))
   }
 }

@@ -183,6 +183,25 @@ t.test('two runs that begin at the same time wait for one making, and one that g
   t.equal(count('vm.ready', 'how=clone'), 2)
 })
 
+t.test('what nobody waits for any more is not made, and whoever comes then has it made', async (t) => {
+  const { hypervisor, config, taps, count, start } = openNode(t)
+  const daemon = await start()
+  const stop = new AbortController()
+  const resume = hypervisor.resume.bind(hypervisor)
+  hypervisor.resume = async (name, options) => {
+    hypervisor.resume = resume
+    stop.abort(new Error('cancelled'))
+    await resume(name, options)
+  }
+  await t.rejects(makeRun(daemon, 1, { signal: stop.signal }), { message: 'cancelled' })
+  await (await makeRun(daemon, 2)).end()
+  t.equal(count('template.making'), 2)
+  t.equal(count('template.made'), 1)
+  t.equal(count('vm.ready', 'how=clone'), 1)
+  t.same([[...taps], await hypervisor.list()], [[], []])
+  t.same(readdirSync(config.paths.templates), [daemon.store.all()[0]?.key])
+})
+
 t.test(
   'a template that cannot be made is told of once, tried again by nobody for a while, and leaves nothing',
   async (t) => {

@@ -50,6 +50,8 @@ export function tinyEntry(files: EntryFiles): Entry {
     boot: { kind: 'direct', kernel, initrd, commandLine, timeoutSeconds: name === 'tiny' ? 90 : 30 },
     hostnames: { range: `${name}-[0001-9999]` },
     mounts: { entries: [{ kind: 'export', path: '/home', target: '/home' }] },
+    // What does not boot is there to show what a failed boot looks like; a template's would come first.
+    ...(name === 'tiny' ? {} : { template: { use: 'never' } }),
   }
 }
 

@@ -88,6 +88,7 @@ function addresses(network: string, count: number): readonly NodeAddress[] {
   }))
 }
 
+/** Patient: a busy machine plays all nodes, and how long it takes is measured and not decided here. */
 function configOf(options: {
   folder: string
   network: string
@@ -102,7 +103,7 @@ function configOf(options: {
   <paths images="${folder}/images.d" runtime="${folder}/run" controller-state="${folder}/state"/>
   <slurm commands="${folder}/slurm" config="/dev/null"/>
   <munge socket="${socket}"/>
-  <timeouts lost-node-seconds="${options.lostNodeSeconds ?? 20}"/>
+  <timeouts lost-node-seconds="${options.lostNodeSeconds ?? 20}" prepare-seconds="600" controller-seconds="300"/>
 </vmrmd>
 `
 }

@@ -4,6 +4,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { type SimulatedSite, startSite } from '../sim/controller.ts'
 import { type Fleet, startFleet } from '../sim/fleet.ts'
 import { endJob, runJob, type SimulatedFaults, type SimulatedRun } from '../sim/run-job.ts'
+import { until } from '../support/until.ts'
 import { credentialsMs } from './credentials.ts'
 import { exponentOf } from './fit.ts'
 import type { BenchOptions } from './main.ts'
@@ -15,6 +16,7 @@ const sizes = [1 / 16, 1 / 8, 1 / 4, 1 / 2, 1, 2] as const
 const slowTimes = 3
 const dyingNodes = 5
 const leasesWanted = 100_000
+const freeMs = 60_000
 /** What each node exchanges with the controller: share, report, and the verdict on a connection of its own. */
 const credentialsPerNode = 8
 /** The default is 20 s, so that a restart of a node's vmrmd costs no job; here it is what "dead" costs. */
@@ -155,6 +157,8 @@ async function fullLedger(
   const recoveredMs = performance.now() - killedMs
   const left = leasesIn(site)
   await jobs.endAll()
+  // Nodes tell of the end after their Epilogs; what is not free by then is shown.
+  await until('all leases are free', () => leasesIn(site) === 0, freeMs).catch(() => {})
   return [
     judge({ name: 'leases in the ledger', unit: '', value: leases, goal: { bound: 'at-least', value: leasesWanted } }),
     judge({

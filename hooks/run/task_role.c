@@ -41,15 +41,18 @@ static void tell_part(const struct job *job, const struct vmrm_frame *frame)
 	} parts[] = {{VMRM_ATTACHED_UP, "VMRM_VMS"}, {VMRM_ATTACHED_MISSING, "VMRM_VMS_MISSING"}};
 	for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
 		struct vmrm_tlv field;
+		/* A step has it from its batch script, which has told it. */
+		const char *of_caller = getenv(parts[i].variable);
+		size_t told_length = of_caller == NULL ? 0 : strlen(of_caller);
+		bool is_there = vmrm_tlv_find(frame->payload, frame->length, parts[i].tag, &field);
+		bool is_told = is_there && told_length == field.length && memcmp(of_caller, field.value, field.length) == 0;
 		unsetenv(parts[i].variable);
-		if (!vmrm_tlv_find(frame->payload, frame->length, parts[i].tag, &field))
-			continue;
-		char *text = strndup((const char *)field.value, field.length);
+		char *text = is_there ? strndup((const char *)field.value, field.length) : NULL;
 		if (text == NULL)
 			continue;
 		setenv(parts[i].variable, text, 1);
 		bool is_first = job->is_batch || (job->rank == 0 && !job->has_vm);
-		if (parts[i].tag == VMRM_ATTACHED_MISSING && is_first && !job->is_prolog)
+		if (parts[i].tag == VMRM_ATTACHED_MISSING && is_first && !is_told && !job->is_prolog)
 			say("this job began without some of its VMs, as its strategy allows: %s did not come up; `vmrm ps %s` says why", text, job->id);
 		free(text);
 	}

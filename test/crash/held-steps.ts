@@ -27,8 +27,11 @@ export function makeHoldable(layout: Layout): void {
   }
 }
 
+/** A job is over for Slurm before the controller has taken its last steps. */
+const lastStepsMs = 30_000
+
 export interface Hold {
-  /** Waits until the step is taken; the pid is the host's own. Undefined where `isOver` says so first. */
+  /** Waits until the step is taken; the pid is the host's own. Undefined where `isOver` has said so for a while. */
   reached(isOver: () => Promise<boolean>, timeoutMs: number): Promise<number | undefined>
   /** The process goes on, if it lives; a request that was not met is withdrawn. */
   release(): void
@@ -42,13 +45,15 @@ export function holdAt(layout: Layout, host: string, step: StepName, subject: st
   return {
     async reached(isOver, timeoutMs) {
       let looked = performance.now()
+      let overSince: number | undefined
       const outcome = await until(
         `${step} of ${subject} on ${host}`,
         async () => {
           if (existsSync(held) && !existsSync(asked)) return Number(readFileSync(held, 'utf8'))
           if (performance.now() - looked < 1000) return undefined
           looked = performance.now()
-          return (await isOver()) ? ('over' as const) : undefined
+          overSince = (await isOver()) ? (overSince ?? looked) : undefined
+          return overSince !== undefined && looked - overSince > lastStepsMs ? ('over' as const) : undefined
         },
         timeoutMs,
       )

@@ -1,12 +1,17 @@
 /*
  * An MPI program whose results are known: who is where, a ring, a reduction, and heat in a rod over all ranks.
  * Rank 0 prints one line of JSON; the exit code is 0 only if every result is right. It must never print from another rank.
+ *   check              once
+ *   check abort        the last rank aborts
+ *   check until FILE   again and again until rank 0 finds FILE; a line "working" after the first time
  */
+#define _POSIX_C_SOURCE 200809L
 #include <math.h>
 #include <mpi.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define CELLS 240 /* divisible by 1..6, 8, 10, 12, 15, 16 ranks */
 #define STEPS 100
@@ -79,6 +84,28 @@ static void print_hosts(const char *names, int size)
 		printf("%s\"%s\"", i > 0 ? "," : "", names + (size_t)i * MPI_MAX_PROCESSOR_NAME);
 }
 
+/* All of it, as often as `until` asks for (NULL: once); `right` tells of each part whether it was right every time. */
+static void check(int rank, int size, const char *until, int right[3])
+{
+	int is_over;
+	right[0] = right[1] = right[2] = 1;
+	for (int round = 0;; round++) {
+		right[0] &= ring_is_right(rank, size);
+		right[1] &= sums_are_right(rank, size);
+		right[2] &= heat_is_right(rank, size);
+		if (until == NULL)
+			return;
+		if (rank == 0 && round == 0) {
+			puts("working");
+			fflush(stdout);
+		}
+		is_over = rank == 0 && access(until, F_OK) == 0;
+		MPI_Bcast(&is_over, 1, MPI_INT, 0, MPI_COMM_WORLD);
+		if (is_over)
+			return;
+	}
+}
+
 int main(int argc, char **argv)
 {
 	int rank, size, length, mine[3], all[3];
@@ -92,9 +119,7 @@ int main(int argc, char **argv)
 	if (rank == 0)
 		names = calloc((size_t)size, MPI_MAX_PROCESSOR_NAME);
 	MPI_Gather(name, MPI_MAX_PROCESSOR_NAME, MPI_CHAR, names, MPI_MAX_PROCESSOR_NAME, MPI_CHAR, 0, MPI_COMM_WORLD);
-	mine[0] = ring_is_right(rank, size);
-	mine[1] = sums_are_right(rank, size);
-	mine[2] = heat_is_right(rank, size);
+	check(rank, size, argc > 2 && strcmp(argv[1], "until") == 0 ? argv[2] : NULL, mine);
 	MPI_Allreduce(mine, all, 3, MPI_INT, MPI_MIN, MPI_COMM_WORLD);
 	if (rank == 0) {
 		printf("{\"size\":%d,\"ring\":%d,\"sums\":%d,\"heat\":%d,\"hosts\":[", size, all[0], all[1], all[2]);

@@ -31,6 +31,7 @@ export function createReconciler(options: {
 
   const removeFromNodes = async (run: RunRecord) => {
     const left = ledger.shares(run).filter((share) => share.state !== 'ended')
+    if (left.length === 0) transactions.end(run)
     await Promise.all(
       left.map(async ({ node }) => {
         try {

@@ -263,6 +263,8 @@ export function createTransactions(options: {
     },
     recover() {
       const cause = { code: 'internal', reason: "the controller's vmrmd was restarted before the VMs were ready" }
+      // Its last node had confirmed, and nothing was done about that.
+      for (const run of ledger.inState('ending')) finishIfDone(run)
       for (const run of ledger.inState('preparing')) void decide(run, ['preparing'], 'aborted', cause)
     },
   }

@@ -152,6 +152,16 @@ t.test('after a restart what was undecided is aborted and what was decided stays
   t.equal(transactions.verdict({ job: 8, restart: 0 }).verdict, 'commit')
 })
 
+t.test('a run whose last node had confirmed when the controller died is ended by the next one', async (t) => {
+  const { transactions, ledger } = setUp()
+  await transactions.begin(request())
+  ledger.move(run, ['preparing'], 'ending')
+  for (const node of ['n1', 'n2']) ledger.setShare(run, node, { state: 'ended' })
+  transactions.recover()
+  t.match(ledger.find(run), { state: 'ended' })
+  t.equal(ledger.leaseCount(), 0)
+})
+
 t.test('leases are held until every node has confirmed that nothing is left', async (t) => {
   const { transactions, ledger } = setUp()
   await transactions.begin(request())

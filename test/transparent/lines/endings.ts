@@ -15,6 +15,9 @@ const isReady = `while ! grep -q ready task 2>/dev/null; do sleep 0.1; done; sle
 const disturbed = (task: string, act: string, option = ''): string =>
   `srun -w n1 -N1 -n1 ${option} --output=task ${task} & ${isReady}; ${act}; wait $!`
 
+/** slurmstepd's line reaches an srun that still listens, and none that has heard of the last task's end before. */
+const toldOfTheEnd = /CANCELLED AT/
+
 /** The number of the step that runs: the lines before do not count. */
 const step = `$(squeue --noheader --steps --jobs=$SLURM_JOB_ID --format=%i | grep -E '[.][0-9]+$' | tail -n 1)`
 
@@ -39,17 +42,18 @@ export const endings: readonly Line[] = [
     says: 'task got USR1',
   },
   // Slurm kills it at once.
-  { name: 'scancel of a step', line: disturbed(stubborn, `scancel ${step}`), code: 137, unlike: /CANCELLED AT/ },
+  { name: 'scancel of a step', line: disturbed(stubborn, `scancel ${step}`), code: 137, unlike: toldOfTheEnd },
   {
     name: 'Ctrl-C, twice',
     line: disturbed(stubborn, 'kill -INT $!; sleep 0.3; kill -INT $!'),
     code: 137,
-    says: 'CANCELLED',
+    unlike: toldOfTheEnd,
   },
   {
     name: 'Ctrl-C, once, with --quit-on-interrupt',
     line: disturbed(stubborn, 'kill -INT $!', '--quit-on-interrupt'),
     code: 137,
+    unlike: toldOfTheEnd,
   },
   {
     name: 'USR2 to srun is passed on',
@@ -57,7 +61,7 @@ export const endings: readonly Line[] = [
     code: 12,
     says: 'task got USR2',
   },
-  { name: 'TERM to srun ends the step', line: disturbed(stubborn, 'kill -TERM $!'), code: 137 },
+  { name: 'TERM to srun ends the step', line: disturbed(stubborn, 'kill -TERM $!'), code: 137, unlike: toldOfTheEnd },
   { name: 'several tasks, of which one fails', line: `srun -n4 sh -c 'exit $SLURM_PROCID'`, code: 3 },
   {
     name: 'one bad exit ends the step',
@@ -74,6 +78,7 @@ export const endings: readonly Line[] = [
     name: 'the first end ends the step after --wait seconds',
     line: `srun -n2 --wait=1 sh -c '[ $SLURM_PROCID = 1 ] && exit 0; exec sleep 300'`,
     code: 137,
+    unlike: toldOfTheEnd,
   },
   { name: "a step's own time limit is Slurm's to check", line: `srun -w n1 -N1 -n1 --time=1 sh -c 'exit 0'`, code: 0 },
   { name: 'no such command', line: 'srun -w n1 -N1 -n1 nosuchcommand', code: 2 },

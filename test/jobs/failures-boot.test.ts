@@ -78,15 +78,15 @@ const cases: readonly Case[] = [
     name: 'one-address',
     changes: [[/addresses="[^"]*"/, 'addresses="10.79.0.0/30"']],
     options: ['--vm-per-node=2', '--cpus-per-task=2', '--mem=600'],
-    output: [/^vmrm: image one-address: addresses 10\.79\.0\.0\/30: 2 wanted, 1 of 1 free\. Ask for fewer VMs/],
-    comment: /2 wanted, 1 of 1 free/,
+    output: [/^vmrm: image one-address: addresses 10\.79\.0\.0\/30: 2 wanted, there are 1 in all\. Ask for fewer VMs/],
+    comment: /2 wanted, there are 1 in all/,
   },
   {
     what: 'too few hostnames',
     name: 'one-name',
     changes: [[/<hostnames range="[^"]*"/, '<hostnames range="one-[1-1]"']],
     options: ['--vm-per-node=2', '--cpus-per-task=2', '--mem=600'],
-    output: [/^vmrm: image one-name: hostnames one-\[1-1\]: 2 wanted, 1 of 1 free/],
+    output: [/^vmrm: image one-name: hostnames one-\[1-1\]: 2 wanted, there are 1 in all/],
     comment: /hostnames one-\[1-1\]/,
   },
   {
@@ -144,7 +144,13 @@ t.test('a job whose VMs cannot be made fails with its reason; no node drains', a
 
 t.test('a job that finds the address range full fails and says so', async (t) => {
   await withCluster(t, async (cluster) => {
-    const image: TestImage = { name: 'full-range', changes: [[/addresses="[^"]*"/, 'addresses="10.79.0.0/30"']] }
+    const image: TestImage = {
+      name: 'full-range',
+      changes: [
+        [/addresses="[^"]*"/, 'addresses="10.79.0.0/30"'],
+        [/max-per-node="16"( on-full="wait")?/, 'max-per-node="16" on-full="fail"'],
+      ],
+    }
     await withImages(cluster, [image], async () => {
       // The only address is another job's, so this one fails at once: it must not wait for what may never come.
       const options = ['--vm-image=full-range', '--mem=300']

@@ -12,7 +12,7 @@ const shell = (text: string): string[] => ['sh', '-ec', text]
 
 const domain = `<domain type="qemu"><name>j0r0v0</name><memory unit="MiB">32</memory><os><type machine="pc">hvm</type></os></domain>`
 
-/** What is left, how it is made and removed again, and the line that must tell of it. */
+/** Names that no run could have: what a run could is swept away by the node's vmrmd at any moment. What is left, how it is made and removed again, and the line that must tell of it. */
 const leaks: readonly { what: string; make: string[]; undo: string[]; told: string }[] = [
   {
     what: 'a domain',
@@ -28,15 +28,15 @@ const leaks: readonly { what: string; make: string[]; undo: string[]; told: stri
   },
   {
     what: 'a tap',
-    make: ['ip', 'tuntap', 'add', 'vt000001-0', 'mode', 'tap'],
-    undo: ['ip', 'link', 'delete', 'vt000001-0'],
-    told: 'n1 devices: + vt000001-0',
+    make: ['ip', 'tuntap', 'add', 'leak-tap', 'mode', 'tap'],
+    undo: ['ip', 'link', 'delete', 'leak-tap'],
+    told: 'n1 devices: + leak-tap',
   },
   {
     what: 'a veth into the services namespace',
-    make: ['ip', 'link', 'add', 'vs000001', 'type', 'veth', 'peer', 'name', 'vr000001', 'netns', 'vmrm'],
-    undo: ['ip', 'link', 'delete', 'vs000001'],
-    told: 'n1 services devices: + vr000001',
+    make: ['ip', 'link', 'add', 'leak-out', 'type', 'veth', 'peer', 'name', 'leak-in', 'netns', 'vmrm'],
+    undo: ['ip', 'link', 'delete', 'leak-out'],
+    told: 'n1 services devices: + leak-in',
   },
   {
     what: 'a table of filters',

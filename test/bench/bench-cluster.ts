@@ -9,13 +9,17 @@ const folder = '/var/tmp/vmrm-bench-cluster'
 /** What is measured, for people, and how. */
 export type Part = readonly [name: string, measure: (cluster: Cluster) => Promise<readonly Metric[]>]
 
-/** The figures of all parts, one part after another. Rejects with what a part throws. */
-export async function measureParts(parts: readonly Part[], { say, signal }: BenchOptions): Promise<readonly Metric[]> {
+/** The figures of all parts, one part after another. Rejects with what a part throws. `shape` are options of `cluster up`. */
+export async function measureParts(
+  parts: readonly Part[],
+  { say, signal }: BenchOptions,
+  shape: readonly string[] = [],
+): Promise<readonly Metric[]> {
   process.env.VMRM_CLUSTER_DIR = folder
   say(`a cluster in ${folder}`)
   try {
     await clusterCommand(['down'])
-    await clusterCommand(['up'])
+    await clusterCommand(['up', ...shape])
     const cluster = openCluster()
     await cluster.waitUntilIdle(60_000)
     const metrics: Metric[] = []

@@ -8,7 +8,7 @@ import type { Account } from '../../lib/daemon/account.ts'
 import { GuestChannel } from '../../lib/guest/channel.ts'
 import { encodeFields } from '../../lib/guest/fields.ts'
 import { encodeFrame, type FrameFields, flagEnd, frameType, streamNumber } from '../../lib/guest/frame.ts'
-import type { GuestIdentity } from '../../lib/guest/identity.ts'
+import type { GuestIdentity, GuestMount } from '../../lib/guest/identity.ts'
 import { createLog } from '../../lib/log.ts'
 import { exportPath, renderExports } from '../../lib/network/nfs-export.ts'
 import { hostNamed } from '../cluster/layout.ts'
@@ -62,21 +62,34 @@ export async function exportHome(cluster: Cluster, node: string, account: Accoun
   }
 }
 
+/** What `exportHome` has exported, as a guest with QEMU's user-mode network mounts it. */
+export const exportedHome: GuestMount = {
+  ...{ type: 'nfs4', source: `${loopbackAddress}:${exportPath(exportName, 0)}` },
+  ...{ target: '/home', options: '' },
+}
+
+/** The argv that becomes a program beside a node's file server. */
+export function besideFileServer(node: RunningHost): readonly string[] {
+  return ['/usr/bin/nsenter', `--net=/proc/${node.init.pid}/root/run/netns/${servicesNamespace}`, '--']
+}
+
 function identityOf({ account, node }: HandRun): GuestIdentity {
-  const source = `${loopbackAddress}:${exportPath(exportName, 0)}`
   return {
     ...{ run: 'j1r0', hostname: 'byhand', node: node.name, user: account, groups: account.groups },
     hosts: { addresses: guestAddress.replace(/\/.*/, ''), hostnames: 'byhand', nodes: node.name, vms: '1' },
     nics: [{ mac: handMac, address: guestAddress, mtu: 1450 }],
     commands: [],
-    mounts: [{ type: 'nfs4', source, target: '/home', options: '' }],
+    mounts: [exportedHome],
     timeNs: BigInt(Date.now()) * 1_000_000n,
     entropy: randomBytes(64),
   }
 }
 
 /** Starts the program; resolves with the first bytes it writes. */
-async function firstOutput(channel: GuestChannel, wanted: HandRun): Promise<Buffer> {
+export async function firstOutput(
+  channel: GuestChannel,
+  wanted: { readonly argv: readonly string[]; readonly home: string; readonly signal: AbortSignal },
+): Promise<Buffer> {
   const { promise, resolve, reject } = Promise.withResolvers<Buffer>()
   channel.onFrame = (frame) => {
     if (frame.type === frameType.error) reject(new Error(`the agent refused: ${frame.payload.toString('latin1')}`))
@@ -84,7 +97,7 @@ async function firstOutput(channel: GuestChannel, wanted: HandRun): Promise<Buff
   }
   const session = randomBytes(8).readBigUInt64LE() | 1n
   const send = (fields: FrameFields): void => void channel.send(encodeFrame({ session, ...fields }))
-  const { home } = wanted.account
+  const { home } = wanted
   const [argument, environment, folder, noStdin] = [1, 2, 3, 10]
   const spec = encodeFields([
     ...wanted.argv.map((arg) => [argument, arg] as const),
@@ -106,7 +119,7 @@ export async function runByHand(wanted: HandRun): Promise<HandTiming> {
   const since = (): number => performance.now() - startedMs
   const vm = await bootByHand({
     ...{ image: wanted.image, memoryMib: wanted.memoryMib, reach: 'loopback' },
-    runner: ['/usr/bin/nsenter', `--net=/proc/${wanted.node.init.pid}/root/run/netns/${servicesNamespace}`, '--'],
+    runner: besideFileServer(wanted.node),
   })
   const log = createLog({ level: 'error', write: (line: string) => void process.stderr.write(line) })
   const channel = new GuestChannel({ path: vm.portPath, vm: 'byhand', log })
@@ -115,7 +128,7 @@ export async function runByHand(wanted: HandRun): Promise<HandTiming> {
     const agentMs = since()
     await channel.identify(identityOf(wanted), signal)
     const identityMs = since()
-    await firstOutput(channel, { ...wanted, signal })
+    await firstOutput(channel, { argv: wanted.argv, home: wanted.account.home, signal })
     return { agentMs, identityMs, firstByteMs: since() }
   } catch (cause) {
     throw new Error(`booting by hand: ${(cause as Error).message}\n${vm.console().slice(-1000)}`, { cause })

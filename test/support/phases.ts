@@ -14,6 +14,7 @@ export interface Phases {
 export interface VmPhases extends Phases {
   /** `j12r0v0`. */
   readonly vm: string
+  readonly how: 'boot' | 'clone'
 }
 
 function field(line: string, name: string): number {
@@ -34,6 +35,6 @@ export function readPhases(path: string): VmPhases[] {
     if (vm === undefined || preparedMs === undefined) return []
     const [createMs, bootMs, identityMs] = ['createMs', 'bootMs', 'identityMs'].map((name) => field(line, name))
     if (createMs === undefined || bootMs === undefined || identityMs === undefined) return []
-    return [{ vm, createMs, bootMs, identityMs, preparedMs }]
+    return [{ vm, how: line.includes(' how=clone') ? 'clone' : 'boot', createMs, bootMs, identityMs, preparedMs }]
   })
 }

@@ -8,6 +8,9 @@ import { join } from 'node:path'
 import { execa } from 'execa'
 import type { Image } from '../../lib/config/image-schema.ts'
 import type { Field } from '../../lib/guest/fields.ts'
+import { readImageSize } from '../../lib/image/master.ts'
+import { createOverlay } from '../../lib/image/overlay.ts'
+import type { DiskFormat } from '../../lib/image/qcow2.ts'
 import { askHello } from './ask-hello.ts'
 
 const qemu = '/usr/bin/qemu-system-x86_64'
@@ -25,12 +28,16 @@ export interface HandBootOptions {
   readonly cpus?: number
   /** TCP port of 127.0.0.1 that leads to the guest's port 22; default none. */
   readonly sshPort?: number
+  /** QEMU's -cpu; default qemu64. */
+  readonly cpu?: string
+  /** Cache of translated code; default QEMU's own, 1 GiB. */
+  readonly tcgCacheMib?: number
   /** Words added to the kernel's command line. */
   readonly commandLine?: string
   /** The address of its network card; default `handMac`. */
   readonly mac?: string
-  /** What its own disk lies over; default the image's master. */
-  readonly backing?: { readonly path: string; readonly format: string }
+  /** What its own disk lies over, which is then written without a process; default the image's master, by qemu-img. */
+  readonly backing?: { readonly path: string; readonly format: DiskFormat }
   /** Further arguments for QEMU. */
   readonly qemuArguments?: readonly string[]
   /** What the guest reaches over its network: 'nothing' (default), or as 10.0.2.2 the loopback of where QEMU runs. */
@@ -93,9 +100,11 @@ function qemuArgv(options: HandBootOptions, folder: string): string[] {
       'none',
       '-no-reboot',
       '-machine',
-      'q35,accel=tcg',
+      'q35',
+      '-accel',
+      options.tcgCacheMib === undefined ? 'tcg' : `tcg,tb-size=${options.tcgCacheMib}`,
       '-cpu',
-      'qemu64',
+      options.cpu ?? 'qemu64',
     ],
     ...['-m', String(options.memoryMib ?? 128), '-smp', String(options.cpus ?? 1)],
     ...['-kernel', boot.kernel, ...(boot.initrd === undefined ? [] : ['-initrd', boot.initrd]), '-append', commandLine],
@@ -156,13 +165,21 @@ function whenEnded(child: ChildProcess, startedMs: number): Promise<QemuEnd> {
   })
 }
 
+async function makeOverlay(overlay: string, { backing, image }: HandBootOptions): Promise<void> {
+  if (backing !== undefined) {
+    const virtualSizeBytes = await readImageSize(image.master.path, image.master.format)
+    await createOverlay({ path: overlay, backingPath: backing.path, backingFormat: backing.format, virtualSizeBytes })
+    return
+  }
+  const { path, format } = image.master
+  await execa(qemuImg, ['create', '-q', '-f', 'qcow2', '-F', format, '-b', path, overlay], { timeout: 30_000 })
+}
+
 /** Starts QEMU on a fresh overlay of the image's master. The caller must stop it. */
 export async function bootByHand(options: HandBootOptions): Promise<HandBootedVm> {
   const folder = await mkdtemp(join(tmpdir(), 'vmrm-by-hand-'))
   await mkdir(folder, { recursive: true })
-  const { path, format } = options.backing ?? options.image.master
-  const overlay = ['create', '-q', '-f', 'qcow2', '-F', format, '-b', path, join(folder, 'overlay.qcow2')]
-  await execa(qemuImg, overlay, { timeout: 30_000 })
+  await makeOverlay(join(folder, 'overlay.qcow2'), options)
   const startedMs = performance.now()
   const [file = qemu, ...argv] = [...(options.runner ?? []), qemu, ...qemuArgv(options, folder)]
   const child = spawn(file, argv, { stdio: ['ignore', 'pipe', 'pipe'], env: { PATH: '/usr/bin' } })

@@ -1,0 +1,155 @@
+// The benchmark `clone`: N VMs cloned by a job through vmrm, beside QEMU alone, boots and a plain script, all in one run on a
+// cluster of its own.
+import { join } from 'node:path'
+import { defaultConfigPath, loadDaemonConfig, openCatalogue } from '../../lib/config/load.ts'
+import { hostNamed } from '../cluster/layout.ts'
+import { runningHosts } from '../cluster/namespaces.ts'
+import type { Cluster } from '../support/cluster.ts'
+import { withImages } from '../support/test-images.ts'
+import { measureParts } from './bench-cluster.ts'
+import { type ClonesOfN, figuresOf, middle } from './clone-figures.ts'
+import { node, runPlainJob, runVmJob, user, type VmJobRun } from './clone-job.ts'
+import { Limit, type LimitRun } from './clone-limit.ts'
+import { accountOf } from './first-instruction.ts'
+import { exportHome } from './hand-run.ts'
+import type { BenchOptions } from './main.ts'
+import { judge, type Metric } from './metric.ts'
+import { runPlainScript } from './plain-script.ts'
+import { keepTemplates, warm } from './templates-on.ts'
+
+const memoryMib = 128
+/** VMs that boot at the same time take each other's time: more than these say nothing new. */
+const mostBoots = 10
+const mostScripted = 3
+/** Of a small N the median of so many. */
+const fewAtMost = 10
+const repeatsOfFew = 3
+const atOnceTried = [2, 4, 8]
+const debian = { memoryMib: 512, goalMs: 2000, many: 4 } as const
+const cloned = 'bench-clone'
+const booted = 'bench-boot'
+
+export function benchClone(options: BenchOptions): Promise<readonly Metric[]> {
+  const most = Math.max(...options.n, mostBoots)
+  const shape = ['--nodes', '1', '--cpus', String(most), '--memory', String(most * 2 * debian.memoryMib)]
+  return measureParts([['clones', (cluster) => measureAll(cluster, options, most)]], options, shape)
+}
+
+async function measureAll(cluster: Cluster, options: BenchOptions, most: number): Promise<readonly Metric[]> {
+  await keepTemplates(cluster)
+  const changes = [[/max-per-node="\d+"/, `max-per-node="${most}"`]] as const
+  const never = [/<template use="auto"/, '<template use="never"'] as const
+  const images = [
+    { name: cloned, changes },
+    { name: booted, changes: [...changes, never] },
+  ]
+  const metrics: Metric[] = []
+  await withImages(cluster, images, async () => {
+    metrics.push(...(await measureTiny(cluster, options)))
+  })
+  metrics.push(...(await measureDebian(cluster, options)))
+  return metrics
+}
+
+interface Stage {
+  readonly cluster: Cluster
+  readonly options: BenchOptions
+  readonly limit: Limit
+  readonly overheadMib: number
+}
+
+async function measureTiny(cluster: Cluster, options: BenchOptions): Promise<readonly Metric[]> {
+  const { say, signal } = options
+  const host = hostNamed(cluster.layout, node)
+  const config = loadDaemonConfig(join(host.folder, defaultConfigPath))
+  const image = openCatalogue(cluster.layout.images).images().get('tiny')
+  const running = runningHosts(cluster.layout).get(node)
+  if (image === undefined || running === undefined) throw new Error(`no image tiny, or ${node} does not run`)
+  const account = accountOf(user)
+  const warmMs = await warm(cluster, { image: cloned, node, memoryMib })
+  const takeBack = await exportHome(cluster, node, account)
+  let limit: Limit | undefined
+  try {
+    limit = await Limit.open({ ...{ image, config, account, memoryMib, signal }, node: running })
+    say(`templates: vmrm's ${Math.round(warmMs)} ms, QEMU alone ${Math.round(limit.makeMs)} ms`)
+    const stage: Stage = { cluster, options, limit, overheadMib: config.hypervisor.overheadMib }
+    const made = judge({
+      name: 'a template made ahead',
+      unit: 's',
+      value: warmMs / 1000,
+      baseline: limit.makeMs / 1000,
+    })
+    const scripted = await runPlainScript({ ...{ cluster, node, image, account, memoryMib, signal } }, mostScripted)
+    say(`the plain script: ${scripted.map((ms) => `${Math.round(ms)} ms`).join(', ')} a VM`)
+    const metrics = [made]
+    for (const n of options.n) metrics.push(...figuresOf(await measureN(stage, n, scripted)))
+    return metrics
+  } finally {
+    await limit?.close()
+    await takeBack()
+  }
+}
+
+async function measureN(stage: Stage, n: number, scripted: readonly number[]): Promise<ClonesOfN> {
+  const { cluster, options, overheadMib } = stage
+  const { say, signal, runs } = options
+  const job = (size: number) => ({ n: size, memoryMib: memoryMib + overheadMib, signal })
+  const plainMs: number[] = []
+  const clones: VmJobRun[] = []
+  const limits: { atOnce: number; run: LimitRun }[] = []
+  for (let run = 0; run < (n <= fewAtMost ? Math.min(runs, repeatsOfFew) : 1); run++) {
+    limits.push(await fastestLimit(stage, n))
+    plainMs.push((await runPlainJob(cluster, job(n))).answeredMs)
+    clones.push(await runVmJob(cluster, { ...job(n), image: cloned }))
+    const shown = [limits.at(-1)?.run.answeredMs, plainMs.at(-1), clones.at(-1)?.answeredMs, clones.at(-1)?.preparedMs]
+    say(
+      `${n}: QEMU alone, plain Slurm, vmrm, of that the node: ${shown.map((ms) => `${Math.round(ms ?? 0)} ms`).join(', ')}`,
+    )
+  }
+  const few = Math.min(n, mostBoots)
+  const plainOfFew = await runPlainJob(cluster, job(few))
+  const boots = await runVmJob(cluster, { ...job(few), image: booted })
+  say(`${few} boots through vmrm: ${Math.round(boots.answeredMs)} ms`)
+  const limit = middle(limits, ({ run }) => run.answeredMs)
+  return {
+    n,
+    limit: { ...limit.run, atOnce: limit.atOnce },
+    plainMs: middle(plainMs, (ms) => ms),
+    clones: middle(clones, ({ answeredMs }) => answeredMs),
+    boots: { n: few, ...boots, plainMs: plainOfFew.answeredMs },
+    scriptMs: scripted.slice(0, n),
+  }
+}
+
+/** With as many at once as is fastest. */
+async function fastestLimit({ limit, options }: Stage, n: number): Promise<{ atOnce: number; run: LimitRun }> {
+  const tried: { atOnce: number; run: LimitRun }[] = []
+  for (const atOnce of new Set(atOnceTried.map((each) => Math.min(each, n)))) {
+    options.signal.throwIfAborted()
+    tried.push({ atOnce, run: await limit.run(n, atOnce) })
+  }
+  const [fastest] = tried.sort((a, b) => a.run.answeredMs - b.run.answeredMs)
+  if (fastest === undefined) throw new RangeError('no limit was measured')
+  return fastest
+}
+
+/** A real distribution, with what its boot costs paid ahead. */
+async function measureDebian(cluster: Cluster, { say, signal }: BenchOptions): Promise<readonly Metric[]> {
+  const host = hostNamed(cluster.layout, node)
+  const { overheadMib } = loadDaemonConfig(join(host.folder, defaultConfigPath)).hypervisor
+  const warmMs = await warm(cluster, { image: 'debian', node, memoryMib: debian.memoryMib })
+  say(`debian: a template in ${Math.round(warmMs)} ms`)
+  const metrics = [judge({ name: 'debian: a template made ahead', unit: 's', value: warmMs / 1000 })]
+  for (const n of [1, debian.many]) {
+    const run = await runVmJob(cluster, { n, memoryMib: debian.memoryMib + overheadMib, signal, image: 'debian' })
+    say(`debian: ${n} ready in ${Math.round(run.preparedMs)} ms, ${run.booted} by a boot`)
+    metrics.push(
+      judge({
+        name: `debian: ${n} ready, each`,
+        ...{ unit: 's', value: run.preparedMs / n / 1000, goal: { bound: 'at-most', value: debian.goalMs / 1000 } },
+      }),
+      judge({ name: `debian: memory of each of ${n} (PSS)`, unit: 'MB', value: run.pssMb / n }),
+    )
+  }
+  return metrics
+}

@@ -23,7 +23,15 @@ const servicesSettings = [
 /** Makes what is missing and renews the rest; runs that are up do not notice. Fails with `command-failed`. */
 export async function setUpNodeNetwork(options: NodeNetworkOptions, context: NetworkContext): Promise<void> {
   const { signal, hostNamespace } = context
-  const namespace = options.servicesNamespace
+  const input = renderNodeFilters(options)
+  // Side by side: a daemon that comes back waits for all of it.
+  await Promise.all([
+    setUpServices(options.servicesNamespace, signal),
+    runTool({ tool: 'nft', args: ['-f', '-'], input, namespace: hostNamespace, signal }),
+  ])
+}
+
+async function setUpServices(namespace: string, signal: AbortSignal | undefined): Promise<void> {
   const raiseLoopback = () => runTool({ tool: 'ip', args: ['-n', namespace, 'link', 'set', 'lo', 'up'], signal })
   try {
     await raiseLoopback()
@@ -34,9 +42,9 @@ export async function setUpNodeNetwork(options: NodeNetworkOptions, context: Net
     await runTool({ tool: 'ip', args: ['netns', 'add', namespace], signal })
     await raiseLoopback()
   }
-  // -e: a kernel without IPv6 has none of its settings
-  await runTool({ tool: 'sysctl', args: ['-q', '-e', '-w', ...servicesSettings], namespace, signal })
-  await runTool({ tool: 'nft', args: ['-f', '-'], input: renderServicesFilters(), namespace, signal })
-  const input = renderNodeFilters(options)
-  await runTool({ tool: 'nft', args: ['-f', '-'], input, namespace: hostNamespace, signal })
+  await Promise.all([
+    // -e: a kernel without IPv6 has none of its settings
+    runTool({ tool: 'sysctl', args: ['-q', '-e', '-w', ...servicesSettings], namespace, signal }),
+    runTool({ tool: 'nft', args: ['-f', '-'], input: renderServicesFilters(), namespace, signal }),
+  ])
 }

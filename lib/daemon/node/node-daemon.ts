@@ -84,7 +84,6 @@ export async function runNode(options: DaemonOptions): Promise<void> {
     log,
   })
   const { vxlanPort, underlay, servicesNamespace } = config.network
-  await setUpNodeNetwork({ servicesNamespace, vxlanPort, peers: [underlay] }, { log, signal })
   const parts = [config.slurm.plugin, taskRunner]
   const health = () =>
     hypervisor.reachability === 'reachable' && parts.every((part) => existsSync(part)) ? 'ready' : 'fault'
@@ -94,14 +93,19 @@ export async function runNode(options: DaemonOptions): Promise<void> {
   const maxBytes = config.hypervisor.consoleMaxKib * 1024
   const consoles = createConsoles({ maxBytes, partBytes: consolePartBytes })
   const catalogue = openCatalogue(config.paths.images)
-  const machineCpus = await loadMachineCpus()
+  // Side by side: jobs wait for a daemon that comes back.
+  const [machineCpus, peerCredentials, accelerator, qemuGid] = await Promise.all([
+    loadMachineCpus(),
+    loadPeerCredentials(),
+    chooseAccelerator({ wanted: config.hypervisor.accelerator, log }),
+    lookUpGroup(config.hypervisor.group),
+    setUpNodeNetwork({ servicesNamespace, vxlanPort, peers: [underlay] }, { log, signal }),
+  ])
   const slurm = createSlurmCommands({ commandsFolder: config.slurm.commands, configFile: config.slurm.config })
   const commands = relayedCommands({
     ...{ allowed: config.relay.commands.split(' '), folder: config.slurm.commands, vmrm: ownBinary },
   })
   const admission = createSemaphore(config.hypervisor.startsAtOnce)
-  const accelerator = await chooseAccelerator({ wanted: config.hypervisor.accelerator, log })
-  const qemuGid = await lookUpGroup(config.hypervisor.group)
   const templates = await openTemplates({
     ...{ config, hypervisor, admission, accelerator, qemuGid, log },
     images: () => catalogue.images(),
@@ -111,7 +115,6 @@ export async function runNode(options: DaemonOptions): Promise<void> {
     ...{ config, log, node, address, hypervisor, journal, catalogue, commands, machineCpus },
     ...{ admission, accelerator, qemuGid, templates },
   })
-  const peerCredentials = await loadPeerCredentials()
   const { prepareSeconds, controllerSeconds, verdictSeconds, reconcileSeconds } = config.timeouts
   const { firstUid, uidCount } = config.hypervisor
   const runs: NodeRuns = new NodeRuns({

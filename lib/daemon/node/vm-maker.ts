@@ -149,27 +149,34 @@ export function createVmMaker(options: VmMakerOptions): VmMaker {
     // What has no name of a run's is somebody else's, wherever it lies.
     const strayOf = (name: string | undefined) =>
       name === undefined || known.hasRun(name) ? undefined : parseRunId(name)
-    for (const vm of await hypervisor.list()) {
-      if (strayOf(ofRun(vm.name)) === undefined) continue
-      log.warn('stray.vm', { vm: vm.name })
-      await hypervisor.destroy(vm.name)
+    const removeVms = async () => {
+      for (const vm of await hypervisor.list()) {
+        if (strayOf(ofRun(vm.name)) === undefined) continue
+        log.warn('stray.vm', { vm: vm.name })
+        await hypervisor.destroy(vm.name)
+      }
+      for (const run of await cgroups.list()) {
+        const stray = strayOf(run)
+        if (stray === undefined) continue
+        log.warn('stray.cgroup', { run })
+        await cgroups.remove(stray)
+      }
     }
-    for (const run of await cgroups.list()) {
-      const stray = strayOf(run)
-      if (stray === undefined) continue
-      log.warn('stray.cgroup', { run })
-      await cgroups.remove(stray)
+    const removeExports = async () => {
+      for (const run of (await exports?.list()) ?? []) {
+        if (strayOf(run) === undefined) continue
+        log.warn('stray.export', { run })
+        await exports?.remove(run)
+      }
     }
-    for (const run of (await exports?.list()) ?? []) {
-      if (strayOf(run) === undefined) continue
-      log.warn('stray.export', { run })
-      await exports?.remove(run)
+    const removeNetworks = async () => {
+      for (const vni of await networks.list()) {
+        if (known.hasNetwork(vni)) continue
+        log.warn('stray.network', { vni })
+        await networks.tearDown(vni)
+      }
     }
-    for (const vni of await networks.list()) {
-      if (known.hasNetwork(vni)) continue
-      log.warn('stray.network', { vni })
-      await networks.tearDown(vni)
-    }
+    await allOrFirstError([removeVms(), removeExports(), removeNetworks()])
   }
 
   return { make, adopt, remove, removeStrays, consoleTail: (entry, vm) => starter.consoleTail(entry, vm) }

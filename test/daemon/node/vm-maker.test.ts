@@ -34,7 +34,7 @@ function setUp(cgroups: 'own' | 'libvirt' = 'own') {
 t.test('strays are what has the name of a run that is not known; the rest is left alone', async (t) => {
   const { maker, removed } = setUp()
   await maker.removeStrays({ hasRun: (name) => name === 'j7r0', hasNetwork: (vni) => vni === 1 })
-  t.same(removed, ['cgroup j9r0', 'export j9r0', 'network 2'])
+  t.same(removed.toSorted(), ['cgroup j9r0', 'export j9r0', 'network 2'])
 })
 
 t.test('a run ends without libvirtd where the end of its cgroup is the end of its QEMUs, and only there', async (t) => {

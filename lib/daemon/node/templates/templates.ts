@@ -214,6 +214,8 @@ export class Templates {
     log.info('template.making', { key, vm: name, ...subject })
     try {
       await this.#requireRoom(subject.memoryMib)
+      // A making that a crash cut short: the sweep leaves alone what is being made.
+      await vm.remove(name)
       const files = await store.begin(key, { uid, gid: machine.qemuGid })
       const signal = AbortSignal.any([stop, AbortSignal.timeout(wish.image.boot.timeoutSeconds * 1000 + savingMs)])
       const { bootMs, saveMs } = await vm.make({ plan, files, uid, cpus: wish.cpus, signal })

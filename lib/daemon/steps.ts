@@ -74,12 +74,15 @@ export function reachedAtOnce(step: StepName, subject: string): void {
   while (held !== undefined && existsSync(held)) Atomics.wait(never, 0, 0, pollMs)
 }
 
-/** A file STEP@SUBJECT asks for a stop, once; STEP@SUBJECT.held, with the process id in it, is that stop until it is removed. */
+/**
+ * A file STEP@SUBJECT asks for a stop, once, and STEP@any for that of whoever comes first; with `.held` behind it, and the
+ * process id and the subject in it, it is that stop until it is removed.
+ */
 function hold(where: string, step: StepName, subject: string): string | undefined {
-  const names = new Set([subject, subject.replace(/v\d+$/, '')])
+  const names = new Set([subject, subject.replace(/v\d+$/, ''), 'any'])
   const asked = [...names].map((name) => join(where, `${step}@${name}`)).find((path) => existsSync(path))
   if (asked === undefined) return undefined
-  writeFileSync(`${asked}.held`, String(process.pid))
+  writeFileSync(`${asked}.held`, `${process.pid} ${subject}`)
   rmSync(asked)
   return `${asked}.held`
 }

@@ -9,11 +9,12 @@ import { createRandom, type Random } from '../support/random.ts'
 import { withImages } from '../support/test-images.ts'
 import { until } from '../support/until.ts'
 import type { KillPoint } from './kill-points.ts'
-import { play, type Shape } from './scenario.ts'
-import { image, lanes, makeStage } from './stage.ts'
+import { play, type Shape, vmMib } from './scenario.ts'
+import { images, lanes, makeStage } from './stage.ts'
 import type { Victim } from './victims.ts'
 
 const boundMs = 180_000
+const lookEveryMs = 200
 const stepNames = Object.keys(steps) as StepName[]
 
 const { values } = parseArgs({ options: { seeds: { type: 'string' }, seed: { type: 'string' } } })
@@ -30,7 +31,7 @@ try {
   const cluster = openCluster()
   await cluster.waitUntilIdle()
   await makeStage(cluster)
-  await withImages(cluster, [image], () => campaign(cluster))
+  await withImages(cluster, images, () => campaign(cluster))
 } finally {
   await clusterCommand(['down'])
 }
@@ -53,14 +54,19 @@ async function playSeed(cluster: Cluster, seed: number, before: Ledger): Promise
     nodes: random.pick([1, 2, 2]),
     perNode: 1 + random.int(3),
     strategy: random.pick(['all-or-nothing', 'all-or-nothing', 'best-effort']),
+    image: random.pick(['crash', 'crash', 'crash-boot']),
+    // One of the sizes that may have no template yet.
+    memoryMib: vmMib + 4 * random.int(8),
   }
   const points = randomPoints(random)
   const beganMs = performance.now()
   const names = points.map(({ step, victim }) => `${victim} at ${step}`)
-  say(`seed ${seed}: ${shape.nodes} x ${shape.perNode} VMs, ${shape.strategy}: ${names.join(', ')}`)
+  say(
+    `seed ${seed}: ${shape.nodes} x ${shape.perNode} VMs of ${shape.image}, ${shape.memoryMib} MiB, ${shape.strategy}: ${names.join(', ')}`,
+  )
   const { outcome, output, reason, missed } = await play(cluster, lanes[0] as (typeof lanes)[number], { points, shape })
   const problems: string[] = []
-  const tasks = new Set([...output.matchAll(/^\d+: (crash-\d+)$/gm)].map(([, host]) => host)).size
+  const tasks = new Set([...output.matchAll(/^\d+: (crash-\S+)$/gm)].map(([, host]) => host)).size
   const all = shape.nodes * shape.perNode
   if (outcome === 'all' && shape.strategy !== 'best-effort' && tasks !== all)
     problems.push(`${tasks} of ${all} VMs ran a task: ${output}`)
@@ -82,7 +88,8 @@ function randomPoints(random: Random): readonly KillPoint[] {
     .map((at) => {
       const step = stepNames[at] as StepName
       const isHook = /Prolog|Epilog/.test(steps[step][0])
-      const hasVm = /^(start\.(?!files)|prepare\.(made|prepared|reported|answered)|verdict)/.test(step)
+      const hasVm =
+        /^(template\.(created|booted)|start\.(?!files)|prepare\.(made|prepared|reported|answered)|verdict)/.test(step)
       const everywhere: Victim[] = ['node', 'controller', 'libvirtd', 'nobody']
       return {
         step,
@@ -102,6 +109,7 @@ async function rest(cluster: Cluster): Promise<void> {
       return states.every((line) => line.endsWith(' idle'))
     },
     boundMs,
+    lookEveryMs,
   )
 }
 
@@ -111,6 +119,6 @@ async function left(cluster: Cluster, before: Ledger): Promise<readonly string[]
     differences = compareLedgers(before, await takeLedger(cluster.layout))
     return differences.length === 0
   }
-  await until('the state from before', isClean, boundMs).catch(() => {}) // what is left is the answer
+  await until('the state from before', isClean, boundMs, lookEveryMs).catch(() => {}) // what is left is the answer
   return differences
 }

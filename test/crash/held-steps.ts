@@ -30,14 +30,21 @@ export function makeHoldable(layout: Layout): void {
 /** A job is over for Slurm before the controller has taken its last steps. */
 const lastStepsMs = 30_000
 
+export interface Held {
+  /** As the host counts. */
+  readonly pid: number
+  /** The run, VM or template that the step is about. */
+  readonly subject: string
+}
+
 export interface Hold {
-  /** Waits until the step is taken; the pid is the host's own. Undefined where `isOver` has said so for a while. */
-  reached(isOver: () => Promise<boolean>, timeoutMs: number): Promise<number | undefined>
+  /** Waits until the step is taken. Undefined where `isOver` has said so for a while. */
+  reached(isOver: () => Promise<boolean>, timeoutMs: number): Promise<Held | undefined>
   /** The process goes on, if it lives; a request that was not met is withdrawn. */
   release(): void
 }
 
-/** `subject`: a run (`j7r0`) or a VM (`j7r0v1`). The step is held once. */
+/** `subject`: a run (`j7r0`), a VM (`j7r0v1`), or `any`: whatever comes first. The step is held once. */
 export function holdAt(layout: Layout, host: string, step: StepName, subject: string): Hold {
   const asked = join(hostNamed(layout, host).folder, inHost, `${step}@${subject}`)
   const held = `${asked}.held`
@@ -49,7 +56,7 @@ export function holdAt(layout: Layout, host: string, step: StepName, subject: st
       const outcome = await until(
         `${step} of ${subject} on ${host}`,
         async () => {
-          if (existsSync(held) && !existsSync(asked)) return Number(readFileSync(held, 'utf8'))
+          if (existsSync(held) && !existsSync(asked)) return heldIn(held)
           if (performance.now() - looked < 1000) return undefined
           looked = performance.now()
           overSince = (await isOver()) ? (overSince ?? looked) : undefined
@@ -64,4 +71,9 @@ export function holdAt(layout: Layout, host: string, step: StepName, subject: st
       rmSync(held, { force: true })
     },
   }
+}
+
+function heldIn(path: string): Held {
+  const [pid, subject = ''] = readFileSync(path, 'utf8').split(' ')
+  return { pid: Number(pid), subject }
 }

@@ -1,6 +1,7 @@
 // Every kill point: a step, who is killed there, and what may become of the job. Points of one scenario hit one job, in this
 // order. The list in docs/internals/transactions.md is made from this.
 import type { StepName } from '../../lib/daemon/steps.ts'
+import type { Shape } from './scenario.ts'
 import type { Victim } from './victims.ts'
 
 /**
@@ -20,6 +21,8 @@ export interface Scenario {
   readonly name: string
   readonly points: readonly KillPoint[]
   readonly outcomes: readonly Outcome[]
+  /** Default: a clone on each of two nodes. */
+  readonly shape?: Shape
   /** Slurm itself drains a node whose Prolog or Epilog was killed; an administrator lifts that. */
   readonly drains?: 'by-slurm'
 }
@@ -31,13 +34,19 @@ const one = (victim: Victim, step: StepName, ...outcomes: Outcome[]): Scenario =
   outcomes,
 })
 
+/** Without a template: a clone whose QEMU ends boots instead. */
+const booted: Shape = { nodes: 2, perNode: 1, image: 'crash-boot' }
+/** A size that no VM had before: its template is made for this job. */
+const fresh = (memoryMib: number): Shape => ({ nodes: 1, perNode: 1, memoryMib })
+
 /** Nothing here kills the controller, which would end what another job prepares: so two of these can run side by side. */
 export const nodeScenarios: readonly Scenario[] = [
   {
     name: "the node's vmrmd from its first step on, and in the removal",
     points: [
       ...of('node', 'prepare.journaled', 'prepare.shared', 'prepare.network', 'prepare.export', 'prepare.cgroup'),
-      ...of('node', 'start.files', 'start.created', 'start.confined', 'start.resumed', 'prepare.prepared'),
+      ...of('node', 'prepare.templates', 'start.files', 'start.created', 'start.confined', 'start.loaded'),
+      ...of('node', 'start.resumed', 'prepare.prepared'),
       ...of('node', 'remove.journaled', 'remove.destroyed', 'remove.cgroup', 'remove.parts', 'remove.checked'),
       ...of('node', 'remove.forgotten'),
     ],
@@ -52,10 +61,24 @@ export const nodeScenarios: readonly Scenario[] = [
     ),
     outcomes: ['all'],
   },
-  one('qemu', 'start.created', 'none'),
-  one('qemu', 'start.resumed', 'none'),
-  one('qemu', 'start.answered', 'none'),
-  one('qemu', 'start.identified', 'none'),
+  {
+    name: "the node's vmrmd while it makes a template",
+    points: [
+      ...of('node', 'template.begun', 'template.created', 'template.booted', 'template.saved'),
+      ...of('node', 'template.published'),
+    ],
+    outcomes: ['all'],
+    shape: fresh(304),
+  },
+  { ...one('qemu', 'template.created', 'all'), shape: fresh(308) },
+  { ...one('qemu', 'template.booted', 'all'), shape: fresh(312) },
+  { ...one('qemu', 'start.loaded', 'all'), shape: fresh(316) },
+  { ...one('libvirtd', 'template.created', 'all', 'again'), shape: fresh(320) },
+  { ...one('libvirtd', 'template.booted', 'all', 'again'), shape: fresh(324) },
+  { ...one('qemu', 'start.created', 'none'), shape: booted },
+  { ...one('qemu', 'start.resumed', 'none'), shape: booted },
+  { ...one('qemu', 'start.answered', 'none'), shape: booted },
+  { ...one('qemu', 'start.identified', 'none'), shape: booted },
   one('qemu', 'prepare.made', 'none'),
   one('qemu', 'prepare.prepared', 'none'),
   one('qemu', 'verdict.received', 'none'),
@@ -88,6 +111,7 @@ export const controllerScenarios: readonly Scenario[] = [
   one('controller', 'begin.recorded', 'none'),
   one('controller', 'begin.planned', 'none'),
   one('controller', 'begin.leased', 'none'),
+  { ...one('controller', 'template.booted', 'none'), shape: fresh(328) },
   one('controller', 'start.created', 'none'),
   one('controller', 'prepare.prepared', 'none'),
   one('controller', 'verdict.recorded', 'none'),

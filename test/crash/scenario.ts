@@ -23,13 +23,21 @@ export interface Result {
 }
 
 export interface Shape {
+  /** Default: `crash`, whose VMs are clones of a template that is there. */
+  readonly image?: 'crash' | 'crash-boot'
+  /** Of each VM. Each size has a template of its own; that of the default is there. */
+  readonly memoryMib?: number
   readonly nodes: 1 | 2
   readonly perNode: number
   readonly strategy?: 'all-or-nothing' | 'best-effort'
 }
 
+/** As the bystander's, which has brought its template with it. */
+export const vmMib = 300
 /** Boots under a busy emulator take long, and so does a requeue. */
 const boundMs = 500_000
+/** Each look at a job or at a host starts programs. */
+const lookEveryMs = 200
 // A call of the guest's that a busy machine leaves without an answer, while vmrmd is away, may be made again.
 const script = `#!/bin/sh
 echo "vms $VMRM_VMS without $VMRM_VMS_MISSING"
@@ -52,7 +60,8 @@ export async function play(
 ): Promise<Result> {
   const { layout } = cluster
   const job = await submitHeld(cluster, lane, shape)
-  const subjectOf = ({ vm }: KillPoint) => `j${job}r0${vm === undefined ? '' : `v${vm}`}`
+  const subjectOf = ({ step, vm }: KillPoint) =>
+    step.startsWith('template.') ? 'any' : `j${job}r0${vm === undefined ? '' : `v${vm}`}`
   const isOver = async () => (await outcomeOf(cluster, job)) !== undefined
   const missed: KillPoint[] = []
   let next: Hold | undefined
@@ -63,29 +72,30 @@ export async function play(
   await cluster.run(['scontrol', 'release', String(job)])
   for (const [at, point] of points.entries()) {
     const hold = next
-    const pid = await hold?.reached(isOver, boundMs)
-    if (pid === undefined) missed.push(point)
+    const held = await hold?.reached(isOver, boundMs)
+    if (held === undefined) missed.push(point)
     const place = placeOf(point, lane, shape)
     // At a step of the controller's the node's daemons are killed on the first node.
     const host = place === controllerName && point.victim !== 'hook' ? lane[0] : place
-    const scene = { layout, host, subject: subjectOf(point), pid: pid ?? 0 }
-    const back = pid === undefined ? undefined : await kill(point.victim, scene)
+    const subject = held?.subject.startsWith('t') ? held.subject : subjectOf(point)
+    const back = held && (await kill(point.victim, { layout, host, subject, pid: held.pid }))
     // Before anybody goes on: the next step may come at once.
     ask(points[at + 1])
     hold?.release()
     await back?.()
   }
   next?.release()
-  const outcome = await until(`what becomes of job ${job}`, () => outcomeOf(cluster, job), boundMs)
+  const outcome = await until(`what becomes of job ${job}`, () => outcomeOf(cluster, job), boundMs, lookEveryMs)
   const fields = await jobFields(cluster, job)
   const output = (await cluster.run(['cat', `/home/alice/job-${job}.out`])).stdout
   if (outcome === 'again') await cluster.run(['scancel', String(job)])
   return { job, outcome, output, reason: fields.get('AdminComment') ?? '', missed }
 }
 
-async function submitHeld(cluster: Cluster, lane: Lane, { nodes, perNode, strategy }: Shape): Promise<number> {
+async function submitHeld(cluster: Cluster, lane: Lane, shape: Shape): Promise<number> {
+  const { nodes, perNode, strategy, image = 'crash', memoryMib = vmMib } = shape
   const options = [`--nodelist=${lane.slice(0, nodes).join(',')}`, `--nodes=${nodes}`, `--ntasks-per-node=${perNode}`]
-  const vm = ['--vm-image=crash', `--vm-per-node=${perNode}`, `--mem=${perNode * 300}`, '--cpus-per-task=1']
+  const vm = [`--vm-image=${image}`, `--vm-per-node=${perNode}`, `--mem=${perNode * memoryMib}`, '--cpus-per-task=1']
   if (strategy !== undefined) vm.push(`--vm-strategy=${strategy}`)
   const argv = ['sbatch', '--hold', '--parsable', '--output=/home/alice/job-%j.out', ...options, ...vm]
   const submitted = await cluster.run(argv, { user: 'alice', input: script })
@@ -118,6 +128,7 @@ export async function leftOn(cluster: Cluster, lane: Lane, job: number, before: 
       return differences.length === 0
     },
     boundMs,
+    lookEveryMs,
   ).catch(() => {}) // what is left is the answer
   return differences
 }

@@ -10,7 +10,7 @@ import { type Ledger, takeLedger } from '../support/leaks.ts'
 import { type TestImage, withImages } from '../support/test-images.ts'
 import { until } from '../support/until.ts'
 import { makeHoldable } from './held-steps.ts'
-import type { Lane } from './scenario.ts'
+import { type Lane, vmMib } from './scenario.ts'
 
 export const lanes: readonly Lane[] = [
   ['n1', 'n2'],
@@ -21,14 +21,12 @@ const timeouts =
   '<timeouts prepare-seconds="600" reconcile-seconds="2" remove-seconds="10" controller-seconds="10" node-daemon-seconds="300"/>'
 const boundMs = 180_000
 /** On a busy machine many guests boot at once. */
-export const image: TestImage = {
-  name: 'crash',
-  changes: [
-    [/timeout-seconds="\d+"/, 'timeout-seconds="400"'],
-    // A clone that fails boots instead: here a VM that fails has failed.
-    [/<template use="auto"/, '<template use="never"'],
-  ],
-}
+const patience = [/timeout-seconds="\d+"/, 'timeout-seconds="400"'] as const
+/** A clone that fails boots instead; of the second image, a VM that fails has failed. */
+export const images: readonly TestImage[] = [
+  { name: 'crash', changes: [patience] },
+  { name: 'crash-boot', changes: [patience, [/<template use="auto"/, '<template use="never"']] },
+]
 /** On a machine with nothing else to do it takes well below one second; the promise is 5 s. */
 const recoveryMs = 15_000
 
@@ -49,7 +47,7 @@ export async function withStage(
   work: (stage: { before: Ledger }) => Promise<void>,
 ): Promise<void> {
   await makeStage(cluster)
-  await withImages(cluster, [image], () => withBystander(t, cluster, work))
+  await withImages(cluster, images, () => withBystander(t, cluster, work))
 }
 
 async function withBystander(
@@ -84,12 +82,13 @@ async function startBystander(cluster: Cluster): Promise<number> {
   await cluster.run(['rm', '-f', 'stop'], { user: 'alice' })
   const id = '$(cat /proc/sys/kernel/random/boot_id)'
   const script = `srun -l sh -c 'echo begin ${id}; while ! test -e stop; do sleep 0.5; done; echo end ${id}'`
-  const options = ['--nodes=4', '--vm-image=crash', '--mem=300', '--job-name=bystander']
+  const options = ['--nodes=4', '--vm-image=crash', `--mem=${vmMib}`, '--job-name=bystander']
   const job = await submit(cluster, script, { arguments: options })
   await until(
     'the bystander in its four VMs',
     async () => (await jobOutput(cluster, job)).split(' begin ').length === 5,
     boundMs,
+    200,
   )
   return job
 }

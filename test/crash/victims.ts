@@ -22,7 +22,7 @@ interface Scene {
   readonly layout: Layout
   /** Where node, QEMU and libvirtd are killed. */
   readonly host: string
-  /** A run or a VM of it: whose QEMUs. */
+  /** A run, a VM of it, or a template: whose QEMUs. */
   readonly subject: string
   /** Of the process that was stopped, as its host counts. */
   readonly pid: number
@@ -46,7 +46,7 @@ function find(victim: Victim, { layout, host, subject, pid }: Scene): readonly P
   const running = runningHosts(layout).get(where.name)
   if (running === undefined) throw new Error(`host ${where.name} does not run`)
   if (victim === 'qemu') {
-    const mine = new RegExp(`^guest=${subject}${/v\d+$/.test(subject) ? '' : 'v\\d+'}(,|$)`)
+    const mine = new RegExp(`^guest=${subject}${/^t|v\d+$/.test(subject) ? '' : 'v\\d+'}(,|$)`)
     const pids = membersOfPidNamespace(namespaceOf(running.init.pid, 'pid') ?? '')
     const found = pids.filter((each) => commandLineOf(each).some((word) => mine.test(word))).map(identify)
     return some(found, `QEMU of ${subject} on ${host}`).slice(0, 1)

@@ -12,6 +12,9 @@ export class FakeGuests extends FakeHypervisor {
   /** What a guest answers a request of that type with: a sentence is its complaint. */
   complaint: (spec: DomainSpec, request: 'template' | 'identity') => string | undefined = () => undefined
 
+  /** Whether a guest says nothing to its identity. */
+  isSilent: (spec: DomainSpec) => boolean = () => false
+
   override async startPaused(spec: DomainSpec, options?: HypervisorCallOptions): Promise<void> {
     await super.startPaused(spec, options)
     const server = createServer((socket) => {
@@ -46,6 +49,7 @@ export class FakeGuests extends FakeHypervisor {
     }
     if (type === frameType.template)
       return encodeFrame({ type: frameType.templateReady, payload: complain('template') })
+    if (type === frameType.identity && this.isSilent(spec)) return undefined
     if (type === frameType.identity) return encodeFrame({ type: frameType.identityDone, payload: complain('identity') })
     return undefined
   }

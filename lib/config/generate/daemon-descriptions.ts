@@ -51,7 +51,8 @@ export const daemonDescriptions: Readonly<Record<string, string>> = {
   'hypervisor/@console-max-kib': "What is kept of a VM's console.",
   'hypervisor/@cgroups': '`own`: vmrmd makes the cgroup of a run; `libvirt`: libvirt does, by <resource><partition>.',
   'hypervisor/@cgroup-parent': 'The cgroup that those of the runs are in.',
-  'hypervisor/@starts-at-once': 'How many VMs are being created at the same time on one node; others wait.',
+  'hypervisor/@starts-at-once':
+    'How many VMs are being created at the same time on one node; others wait. As many clones, or one a CPU of the node if that is more, take their identities at the same time.',
   templates: 'Templates: what VMs are cloned from instead of being booted.',
   'templates/@max-mib':
     'Disk that the templates of a node may have together; the least recently used goes first. 0: none are made and every VM boots.',

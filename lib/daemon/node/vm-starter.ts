@@ -1,6 +1,7 @@
 // One VM: as a clone of a template or by a boot, until its guest has its identity; and the same VM again after a restart of
 // the daemon.
 import { readdir, rm } from 'node:fs/promises'
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import type { DaemonConfig } from '../../config/daemon-schema.ts'
 import type { Image } from '../../config/image-schema.ts'
@@ -14,7 +15,7 @@ import { consoleTail as readTail } from '../../vm/console.ts'
 import { domainUuid } from '../../vm/domain-uuid.ts'
 import type { Hypervisor } from '../../vm/hypervisor.ts'
 import type { Account } from '../account.ts'
-import type { Semaphore } from '../semaphore.ts'
+import { createSemaphore, type Semaphore } from '../semaphore.ts'
 import { reached } from '../steps.ts'
 import { type CloneSource, domainOf, vmFiles } from './domain-of.ts'
 import { endedFor } from './ended-for.ts'
@@ -53,8 +54,8 @@ export interface VmStarter {
   consoleTail(entry: JournalEntry, vm: string): Promise<string>
 }
 
-/** A clone answers in well under a second; this is for a node that is very busy. */
-const cloneSeconds = (image: Image) => Math.max(15, Math.ceil(image.boot.timeoutSeconds / 4))
+/** A clone answers in well under a second; this is for a node that is very busy, where a boot would take far longer still. */
+const cloneSeconds = (image: Image) => Math.max(15, Math.ceil(image.boot.timeoutSeconds / 2))
 /** While a node is out of order a boot would fare no better than the clone. */
 const noFallbackCodes: readonly string[] = ['libvirt-unreachable', 'run-ended', 'node-disk-full', 'config-invalid']
 
@@ -72,6 +73,10 @@ export function createVmStarter(options: {
   log: Log
 }): VmStarter {
   const { config, journal, hypervisor, cgroups, admission, node, commands, log } = options
+  // Clones are awake at once, and many that take their identities together would all be late on a machine of few CPUs.
+  const awake = createSemaphore(Math.max(config.hypervisor.startsAtOnce, availableParallelism()))
+  /** Of which a clone did not answer in time: those that have waited for it boot, rather than wait as long again. */
+  const unanswered = new WeakSet<CloneSource>()
   const filesOf = (entry: JournalEntry, index: number) => vmFiles(journal.folder(entry), index)
   const channelOf = (entry: JournalEntry, vm: PlannedVm) =>
     new GuestChannel({ path: filesOf(entry, vm.index).agentSocket, vm: vm.name, log })
@@ -118,6 +123,11 @@ export function createVmStarter(options: {
       let opened: Promise<unknown> | undefined
       const resumedMs = await admission.run(async () => {
         begin()
+        if (source !== undefined && unanswered.has(source))
+          throw new VmrmError(
+            'vm-boot-timeout',
+            `VM ${vm.name} was not cloned, since other clones of its template did not answer in time`,
+          )
         await create(request, vm, signal)
         // The guest of a clone is awake at once, and should meet a port that somebody listens at.
         if (source !== undefined) opened = channel.open(signal)
@@ -144,6 +154,9 @@ export function createVmStarter(options: {
       return { index: vm.index, name: vm.name, hostname: vm.hostname, channel }
     } catch (error) {
       channel.close('not started')
+      // Before the next one has its turn.
+      const isLate = toVmrmError(signal.aborted ? signal.reason : error).code === 'vm-boot-timeout'
+      if (isLate && source !== undefined) unanswered.add(source)
       throw error
     }
   }
@@ -153,7 +166,10 @@ export function createVmStarter(options: {
     const late = new VmrmError('vm-boot-timeout', `${place} did not answer within ${seconds} s of its start`)
     const doing = request.source === undefined ? 'booted' : 'was cloned'
     const bound = { hypervisor, name: vm.name, place, doing, seconds, late, signal }
-    return withinStart(bound, (both, begin) => comeUp(request, vm, { signal: both, begin }))
+    return withinStart(bound, (both, begin) => {
+      const work = () => comeUp(request, vm, { signal: both, begin })
+      return request.source === undefined ? work() : awake.run(work, both)
+    })
   }
 
   /** Undefined when the clone did not come up and nothing of it is left. */

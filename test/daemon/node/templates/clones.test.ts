@@ -1,6 +1,6 @@
 // Templates and clones as a node makes them, with a hypervisor in memory and agents that answer.
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { daemonConfigSchema } from '../../../../lib/config/daemon-schema.ts'
@@ -21,6 +21,8 @@ import type { Share } from '../../../../lib/protocol/messages/share.ts'
 import { FakeGuests } from '../../../fakes/agents.ts'
 import { shareFor } from '../../../fakes/controller-link.ts'
 
+/** Clones that take their identities at the same time. */
+const atOnce = Math.max(4, availableParallelism())
 const never = new AbortController().signal
 
 function imageIn(folder: string, changes: object = {}): Image {
@@ -249,6 +251,39 @@ for (const [what, spoil] of [
     await run.end()
   })
 }
+
+t.test('clones take their identities in turn, so that many on few CPUs are not all late', async (t) => {
+  const { hypervisor, start } = openNode(t)
+  const daemon = await start()
+  const awake = new Set<string>()
+  let most = 0
+  const resume = hypervisor.resume.bind(hypervisor)
+  hypervisor.resume = async (name, options) => {
+    awake.add(name)
+    most = Math.max(most, awake.size)
+    await resume(name, options)
+  }
+  hypervisor.complaint = (spec, request) => {
+    if (request === 'identity' || spec.memory?.kind === 'template') awake.delete(spec.name)
+    return undefined
+  }
+  const run = await makeRun(daemon, 1, { vms: atOnce * 3 })
+  t.equal(run.vms.length, atOnce * 3)
+  t.ok(most >= 1 && most <= atOnce, `${most} were awake without an identity`)
+  await run.end()
+})
+
+t.test('when a clone does not answer, those that have waited for it boot at once', async (t) => {
+  const { hypervisor, count, start } = openNode(t)
+  const daemon = await start()
+  hypervisor.isSilent = ({ memory }) => memory?.kind === 'clone'
+  const run = await makeRun(daemon, 1, { vms: atOnce + 2 })
+  t.equal(count('vm.ready', 'how=boot'), atOnce + 2)
+  t.equal(count('clone.failed', 'did not answer within 15 s'), atOnce)
+  t.equal(count('clone.failed', 'other clones of its template did not answer in time'), 2)
+  t.equal(hypervisor.calls.filter((call) => call.startsWith('start j1r0v')).length, 2 * atOnce + 2)
+  await run.end()
+})
 
 t.test(
   'a clone that fails and does not boot either is the failure of its run, and no fault of its template',

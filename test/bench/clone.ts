@@ -15,7 +15,7 @@ import { exportHome } from './hand-run.ts'
 import type { BenchOptions } from './main.ts'
 import { judge, type Metric } from './metric.ts'
 import { runPlainScript } from './plain-script.ts'
-import { keepTemplates, warm } from './templates-on.ts'
+import { warmAnew } from './warm-template.ts'
 
 const memoryMib = 128
 /** VMs that boot at the same time take each other's time: more than these say nothing new. */
@@ -36,19 +36,14 @@ export function benchClone(options: BenchOptions): Promise<readonly Metric[]> {
 }
 
 async function measureAll(cluster: Cluster, options: BenchOptions, most: number): Promise<readonly Metric[]> {
-  await keepTemplates(cluster)
   const changes = [[/max-per-node="\d+"/, `max-per-node="${most}"`]] as const
   const never = [/<template use="auto"/, '<template use="never"'] as const
   const images = [
     { name: cloned, changes },
     { name: booted, changes: [...changes, never] },
   ]
-  const metrics: Metric[] = []
-  await withImages(cluster, images, async () => {
-    metrics.push(...(await measureTiny(cluster, options)))
-  })
-  metrics.push(...(await measureDebian(cluster, options)))
-  return metrics
+  const tiny = await withImages(cluster, images, () => measureTiny(cluster, options))
+  return [...tiny, ...(await measureDebian(cluster, options))]
 }
 
 interface Stage {
@@ -66,7 +61,7 @@ async function measureTiny(cluster: Cluster, options: BenchOptions): Promise<rea
   const running = runningHosts(cluster.layout).get(node)
   if (image === undefined || running === undefined) throw new Error(`no image tiny, or ${node} does not run`)
   const account = accountOf(user)
-  const warmMs = await warm(cluster, { image: cloned, node, memoryMib })
+  const warmMs = await warmAnew(cluster, { image: cloned, node, memoryMib })
   const takeBack = await exportHome(cluster, node, account)
   let limit: Limit | undefined
   try {
@@ -137,7 +132,7 @@ async function fastestLimit({ limit, options }: Stage, n: number): Promise<{ atO
 async function measureDebian(cluster: Cluster, { say, signal }: BenchOptions): Promise<readonly Metric[]> {
   const host = hostNamed(cluster.layout, node)
   const { overheadMib } = loadDaemonConfig(join(host.folder, defaultConfigPath)).hypervisor
-  const warmMs = await warm(cluster, { image: 'debian', node, memoryMib: debian.memoryMib })
+  const warmMs = await warmAnew(cluster, { image: 'debian', node, memoryMib: debian.memoryMib })
   say(`debian: a template in ${Math.round(warmMs)} ms`)
   const metrics = [judge({ name: 'debian: a template made ahead', unit: 's', value: warmMs / 1000 })]
   for (const n of [1, debian.many]) {

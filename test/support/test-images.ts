@@ -13,15 +13,15 @@ export interface TestImage {
 }
 
 /** Runs `work` with these images in the catalogue of every host of the cluster. */
-export async function withImages(
+export async function withImages<T>(
   cluster: Cluster,
   images: readonly TestImage[],
-  work: () => Promise<void>,
-): Promise<void> {
+  work: () => Promise<T>,
+): Promise<T> {
   const paths = images.map(({ name }) => join(cluster.layout.folder, 'images.d', `${name}.xml`))
   try {
     images.forEach((image, at) => void writeEntry(cluster, image, paths[at] ?? ''))
-    await work()
+    return await work()
   } finally {
     for (const path of paths) rmSync(path, { force: true })
   }

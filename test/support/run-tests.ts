@@ -23,7 +23,7 @@ const alone = /^test\/(cluster\/lifecycle|images\/build)\./
 /** These boot VMs without any cluster. */
 const heavy = /^test\/images\//
 /** Begun first: whatever is last should not be long. */
-const longest = /^test\/(images\/debian|transparent|jobs\/(placement|failures-node))/
+const longest = /^test\/(images\/debian|crash|transparent|jobs\/(placement|failures-node))/
 
 const cluster = 'test/cluster/cluster'
 const files = chooseFiles(process.argv.slice(2))

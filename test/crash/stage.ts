@@ -82,7 +82,7 @@ async function startBystander(cluster: Cluster): Promise<number> {
   await cluster.run(['rm', '-f', 'stop'], { user: 'alice' })
   const id = '$(cat /proc/sys/kernel/random/boot_id)'
   const script = `srun -l sh -c 'echo begin ${id}; while ! test -e stop; do sleep 0.5; done; echo end ${id}'`
-  const options = ['--nodes=4', '--vm-image=crash', `--mem=${vmMib}`, '--job-name=bystander']
+  const options = ['--nodes=4', '--vm-image=crash', `--mem=${vmMib}`, '--job-name=bystander', '--time=60']
   const job = await submit(cluster, script, { arguments: options })
   await until(
     'the bystander in its four VMs',

@@ -73,6 +73,7 @@ export const nodeScenarios: readonly Scenario[] = [
   { ...one('qemu', 'template.created', 'all'), shape: fresh(308) },
   { ...one('qemu', 'template.booted', 'all'), shape: fresh(312) },
   { ...one('qemu', 'start.loaded', 'all'), shape: fresh(316) },
+  { ...one('libvirtd', 'template.begun', 'all', 'again'), shape: fresh(332) },
   { ...one('libvirtd', 'template.created', 'all', 'again'), shape: fresh(320) },
   { ...one('libvirtd', 'template.booted', 'all', 'again'), shape: fresh(324) },
   { ...one('qemu', 'start.created', 'none'), shape: booted },

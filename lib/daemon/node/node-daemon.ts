@@ -211,7 +211,9 @@ export async function runNode(options: DaemonOptions): Promise<void> {
   const stops = [reconcile, caps, markers, templateSweep(templates, log)].map(repeatEvery)
   hypervisor.onReachability((state) => {
     log[state === 'reachable' ? 'info' : 'error']('hypervisor', { state })
-    if (state === 'reachable') void runs.reconcile().catch(() => {}) // tells the controller at once; the next round repeats it
+    if (state !== 'reachable') return
+    void runs.reconcile().catch(() => {}) // tells the controller at once; the next round repeats it
+    void templates.removeStrays().catch(() => {}) // as does the next sweep
   })
   log.info('daemon.ready', { role: 'node', node, address, runs: runs.all().length })
   await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))

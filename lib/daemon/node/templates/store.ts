@@ -106,6 +106,12 @@ export class TemplateStore {
     return templateFiles(folder)
   }
 
+  /** Keys of what `begin` made and nobody has published or abandoned. */
+  async unfinished(): Promise<readonly string[]> {
+    const names = await readdir(this.#folder)
+    return names.filter((name) => name.startsWith(making)).map((name) => name.slice(making.length))
+  }
+
   /** Removes what `begin` made; safe to repeat. */
   async abandon(key: string): Promise<void> {
     await rm(join(this.#folder, `${making}${key}`), { recursive: true, force: true })

@@ -148,15 +148,17 @@ export class Templates {
     return { removed: count('removed'), held: count('held') }
   }
 
-  /** Removes what a making has left that nobody is about any more, as after a crash of this daemon. */
+  /** Removes what a making has left that nobody is about any more, as after a crash of this daemon or of libvirtd. */
   async removeStrays(): Promise<void> {
-    const { vm, log } = this.#options
+    const { vm, store, log } = this.#options
     for (const name of await vm.list()) {
       // Asked at the last moment: a making that has begun meanwhile is known before there is anything of it.
       if ([...this.#making.keys()].some((key) => templateName(key) === name)) continue
       log.warn('stray.template', { vm: name })
       await vm.remove(name)
     }
+    // No QEMU has them open any more.
+    for (const key of await store.unfinished()) if (!this.#making.has(key)) await store.abandon(key)
   }
 
   /** Removes what there is no room for, the stale ones first. */

@@ -1,4 +1,5 @@
-// The part of docs/internals/transactions.md that is made from the tables of steps and kill points. Run, it writes the page.
+// The last part of docs/internals/transactions.md, made from the tables of steps and kill points; nothing may stand below it.
+// Run, it writes the page.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { steps } from '../../lib/daemon/steps.ts'

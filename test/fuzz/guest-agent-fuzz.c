@@ -367,13 +367,14 @@ bool set_clock(uint64_t time_ns)
 }
 
 /* The identity is parsed for real, and never applied. */
-bool identity_worker_take(struct identity_worker *worker, const uint8_t *bytes, size_t length)
+bool identity_worker_take(struct identity_worker *worker, const uint8_t *bytes, size_t length, bool is_clone)
 {
-	struct identity *identity = identity_parse(bytes, length, &worker->complaint);
+	worker->answer = (struct work_answer){0};
+	struct identity *identity = identity_parse(bytes, length, &worker->answer.complaint);
 	if (identity != NULL) {
+		identity->is_clone = is_clone;
 		identity_free(worker->current);
 		worker->current = identity;
-		worker->complaint.text[0] = '\0';
 	}
 	return true;
 }
@@ -386,9 +387,44 @@ bool identity_worker_on_child(struct identity_worker *worker, pid_t pid, int wai
 	return false;
 }
 
-void identity_worker_tick(struct identity_worker *worker)
+/* Getting ready to be a template begins and never ends: its child is one that no fuzzer may start. */
+bool child_work_start(struct child_work *work, work_fn fn, const void *subject, struct complaint *complaint)
 {
-	(void)worker;
+	(void)fn;
+	(void)subject;
+	(void)complaint;
+	work->child = 1;
+	return true;
+}
+
+bool child_work_on_child(struct child_work *work, pid_t pid, int wait_status, struct work_answer *answer)
+{
+	(void)work;
+	(void)pid;
+	(void)wait_status;
+	(void)answer;
+	return false;
+}
+
+void child_work_tick(struct child_work *work)
+{
+	(void)work;
+}
+
+void child_work_drop(struct child_work *work)
+{
+	work->child = 0;
+}
+
+void ssh_prepare(const char *host_key)
+{
+	(void)host_key;
+}
+
+void template_prepare(const void *subject, struct work_answer *answer)
+{
+	(void)subject;
+	(void)answer;
 }
 
 void identity_worker_free(struct identity_worker *worker)

@@ -31,7 +31,8 @@ const agentParts = [
   'agent/call_link',
   'agent/call_origin',
   'agent/identity_parse',
-  'agent/complain',
+  'agent/identity_ranges',
+  'agent/complaint',
 ]
 const agent = [...sharedParts, ...agentParts].map((f) => join(guest, `${f}.c`))
 

@@ -58,6 +58,8 @@ async function copy(socket: Socket, file: FileHandle, signal: AbortSignal): Prom
   }
 }
 
+const peerEndCodes: readonly string[] = ['ERR_STREAM_PREMATURE_CLOSE', 'EPIPE', 'ECONNRESET']
+
 /**
  * Sends a file to a QEMU that listens, and returns when QEMU has closed its end: then it has taken it in or has ended, and
  * can be asked which.
@@ -69,7 +71,10 @@ export async function sendState({ socketPath, statePath, signal }: StateTransfer
   try {
     // A reset is an end too: QEMU says whether it had all it wanted.
     const closed = once(socket, 'close', { signal }).catch(() => {})
-    await pipeline(file.createReadStream({ autoClose: false }), socket, { signal })
+    // QEMU closes as soon as it has read the stream's last byte, which may be before we know that it has been sent.
+    await pipeline(file.createReadStream({ autoClose: false }), socket, { signal }).catch((error: unknown) => {
+      if (!peerEndCodes.includes((error as NodeJS.ErrnoException).code ?? '')) throw error
+    })
     socket.resume()
     await closed
     signal.throwIfAborted()

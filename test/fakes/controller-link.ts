@@ -48,10 +48,7 @@ export function createFakeController(): FakeController {
       up()
       return controller.answer(run)
     },
-    async reportPrepared(run) {
-      await report('prepared')(run)
-      return { verdict: 'pending', reason: '', missing: [] }
-    },
+    reportPrepared: report('prepared'),
     async reportFailed(run, { code }) {
       await report(`failed ${code}`)(run)
     },

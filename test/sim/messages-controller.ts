@@ -2,7 +2,6 @@
 // come back on its ledger.
 import type { Catalogue } from '../../lib/config/load.ts'
 import { createControllerHandlers } from '../../lib/daemon/controller/handlers.ts'
-import { createHeldReports } from '../../lib/daemon/controller/held-reports.ts'
 import type { Leases } from '../../lib/daemon/controller/leases.ts'
 import { type Ledger, openLedger } from '../../lib/daemon/controller/ledger.ts'
 import { createMessenger, type NodeCaller } from '../../lib/daemon/controller/messenger.ts'
@@ -99,8 +98,7 @@ export class SimController {
         return (leases) => lease(leases, request, shapeOf(request))
       },
     }
-    const reports = createHeldReports({ holdMs: 6000 })
-    const messenger = createMessenger({ ledger, nodes: caller, reports, slurm, log: silentLog })
+    const messenger = createMessenger({ ledger, nodes: caller, slurm, log: silentLog })
     // Nothing is ever full here.
     const waitingRoom = { enter: async () => 'refused' as const, leave: () => {} }
     const transactions = createTransactions({
@@ -117,7 +115,7 @@ export class SimController {
       ...{ ledger, transactions, slurm, nodes: caller, log: silentLog, minimumAgeMs: 20_000, epilogMs: 10_000, now },
     })
     const handlers = createControllerHandlers({
-      ...{ ledger, transactions, reports, slurm, log: silentLog, trustedUids: [0], now },
+      ...{ ledger, transactions, slurm, log: silentLog, trustedUids: [0], now },
       catalogue: {} as Catalogue,
       nodes: { heldRuns: async () => [] },
       rebuild: { isDone: () => true, stranger: async () => {} },

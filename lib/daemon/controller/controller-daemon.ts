@@ -16,7 +16,6 @@ import { repeatEvery } from '../repeat-every.ts'
 import { createBeginRun } from './begin-run.ts'
 import { type ConsoleReader, createConsoleHandler } from './console-handler.ts'
 import { createControllerHandlers } from './handlers.ts'
-import { createHeldReports } from './held-reports.ts'
 import { type Ledger, openLedger } from './ledger.ts'
 import { createMessenger, type NodeCaller } from './messenger.ts'
 import { createPlanner } from './planner.ts'
@@ -32,12 +31,6 @@ const minimumAgeMs = 20_000
 const destroyMs = 90_000
 const expectCallMs = 10_000
 const tellMs = 5000
-/** A daemon that has gone is known at once; what takes time is a host that is gone or busy, or this daemon's own work. */
-const presenceMs = 20_000
-/** Shorter than a node waits for the answer. A run whose nodes differ by more pays a connection to each. */
-const holdReportMs = 30_000
-/** Nodes are strangers until they are greeted, and after a restart of this daemon all come at once. */
-const strangers = 8192
 /** Within the time that PrologSlurmctld has. */
 const mayLeaseMs = 40_000
 
@@ -61,8 +54,7 @@ export async function runController(options: { config: DaemonConfig; log: Log; s
     groupsOf: async (user) => (await lookUpAccount(user)).groups.map((group) => group.name),
     underlayOf: (node) => addressOf(ledger, node),
   })
-  const reports = createHeldReports({ holdMs: holdReportMs })
-  const messenger = createMessenger({ ledger, nodes, reports, slurm, log })
+  const messenger = createMessenger({ ledger, nodes, slurm, log })
   const now = () => Date.now()
   const { prepareSeconds, reconcileSeconds, removeSeconds } = config.timeouts
   const prepareMs = prepareSeconds * 1000
@@ -85,27 +77,14 @@ export async function runController(options: { config: DaemonConfig; log: Log; s
   const beginRun = createBeginRun({ transactions, slurm, nodes, log, expectMs, now })
   const handlers = {
     ...createControllerHandlers({
-      ...{
-        ledger,
-        transactions,
-        reports,
-        rebuild,
-        beginRun,
-        nodes,
-        catalogue,
-        slurm,
-        lookUpAccount,
-        trustedUids,
-        log,
-        now,
-      },
+      ...{ ledger, transactions, rebuild, beginRun, nodes, catalogue, slurm, lookUpAccount, trustedUids, log, now },
     }),
     'read-console': createConsoleHandler({ ledger, readConsole: nodes.readConsole, trustedUids }),
   }
   const presence = createPresence({
     graceMs: config.timeouts.lostNodeSeconds * 1000,
     answers: (node) =>
-      nodes.heldRuns(node, presenceMs).then(
+      nodes.heldRuns(node).then(
         () => true,
         () => false,
       ),
@@ -113,7 +92,7 @@ export async function runController(options: { config: DaemonConfig; log: Log; s
   })
   const server = await createServer({
     role: 'controller',
-    limits: { idleTimeoutMs: idleMs(config).serverMs, connections: strangers },
+    limits: { idleTimeoutMs: idleMs(config).serverMs },
     onPeer: (caller, change) => {
       if (caller.from === 'munge' && trustedUids.includes(caller.uid)) presence[change](caller.host)
     },
@@ -151,7 +130,6 @@ export async function runController(options: { config: DaemonConfig; log: Log; s
   await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
   for (const stop of stops) stop()
   presence.close()
-  reports.close()
   await server.close()
   ledger.close()
 }
@@ -186,8 +164,8 @@ function createNodeCaller(options: {
     async expectRun(node, { job, restart }: Run, script) {
       await (await clientOf(node)).call('expect-run', { job, restart, script }, { timeoutMs: expectCallMs })
     },
-    async heldRuns(node, timeoutMs = tellMs) {
-      const { runs } = await (await clientOf(node)).call('node-status', {}, { timeoutMs })
+    async heldRuns(node) {
+      const { runs } = await (await clientOf(node)).call('node-status', {}, { timeoutMs: tellMs })
       return runs
     },
     async tellRun(node, { job, restart }) {

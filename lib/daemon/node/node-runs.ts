@@ -9,7 +9,7 @@ import { reached } from '../steps.ts'
 import type { Journal, JournalEntry } from './journal.ts'
 import { LiveRun } from './live-run.ts'
 import { obtainShare, Refusal } from './obtain-share.ts'
-import type { ControllerLink, KnownRuns, Told, Verdict, VmMaker } from './ports.ts'
+import type { ControllerLink, KnownRuns, Verdict, VmMaker } from './ports.ts'
 
 export type PrepareOutcome =
   | { readonly outcome: 'prepared' }
@@ -48,8 +48,6 @@ export interface NodeRunsOptions {
 
 const askAgainMs = 1000
 const lossReportMs = 4000
-/** Beyond the run's deadline, by which it is decided; less than the Prolog waits longer than its node. */
-const reportMarginMs = 10_000
 const rememberedRuns = 1000
 
 export class NodeRuns {
@@ -175,7 +173,9 @@ export class NodeRuns {
     if (this.#asked.has(run)) return
     this.#asked.add(run)
     try {
-      await this.#isApplied(run, await this.#options.controller.getVerdict(run.entry))
+      const { verdict, reason, missing } = await this.#options.controller.getVerdict(run.entry)
+      const isOver = verdict === 'ended' && run.entry.state !== 'committed'
+      await this.applyVerdict(run.entry, isOver ? 'abort' : verdict, isOver ? 'the job has ended' : reason, missing)
     } catch (error) {
       this.#notTold(run, error)
     } finally {
@@ -250,30 +250,14 @@ export class NodeRuns {
       return this.#refuse(run, this.#errorOf(thrown))
     }
     // A node that is prepared never decides alone: the report may have arrived although it seems to have failed.
-    const told = await this.#reportPrepared(run)
+    if (!(await this.#reportPrepared(run))) this.#keepAsking(run)
     await reached('prepare.reported', run.name)
-    if (told === undefined || !(await this.#isApplied(run, told))) this.#keepAsking(run)
     return { outcome: 'prepared' }
   }
 
-  async #reportPrepared(run: LiveRun): Promise<Told | undefined> {
+  async #reportPrepared(run: LiveRun): Promise<boolean> {
     try {
-      const { controller, prepareMs, now } = this.#options
-      const leftMs = run.entry.beganMs + prepareMs - now()
-      const late = AbortSignal.timeout(Math.max(0, leftMs) + reportMarginMs)
-      const signal = AbortSignal.any([run.stop.signal, late])
-      return await controller.reportPrepared(run.entry, run.entry.missing ?? [], signal)
-    } catch (error) {
-      this.#notTold(run, error)
-      return undefined
-    }
-  }
-
-  /** False where it could not be journaled. What is pending is told later. */
-  async #isApplied(run: LiveRun, { verdict, reason, missing }: Told): Promise<boolean> {
-    try {
-      const isOver = verdict === 'ended' && run.entry.state !== 'committed'
-      await this.applyVerdict(run.entry, isOver ? 'abort' : verdict, isOver ? 'the job has ended' : reason, missing)
+      await this.#options.controller.reportPrepared(run.entry, run.entry.missing ?? [])
       return true
     } catch (error) {
       this.#notTold(run, error)
@@ -397,15 +381,9 @@ export class NodeRuns {
 
   /** Reports again, too: the controller may not have had the report. */
   #keepAsking(run: LiveRun): void {
-    let isAsking = false
     const timer = setInterval(async () => {
       if (run.entry.state !== 'prepared' || this.#runs.get(run.name) !== run) clearInterval(timer)
-      if (isAsking || run.entry.state !== 'prepared') return
-      isAsking = true
-      const told = await this.#reportPrepared(run)
-      if (told?.verdict === 'pending') await this.askVerdict(run)
-      else if (told !== undefined) await this.#isApplied(run, told)
-      isAsking = false
+      else if (await this.#reportPrepared(run)) await this.askVerdict(run)
     }, askAgainMs)
     timer.unref()
   }

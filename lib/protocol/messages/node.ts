@@ -26,8 +26,6 @@ const getShareReply = z
   })
   .refine((reply) => (reply.state === 'share') === (reply.share !== undefined), 'a share comes with state="share" only')
 
-const decided = z.strictObject({ verdict, reason: reason.optional(), missing: missingHosts.optional() })
-
 const jobList = list('ended-job', z.strictObject({ job: jobId }))
 
 /** A report: what happened on one node to one run. */
@@ -44,17 +42,12 @@ export const nodeMessages = {
     request: z.strictObject(nodeRunFields),
     reply: getShareReply,
   }),
-  'report-prepared': defineCall({
-    summary:
-      'The VMs of the run on this node are ready; with best-effort, those that are not are named. The answer waits half a minute for the decision; pending: it is told later.',
-    from: ['node'],
-    to: ['controller'],
-    request: z.strictObject({
-      ...nodeRunFields,
+  'report-prepared': report(
+    'The VMs of the run on this node are ready; with best-effort, those that are not are named.',
+    {
       missing: list('missing', z.strictObject({ vm: vmName, reason })).optional(),
-    }),
-    reply: decided,
-  }),
+    },
+  ),
   'report-failed': report('The VMs of the run on this node cannot be made.', { code: errorCode, reason }),
   'report-ended': report('Nothing of the run is left on this node.', {
     peakMemoryBytes: z.bigint().min(0n),
@@ -86,6 +79,6 @@ export const nodeMessages = {
     from: ['node'],
     to: ['controller'],
     request: z.strictObject(nodeRunFields),
-    reply: decided,
+    reply: z.strictObject({ verdict, reason: reason.optional(), missing: missingHosts.optional() }),
   }),
 }

@@ -1,7 +1,6 @@
 import t from 'tap'
 import type { Catalogue } from '../../../lib/config/load.ts'
 import { createControllerHandlers } from '../../../lib/daemon/controller/handlers.ts'
-import { createHeldReports } from '../../../lib/daemon/controller/held-reports.ts'
 import { openLedger } from '../../../lib/daemon/controller/ledger.ts'
 import type { Transactions } from '../../../lib/daemon/controller/transaction.ts'
 import { silentLog } from '../../../lib/log.ts'
@@ -13,15 +12,7 @@ function setUp() {
   const strangers: string[] = []
   const transactions = { verdict: () => ({ verdict: 'ended', reason: '' }) } as unknown as Transactions
   const handlers = createControllerHandlers({
-    ...{
-      ledger,
-      slurm,
-      transactions,
-      reports: createHeldReports({ holdMs: 1000 }),
-      log: silentLog,
-      trustedUids: [0],
-      now: () => 1,
-    },
+    ...{ ledger, slurm, transactions, log: silentLog, trustedUids: [0], now: () => 1 },
     catalogue: {} as Catalogue,
     nodes: { heldRuns: async () => [] },
     rebuild: { isDone: () => true, stranger: async (node, run) => void strangers.push(`${node} ${run.job}`) },

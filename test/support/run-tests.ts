@@ -18,12 +18,12 @@ const killAfterMs = 30_000
 /** What runs beside what: most of a test with a cluster is waiting, so more of those run at a time than there are cores. */
 type Lane = 'plain' | 'own-cluster' | 'shared-cluster' | 'alone'
 const ownClustersAtOnce = 2
-/** These look at the whole machine, or at how long something takes on it. */
-const alone = /^test\/(cluster\/lifecycle|images\/build)\./
+/** These look at the whole machine, or at how long something takes on it; Debian's boot takes all of two cores for a minute. */
+const alone = /^test\/(cluster\/lifecycle|images\/(build|debian))\./
 /** These boot VMs without any cluster. */
 const heavy = /^test\/images\//
 /** Begun first: whatever is last should not be long. */
-const longest = /^test\/(images\/debian|crash|transparent|jobs\/(placement|failures-node))/
+const longest = /^test\/(crash|transparent|jobs\/(placement|failures-node))/
 
 const cluster = 'test/cluster/cluster'
 const files = chooseFiles(process.argv.slice(2))

@@ -1,14 +1,38 @@
 // The stock distribution through the real cluster: a Debian that knows nothing of vmrm boots with the seed and is a VM of
-// its job like any other. One job on two nodes; everything is looked at in it.
-import { readFileSync } from 'node:fs'
+// its job like any other, with its own MPI libraries over both nodes. One job; everything is looked at in it.
+import { copyFileSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { withJobs } from '../support/job-cluster.ts'
+import { type Jobs, withJobs } from '../support/job-cluster.ts'
+import { placeMpi } from '../transparent/mpi/prefix.ts'
+import { launchedIn, launches, rightResults, untilResults } from '../transparent/mpi/results.ts'
 
 t.setTimeout(600_000)
 
 /** Boots of a whole distribution, twice at a time under emulation, on a machine that others use. */
 const jobMs = 420_000
+
+const mpi = [
+  { name: 'Open MPI by PMIx', line: 'srun --mpi=pmix mpi/check.openmpi' },
+  { name: 'mpirun, which asks srun', line: 'mpirun mpi/check.openmpi' },
+  {
+    name: 'mpirun over ssh',
+    line: 'mpirun --mca plm rsh --mca ras ^slurm --hostfile $VMRM_HOSTFILE mpi/check.openmpi',
+  },
+  { name: 'MPICH by PMI', line: untilResults('srun --mpi=pmi2 mpi/check.mpich') },
+  { name: 'mpiexec.hydra, which asks srun', line: untilResults('mpiexec.hydra mpi/check.mpich') },
+  {
+    name: 'mpiexec.hydra over ssh',
+    line: untilResults('mpiexec.hydra -bootstrap ssh -f $VMRM_MACHINEFILE mpi/check.mpich'),
+  },
+]
+
+const script = `#!/bin/bash
+cd /home/alice
+PEERS='n1 n2' srun --label --nodes=2 --ntasks=2 --ntasks-per-node=1 sh inside.sh
+echo "-> $?"
+exec 2>&1
+${launches(mpi)}`
 
 /** `0: hostname debian-0001` and so on: facts by task. */
 function factsByTask(text: string): ReadonlyMap<string, ReadonlyMap<string, string>> {
@@ -20,15 +44,28 @@ function factsByTask(text: string): ReadonlyMap<string, ReadonlyMap<string, stri
   return tasks
 }
 
+/** What the job needs in alice's home: the facts' script, the seed's text to check, and the MPI programs. */
+async function prepare({ home }: Jobs): Promise<void> {
+  copyFileSync(join(import.meta.dirname, 'debian/inside.sh'), home('inside.sh'))
+  copyFileSync(join(import.meta.dirname, '../../lib/guest/seed/user-data'), home('user-data'))
+  await placeMpi(home('mpi'))
+}
+
 t.test('a Debian with the agent on the seed runs a job on two nodes', async (t) => {
-  const inside = readFileSync(join(import.meta.dirname, 'debian/inside.sh'), 'utf8')
-  await withJobs(t, 'debian', async ({ alice }) => {
-    const peers = { environment: { PEERS: 'n1 n2' }, timeoutMs: jobMs }
-    const size = ['-N2', '-n2', '--mem=900', '--time=9']
-    const run = await alice(['srun', '--label', ...size, '--vm-image=debian', 'sh', '-c', inside], peers)
-    t.equal(run.exitCode, 0, run.stderr)
-    t.equal(run.stderr, '', 'nobody complains')
-    const tasks = factsByTask(run.stdout)
+  await withJobs(t, 'debian', async (jobs) => {
+    await prepare(jobs)
+    const size = ['--nodes=2', '--ntasks-per-node=2', '--mem=1100', '--time=9']
+    const id = await jobs.submit(script, {
+      arguments: [...size, '--vm-image=debian', '--error=/home/alice/errors'],
+    })
+    const run = await jobs.ended(id, jobMs)
+    rmSync(jobs.home('mpi'), { recursive: true })
+    t.match(run.output, '-> 0\n== ')
+    t.equal(readFileSync(jobs.home('errors'), 'utf8'), '', 'nobody complains')
+    const launched = launchedIn(run.output)
+    for (const { name } of mpi)
+      t.strictSame(launched[name], { results: rightResults([0, 0, 1, 1]), outcome: 'fine' }, `${name}\n${run.output}`)
+    const tasks = factsByTask(run.output)
     t.same([...tasks.keys()].sort(), ['0', '1'])
     // By task, which is by node: whose lines come first is chance.
     const both = ['0', '1'].map((task) => tasks.get(task) ?? new Map<string, string>())
@@ -52,6 +89,7 @@ t.test('a Debian with the agent on the seed runs a job on two nodes', async (t) 
       t.ok(Math.abs(Number(fact('clock')) - now) < jobMs / 1000, `the clock is right: ${fact('clock')}`)
       t.match(fact('cgroup'), /^0::\/system\.slice\/vmrm-agent\.service\/./, "a task is below the agent's own unit")
       t.match(fact('mpi'), /^mpirun\.openmpi .* HYDRA build \/usr\/bin\/orterun$/)
+      t.equal(fact('seed'), 'Valid cloud-config: user-data', 'cloud-init has no word against the seed')
       t.match(fact('cloud-init'), /^[. ]*status: done .*DataSourceNoCloud \[seed=\/dev\/vdb\]/)
       t.equal(fact('system'), 'running', fact('failed-units'))
       t.equal(fact('failed-units'), '')

@@ -12,6 +12,7 @@ fact cpus 'nproc'
 fact clock 'date +%s'
 fact cgroup 'cat /proc/self/cgroup'
 fact mpi 'mpirun.openmpi --version | head -1; mpiexec.hydra --version | grep -o "HYDRA build"; readlink -f /usr/bin/mpirun'
+fact seed 'cloud-init schema --config-file user-data'
 # The other stages of the boot run beside the job; 180 s for a busy machine.
 printf 'cloud-init %s\n' "$(timeout 180 cloud-init status --wait --long 2>&1 | tr '\n' ' ')"
 printf 'system %s\n' "$(timeout 180 systemctl is-system-running --wait)"

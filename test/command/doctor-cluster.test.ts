@@ -267,11 +267,11 @@ const cases: readonly Case[] = [
     damage: setting('PrologEpilogTimeout', 'PrologEpilogTimeout=120'),
   },
   {
-    title: 'an MpiDefault',
+    title: 'an MpiDefault that does not work in VMs',
     check: 'mpi',
     verdict: 'warn',
-    says: /MpiDefault=pmi2/,
-    damage: slurmConf((text) => text.replace('MpiDefault=none', 'MpiDefault=pmi2'), 'slurm.conf'),
+    says: /MpiDefault=cray_shasta/,
+    damage: slurmConf((text) => text.replace('MpiDefault=none', 'MpiDefault=cray_shasta'), 'slurm.conf'),
   },
   {
     title: 'another SlurmUser',

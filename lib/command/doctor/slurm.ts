@@ -98,12 +98,12 @@ const timeLimits = slurmCheck('prolog-timeout', (slurm, { config }) => {
 
 const mpiDefault = slurmCheck('mpi', (slurm) => {
   const value = slurm.value('MpiDefault') ?? 'none'
-  if (value === 'none') return [ok('MpiDefault=none')]
+  if (/^(none|pmi2|pmix(_v\d+)?)$/.test(value)) return [ok(`MpiDefault=${value}`)]
   return [
     warn(
       `MpiDefault=${value}`,
-      'Tasks in VMs cannot reach the PMI server that slurmstepd offers on the host; srun prepares one for nothing.',
-      'In slurm.conf: MpiDefault=none; users who need it on the host ask with srun --mpi.',
+      'No step of a VM job starts with this launcher type: in VMs pmi2, pmix and none work.',
+      'In slurm.conf: MpiDefault=none, pmi2 or pmix; users who need another on bare nodes ask with srun --mpi.',
     ),
   ]
 })

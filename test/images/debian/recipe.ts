@@ -2,10 +2,7 @@
 // job. Data only. Nothing here may know of vmrm: the image stands for a stock distribution.
 import type { RootFile } from '../root-files.ts'
 
-/**
- * Everything else follows from dependencies; recommendations are left out. Not libpam-systemd: it starts a user's manager at
- * each ssh login, which under emulation takes longer than what MPI's launchers log in for.
- */
+/** Everything else follows from dependencies; recommendations are left out. */
 export const packageNames = [
   ...[
     'systemd',

@@ -139,7 +139,7 @@ export function openCluster(folder: string = clusterFolder()): Cluster {
 }
 
 /**
- * Runs `work` on the cluster, up and idle, with no other test at the same time. Afterwards everything must be as it was before, within 20 s: the test fails
+ * Runs `work` on the cluster, up and idle, with no other test at the same time. Afterwards everything must be as it was before, within 60 s: the test fails
  * with what is left, whether `work` failed or not. `options` are those of `cluster up`; one that is up in another shape is refused.
  */
 export async function withCluster(
@@ -164,7 +164,7 @@ export async function withCluster(
 }
 
 /** Differences to an earlier ledger that do not go away within `timeoutMs`. */
-export async function leftovers(layout: Layout, before: Ledger, timeoutMs = 20_000): Promise<string[]> {
+export async function leftovers(layout: Layout, before: Ledger, timeoutMs = 60_000): Promise<string[]> {
   let differences: string[] = []
   await waitFor(
     async () => {

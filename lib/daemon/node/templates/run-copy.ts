@@ -1,7 +1,7 @@
 // A template's files as one run gets them: in the run's folder, removed with it. A run never has a file of the store that its
 // QEMU could write to: QEMU 7.2 opens a clone's memory for writing.
 import { constants } from 'node:fs'
-import { chmod, chown, copyFile, link, mkdir } from 'node:fs/promises'
+import { chmod, chown, copyFile, link, mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { VmrmError } from '../../../errors/vmrm-error.ts'
 import type { CloneSource } from '../domain-of.ts'
@@ -14,6 +14,7 @@ export const copyFolderPrefix = 'template-'
 /**
  * The run's own copy of the memory, without its holes and without a byte copied where the file system can share blocks; and
  * the store's disk and state under names in the run's folder. For the run's first VM of this template; all others share it.
+ * What could not be copied whole is removed: the VM that boots instead needs the room.
  */
 export async function copyForRun(options: {
   key: string
@@ -27,13 +28,18 @@ export async function copyForRun(options: {
   const source = { key, ram: join(folder, 'ram'), state: join(folder, 'state'), disk: join(folder, 'disk.qcow2') }
   // The run's QEMUs get through; others do not, though the disk lets their group read it.
   await mkdir(folder, { mode: 0o700 })
-  await chown(folder, owner.uid, owner.gid)
-  await share(files.state, source.state, { uid: 0, gid: 0, mode: 0o600 })
-  await share(files.disk, source.disk, { uid: 0, gid: owner.gid, mode: 0o640 })
-  await copySparsely(files.ram, source.ram, signal)
-  await chown(source.ram, owner.uid, owner.gid)
-  await chmod(source.ram, 0o600)
-  return source
+  try {
+    await chown(folder, owner.uid, owner.gid)
+    await share(files.state, source.state, { uid: 0, gid: 0, mode: 0o600 })
+    await share(files.disk, source.disk, { uid: 0, gid: owner.gid, mode: 0o640 })
+    await copySparsely(files.ram, source.ram, signal)
+    await chown(source.ram, owner.uid, owner.gid)
+    await chmod(source.ram, 0o600)
+    return source
+  } catch (error) {
+    await rm(folder, { recursive: true, force: true })
+    throw error
+  }
 }
 
 /** One more name, or a copy where the two are on different file systems. */

@@ -9,8 +9,8 @@ try() {
 shows() { # a command whose output must not have the address
   name=$1
   shift
-  # Not by grep, whose own argument would be in the list of processes.
-  case $("$@" 2>/dev/null | tr -d '\0') in *"$address"*) echo "DONE $name" ;; esac
+  # Not by grep, whose own argument would be in the list of processes. Whole: 10.77.0.2 is not in 10.77.0.21.
+  case " $("$@" 2>/dev/null | tr -d '\0') " in *[!0-9]"$address"[!0-9]*) echo "DONE $name" ;; esac
 }
 try 'list the run' ls "$folder"
 try 'list the VM' ls "$folder/v0"

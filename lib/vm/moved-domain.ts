@@ -2,20 +2,10 @@
 import assert from 'node:assert/strict'
 import { XMLBuilder, XMLParser } from 'fast-xml-parser'
 import { memoryId } from './domain-memory.ts'
+import { type OrderedNode, orderedXml } from './ordered-xml.ts'
 import { escapeXml } from './xml-text.ts'
 
-/** One node of fast-xml-parser's ordered form: a name with its children, and `:@` with its attributes. */
-type OrderedNode = Record<string, OrderedNode[] | Record<string, string>>
-
-const options = {
-  preserveOrder: true,
-  ignoreAttributes: false,
-  attributeNamePrefix: '',
-  parseTagValue: false,
-  parseAttributeValue: false,
-  trimValues: false,
-  processEntities: false, // text stays as libvirt wrote it
-} as const
+const options = { ...orderedXml, trimValues: false } as const
 
 /**
  * From the migratable XML that libvirt tells of a domain: the same domain for another place. It waits for no state of a

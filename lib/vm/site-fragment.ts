@@ -2,6 +2,7 @@
 // identity, isolation, networking and checkpoints rest on stays vmrm's.
 import { XMLBuilder, XMLParser } from 'fast-xml-parser'
 import { VmrmError } from '../errors/vmrm-error.ts'
+import { type OrderedNode, orderedXml } from './ordered-xml.ts'
 
 export interface SiteFragment {
   /** Children of <domain> by name, rendered; each replaces vmrm's own of that name. */
@@ -47,18 +48,7 @@ const allowedDevices = new Set([
 ])
 const allowedAttributes = new Set(['xmlns:qemu'])
 
-/** One node of fast-xml-parser's ordered form: a name with its children, and `:@` with its attributes. */
-type OrderedNode = Record<string, OrderedNode[] | Record<string, string>>
-
-const options = {
-  preserveOrder: true,
-  ignoreAttributes: false,
-  attributeNamePrefix: '',
-  parseTagValue: false,
-  parseAttributeValue: false,
-  trimValues: true,
-  processEntities: false, // text stays as it was written, so that it need not be escaped again
-} as const
+const options = { ...orderedXml, trimValues: true } as const
 
 /** Throws `config-invalid`, naming what is wrong, for anything but a <domain> of elements that are the site's to choose. */
 export function parseSiteFragment(xml: string): SiteFragment {

@@ -2,9 +2,7 @@
 // one would be taken for the new one's.
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Hypervisor } from '../../vm/hypervisor.ts'
-
-/** libvirtd tells of a VM's end within this. */
-const stopEventMs = 2000
+import { stopEventMs } from './start-bound.ts'
 
 /** Listens from now on, so that an end by itself is not missed. */
 export function endedFor(hypervisor: Hypervisor, name: string): { destroy(): Promise<void>; close(): void } {

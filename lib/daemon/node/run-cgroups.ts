@@ -22,8 +22,8 @@ export interface RunCgroups {
 }
 
 /** QEMU has a thread a vCPU, one an I/O worker (at most 64), and a few more. */
-const pidsPerVm = 256
-const removeMs = 30_000
+export const pidsPerVm = 256
+export const removeMs = 30_000
 
 export function createRunCgroups(options: { config: DaemonConfig; machineCpus: MachineCpus; log: Log }): RunCgroups {
   const { config, machineCpus, log } = options

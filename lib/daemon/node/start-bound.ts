@@ -4,7 +4,7 @@ import { VmrmError } from '../../errors/vmrm-error.ts'
 import { type Hypervisor, stopReasonTexts } from '../../vm/hypervisor.ts'
 
 /** libvirtd tells of a VM's end within this. */
-const stopEventMs = 2000
+export const stopEventMs = 2000
 
 /**
  * `work` gets a signal that aborts with `late` when `seconds` have passed since it called `begin`, with `vm-start-failed` when the VM ends, and with the reason

@@ -19,6 +19,7 @@ import type { Semaphore } from '../../semaphore.ts'
 import { reached } from '../../steps.ts'
 import { templateDomainOf, type VmFiles, vmFilesIn } from '../domain-of.ts'
 import { makeConsole } from '../make-vm-files.ts'
+import { pidsPerVm, removeMs } from '../run-cgroups.ts'
 import { withinStart } from '../start-bound.ts'
 import { explainFailure } from '../start-failure.ts'
 import type { TemplatePlan } from './describe-template.ts'
@@ -58,9 +59,6 @@ export interface TemplateVm {
   list(): Promise<readonly string[]>
 }
 
-/** QEMU has a thread a vCPU, one an I/O worker (at most 64), and a few more. */
-const pidsMax = 256
-const removeMs = 30_000
 const prepareMs = 90_000
 /** What the boot of a distribution still does when its agent answers; within it, and within the image's own bound. */
 const restMs = 45_000
@@ -73,7 +71,7 @@ export function createTemplateVm(options: TemplateVmOptions): TemplateVm {
   const confine = async (name: string, { plan, cpus }: MakeRequest) => {
     if (!ownCgroups) return
     const memoryMib = plan.subject.memoryMib + config.hypervisor.overheadMib
-    const limits = { memoryMib, pidsMax, ...(cpus === undefined ? {} : { cpus }) }
+    const limits = { memoryMib, pidsMax: pidsPerVm, ...(cpus === undefined ? {} : { cpus }) }
     const { group, skipped } = await createRunCgroup({ parent, run: name, limits })
     for (const limit of skipped) log.warn('cgroup.limit-skipped', { template: name, limit })
     const pid = await hypervisor.pidOf(name)

@@ -23,9 +23,15 @@ function currentImages(layout: Layout): ReadonlySet<string> {
   return new Set(texts.map((text) => /name="([^"]*)" revision="([^"]*)"/.exec(text)?.slice(1).join('@') ?? ''))
 }
 
-function imageOf(folder: string): string {
-  const record = JSON.parse(readFileSync(join(folder, 'template.json'), 'utf8')) as { parts: { image: string } }
-  return record.parts.image
+/** Undefined when another cluster, which comes or goes at the same time, removes the template just now. */
+function imageOf(folder: string): string | undefined {
+  try {
+    const record = JSON.parse(readFileSync(join(folder, 'template.json'), 'utf8')) as { parts: { image: string } }
+    return record.parts.image
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw error
+  }
 }
 
 /** Before the daemons of a fresh cluster start. */
@@ -33,7 +39,9 @@ export function giveTemplates(layout: Layout): void {
   const images = currentImages(layout)
   for (const key of keysIn(keptIn(layout))) {
     const kept = join(keptIn(layout), key)
-    if (!images.has(imageOf(kept))) rmSync(kept, { recursive: true, force: true })
+    const image = imageOf(kept)
+    if (image === undefined) continue
+    if (!images.has(image)) removeFolder(kept)
     else for (const store of storesOf(layout)) linkFolder(kept, join(store, key))
   }
 }
@@ -45,10 +53,22 @@ export function keepTemplates(layout: Layout, hosts: string): void {
     const store = join(hosts, host, 'var/lib/vmrm/templates')
     for (const key of keysIn(store)) {
       const isSettled = existsSync(join(store, key, 'settled'))
-      if (!isSettled || keysIn(keptIn(layout)).length >= most || !images.has(imageOf(join(store, key)))) continue
+      const isCurrent = images.has(imageOf(join(store, key)) ?? '')
+      if (!isSettled || keysIn(keptIn(layout)).length >= most || !isCurrent) continue
       linkFolder(join(store, key), join(keptIn(layout), key))
     }
   }
+}
+
+/** Out of sight at once, so that nobody links what is half removed. */
+function removeFolder(path: string): void {
+  const gone = `${path}.${process.pid}.gone`
+  try {
+    renameSync(path, gone)
+  } catch {
+    return // another cluster was quicker
+  }
+  rmSync(gone, { recursive: true, force: true })
 }
 
 /** As a whole or not at all, since clusters come and go at the same time. */

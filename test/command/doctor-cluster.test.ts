@@ -525,6 +525,13 @@ const cases: readonly Case[] = [
     damage: shell('mount -t tmpfs -o size=1g,mode=711 tmpfs /var/lib/vmrm/runs', 'umount /var/lib/vmrm/runs'),
   },
   {
+    title: 'templates in memory',
+    check: 'templates',
+    verdict: 'warn',
+    says: /is on tmpfs/,
+    damage: shell('mount -t tmpfs -o mode=700 tmpfs /var/lib/vmrm/templates', 'umount /var/lib/vmrm/templates'),
+  },
+  {
     title: 'cgroups that cannot be written',
     check: 'cgroups',
     verdict: 'fail',

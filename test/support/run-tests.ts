@@ -15,34 +15,33 @@ interface Result {
 const parallel = 2
 const fileTimeoutMs = 900_000
 const killAfterMs = 30_000
-/** What runs beside what: most of a test with a cluster is waiting, so more of those run at a time than there are cores. */
-type Lane = 'plain' | 'own-cluster' | 'shared-cluster' | 'alone'
-const ownClustersAtOnce = 2
+/** What runs beside what: much of a test with a cluster is waiting, so more of those run at a time than there are cores. */
+type Lane = 'plain' | 'cluster' | 'alone'
+const clustersAtOnce = process.env.VMRM_CLUSTER_DIR === undefined ? 3 : 1
 /** These look at the whole machine, or at how long something takes on it; Debian's boot takes all of two cores for a minute. */
 const alone = /^test\/(cluster\/lifecycle|images\/(build|debian))\./
 /** These boot VMs without any cluster. */
 const heavy = /^test\/images\//
 /** Begun first: whatever is last should not be long. */
-const longest = /^test\/(crash|transparent|jobs\/(placement|failures-node))/
+const longest = /^test\/(crash|transparent|jobs\/(placement|isolation|failures-node|failures-running|defaults))/
+/** They take a cluster that is up, and leave it up for the next; other tests with a cluster bring up their own. */
+const sharesCluster = /\bwithCluster\(/
 
 const cluster = 'test/cluster/cluster'
 const files = chooseFiles(process.argv.slice(2))
 const results: Result[] = []
-// Tests share one cluster and leave it up for the next; the last one out takes it down, unless it was somebody's before.
-const wasDown = spawnSync(cluster, ['status'], { stdio: 'ignore' }).status !== 0
+/** Folder, and whether it was up before. */
+const sharedClusters = new Map<string, boolean>()
 const ofLane = (lane: Lane): string[] => files.filter((file) => laneOf(file) === lane)
 await runAll(ofLane('plain'), parallel)
-await Promise.all([
-  runAll(ofLane('own-cluster'), ownClustersAtOnce),
-  // It is one cluster, with a lock: a second test would only wait for it.
-  runAll(ofLane('shared-cluster'), 1),
-])
+await runAll(ofLane('cluster'), clustersAtOnce)
+const stillUp = [...takeDown()]
 await runAll(ofLane('alone'), 1)
 await runAgain()
-const isDown = !wasDown || spawnSync(cluster, ['down'], { stdio: 'ignore' }).status === 0
-if (!isDown) process.stdout.write('FAIL the shared test cluster cannot be taken down\n')
+stillUp.push(...takeDown())
+for (const folder of stillUp) process.stdout.write(`FAIL the shared test cluster ${folder} cannot be taken down\n`)
 const passed = results.reduce((sum, result) => sum + result.passed, 0)
-const failed = results.reduce((sum, result) => sum + result.failed, 0) + (isDown ? 0 : 1)
+const failed = results.reduce((sum, result) => sum + result.failed, 0) + stillUp.length
 process.stdout.write(`\n${passed} passed, ${failed} failed\n`)
 process.exitCode = failed > 0 || passed === 0 ? 1 : 0
 
@@ -56,8 +55,26 @@ function chooseFiles(args: readonly string[]): readonly string[] {
 function laneOf(file: string): Lane {
   if (alone.test(file)) return 'alone'
   const text = readFileSync(file, 'utf8')
-  if (/\bwithCluster\(/.test(text)) return 'shared-cluster'
-  return heavy.test(file) || /\bwithJobs\(/.test(text) ? 'own-cluster' : 'plain'
+  return heavy.test(file) || sharesCluster.test(text) || /\bwithJobs\(/.test(text) ? 'cluster' : 'plain'
+}
+
+/** A worker's own; whoever sets VMRM_CLUSTER_DIR gets that one for all. */
+function sharedCluster(worker: number): string {
+  const folder = process.env.VMRM_CLUSTER_DIR ?? `/var/tmp/vmrm-cluster${worker === 0 ? '' : `-${worker}`}`
+  if (!sharedClusters.has(folder)) sharedClusters.set(folder, clusterSucceeds('status', folder))
+  return folder
+}
+
+/** Ends the shared clusters, but those that were somebody's before; returns those that cannot be ended. */
+function takeDown(): readonly string[] {
+  const ours = [...sharedClusters].filter(([, wasUp]) => !wasUp).map(([folder]) => folder)
+  sharedClusters.clear()
+  return ours.filter((folder) => !clusterSucceeds('down', folder))
+}
+
+function clusterSucceeds(verb: 'status' | 'down', folder: string): boolean {
+  const env = { ...process.env, VMRM_CLUSTER_DIR: folder }
+  return spawnSync(cluster, [verb], { stdio: 'ignore', env }).status === 0
 }
 
 /**
@@ -77,9 +94,9 @@ async function runAgain(): Promise<void> {
 
 async function runAll(queue: readonly string[], width: number): Promise<void> {
   const left = [...queue.filter((file) => longest.test(file)), ...queue.filter((file) => !longest.test(file))]
-  const work = async () => {
+  const work = async (worker: number) => {
     for (let file = left.shift(); file !== undefined; file = left.shift()) {
-      const result = await runFile(file)
+      const result = await runFile(file, worker)
       results.push(result)
       const verdict = result.failed > 0 ? 'FAIL' : 'ok'
       const done = `${results.length}/${files.length}`
@@ -89,16 +106,17 @@ async function runAll(queue: readonly string[], width: number): Promise<void> {
       if (result.failed > 0) process.stdout.write(`${tail(result.output)}\n`)
     }
   }
-  await Promise.all(Array.from({ length: width }, work))
+  await Promise.all(Array.from({ length: width }, (_, worker) => work(worker)))
 }
 
-function runFile(file: string): Promise<Result> {
+function runFile(file: string, worker = 0): Promise<Result> {
   const beganMs = Date.now()
+  const shared = sharesCluster.test(readFileSync(file, 'utf8')) ? { VMRM_CLUSTER_DIR: sharedCluster(worker) } : {}
   return new Promise((settle) => {
     const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', file], {
       stdio: ['ignore', 'pipe', 'pipe'],
       // tap's own limit is 30 s a file, which a busy machine needs longer than.
-      env: { ...process.env, TAP: '1', TAP_TIMEOUT: String(fileTimeoutMs / 1000) },
+      env: { ...process.env, ...shared, TAP: '1', TAP_TIMEOUT: String(fileTimeoutMs / 1000) },
     })
     const chunks: Buffer[] = []
     child.stdout.on('data', (chunk: Buffer) => chunks.push(chunk))

@@ -16,6 +16,7 @@ const schema = `
     job INTEGER NOT NULL, restart INTEGER NOT NULL, node TEXT NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '',
     missing TEXT NOT NULL DEFAULT '[]', peak_memory_bytes INTEGER, cpu_time_ns INTEGER,
     PRIMARY KEY (job, restart, node)) STRICT;
+  CREATE INDEX IF NOT EXISTS shares_by_state ON shares (job, restart, state);
   CREATE TABLE IF NOT EXISTS leases (
     space TEXT NOT NULL, value TEXT NOT NULL, job INTEGER NOT NULL, restart INTEGER NOT NULL,
     PRIMARY KEY (space, value)) STRICT, WITHOUT ROWID;

@@ -76,7 +76,8 @@ export interface Ledger {
   shares(run: Run): readonly ShareRecord[]
   /** The state of one node's; undefined where the run has none there. */
   share(run: Run, node: string): ShareState | undefined
-  /** Whether the run has shares and all are in this state. */
+  hasShares(run: Run): boolean
+  /** Whether the run has shares and all are in this state. Each node that reports asks. */
   areAll(run: Run, state: ShareState): boolean
   /** What the run used on the nodes that have told; undefined before the first has. */
   usage(run: Run): { peakMemoryBytes: number; cpuTimeNs: number } | undefined
@@ -226,7 +227,11 @@ function shareMethods(database: DatabaseSync) {
   )
   const stateOf = database.prepare('SELECT state FROM shares WHERE job = ? AND restart = ? AND node = ?')
   const any = database.prepare('SELECT 1 FROM shares WHERE job = ? AND restart = ? LIMIT 1')
-  const others = database.prepare('SELECT 1 FROM shares WHERE job = ? AND restart = ? AND state <> ? LIMIT 1')
+  // Two ranges of the index: with <> it would read all shares that are in the state already.
+  const others = database.prepare(
+    `SELECT 1 WHERE EXISTS (SELECT 1 FROM shares WHERE job = ?1 AND restart = ?2 AND state < ?3)
+       OR EXISTS (SELECT 1 FROM shares WHERE job = ?1 AND restart = ?2 AND state > ?3)`,
+  )
   const update = database.prepare(
     `UPDATE shares SET state = ?, reason = coalesce(?, reason), missing = coalesce(?, missing), peak_memory_bytes = coalesce(?, peak_memory_bytes),
        cpu_time_ns = coalesce(?, cpu_time_ns) WHERE job = ? AND restart = ? AND node = ?`,
@@ -234,6 +239,7 @@ function shareMethods(database: DatabaseSync) {
   return {
     shares: (run: Run): readonly ShareRecord[] => select.all(run.job, run.restart).map(toShare),
     share: (run: Run, node: string) => stateOf.get(run.job, run.restart, node)?.state as ShareState | undefined,
+    hasShares: (run: Run) => any.get(run.job, run.restart) !== undefined,
     areAll: (run: Run, state: ShareState) =>
       others.get(run.job, run.restart, state) === undefined && any.get(run.job, run.restart) !== undefined,
     usage(run: Run) {

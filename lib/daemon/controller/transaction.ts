@@ -218,7 +218,7 @@ export function createTransactions(options: {
     const record = ledger.find(run)
     if (record?.state !== 'ending') return
     // A run that was refused has no share anywhere.
-    if (!ledger.areAll(run, 'ended') && ledger.shares(run).length > 0) return
+    if (ledger.hasShares(run) && !ledger.areAll(run, 'ended')) return
     ledger.finish(run, now())
     reachedAtOnce('end.finished', runId(run))
     log.info('run.ended', { run: runId(run), user: record.user, ms: now() - record.beganMs })

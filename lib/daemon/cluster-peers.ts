@@ -21,10 +21,16 @@ export const idleMs = ({ timeouts }: DaemonConfig) => {
   return { clientMs, serverMs: Math.max(60_000, clientMs + 20_000) }
 }
 
+/**
+ * A greeting is the controller's work, which has that of a thousand nodes: giving up and coming again only adds to it. A daemon
+ * that is not there is known at once, and each call has a bound of its own.
+ */
+export const connectMs = 20_000
+
 export function controllerClient(
   config: DaemonConfig,
   self: ClusterIdentity,
-  options: { idleTimeoutMs?: number } = {},
+  options: { idleTimeoutMs?: number; connectTimeoutMs?: number } = {},
 ): ProtocolClient {
   const { controller, munge } = config
   return createClient({
@@ -64,5 +70,6 @@ export function nodeClient(options: {
       trustedUids: [rootUid, self.slurmUid],
     },
     unreachable: 'daemon-unreachable',
+    connectTimeoutMs: connectMs,
   })
 }

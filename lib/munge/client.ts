@@ -30,7 +30,7 @@ export interface MungeOptions {
   /** munged's socket; default `/run/munge/munge.socket.2`. */
   readonly socketPath?: string
   readonly signal?: AbortSignal
-  /** For the whole call, retries included; default 10 s. */
+  /** From this call's turn, as only some ask munged at once, retries included; default 10 s. */
   readonly timeoutMs?: number
 }
 
@@ -75,21 +75,25 @@ async function inTurn<T>(work: () => Promise<T>): Promise<T> {
 
 async function ask(options: MungeOptions & { request: Buffer; retry: 'always' | 'before-sent' }): Promise<Buffer> {
   const socketPath = options.socketPath ?? defaultSocketPath
-  const bound = AbortSignal.timeout(options.timeoutMs ?? defaultTimeoutMs)
-  const signal = options.signal === undefined ? bound : AbortSignal.any([options.signal, bound])
+  let bound: AbortSignal | undefined
+  // It begins with this call's turn: what others ask munged before is no fault of munged's.
+  const begin = () => {
+    bound ??= AbortSignal.timeout(options.timeoutMs ?? defaultTimeoutMs)
+    return options.signal === undefined ? bound : AbortSignal.any([options.signal, bound])
+  }
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return await inTurn(() => exchange({ socketPath, request: options.request, signal }))
+      return await inTurn(() => exchange({ socketPath, request: options.request, signal: begin() }))
     } catch (error) {
       if (options.signal?.aborted) throw options.signal.reason
       const text = error instanceof ExchangeError ? error.message : 'it did not answer in time'
       const safe = error instanceof ExchangeError && (options.retry === 'always' || error.stage === 'connecting')
-      if (!safe || attempt === attempts || bound.aborted) {
+      if (!safe || attempt === attempts || bound?.aborted) {
         throw new VmrmError('munge-unreachable', `Asking munged at ${socketPath} failed: ${text}`, { cause: error })
       }
     }
     // munged answers a full backlog with EAGAIN and is gone for a moment when it restarts: both pass.
-    await delay(firstPauseMs * 4 ** (attempt - 1), undefined, { signal }).catch(() => {})
+    await delay(firstPauseMs * 4 ** (attempt - 1), undefined, { signal: begin() }).catch(() => {})
   }
 }
 

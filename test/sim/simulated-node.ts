@@ -2,7 +2,7 @@
 // in memory (a real node has a disk of its own; a thousand on one disk would measure that).
 
 import type { DaemonConfig } from '../../lib/config/daemon-schema.ts'
-import { type ClusterIdentity, controllerClient, idleMs } from '../../lib/daemon/cluster-peers.ts'
+import { type ClusterIdentity, connectMs, controllerClient, idleMs } from '../../lib/daemon/cluster-peers.ts'
 import { createControllerLink } from '../../lib/daemon/node/controller-link.ts'
 import type { Journal } from '../../lib/daemon/node/journal.ts'
 import { createNodeHandlers } from '../../lib/daemon/node/node-handlers.ts'
@@ -47,7 +47,7 @@ const clock = () => performance.timeOrigin + performance.now()
 export async function startNode({ name, address }: NodeAddress, config: DaemonConfig): Promise<SimulatedNode> {
   const ownUid = process.getuid?.() ?? 0
   const self: ClusterIdentity = { name, ownUid, slurmUid: ownUid }
-  const client = controllerClient(config, self, { idleTimeoutMs: idleMs(config).clientMs })
+  const client = controllerClient(config, self, { idleTimeoutMs: idleMs(config).clientMs, connectTimeoutMs: connectMs })
   const link = createControllerLink({ client, node: name, address, health: () => 'ready' })
   const died = new AbortController()
   const times = { sharedMs: 0, madeMs: 0 }
@@ -148,8 +148,8 @@ export async function startNode({ name, address }: NodeAddress, config: DaemonCo
 /** Notes when the share came and when the report was about to go. */
 function timed(link: ControllerLink, times: { sharedMs: number; madeMs: number }): Partial<ControllerLink> {
   return {
-    async getShare(run) {
-      const answer = await link.getShare(run)
+    async getShare(run, signal) {
+      const answer = await link.getShare(run, signal)
       if (answer.state === 'share') times.sharedMs = clock()
       return answer
     },

@@ -31,6 +31,10 @@ const minimumAgeMs = 20_000
 const destroyMs = 90_000
 const expectCallMs = 10_000
 const tellMs = 5000
+/** A daemon that has gone is known at once; what takes time is a host that is gone or busy, or this daemon's own work. */
+const presenceMs = 20_000
+/** Nodes are strangers until they are greeted, and after a restart of this daemon all come at once. */
+const strangers = 8192
 /** Within the time that PrologSlurmctld has. */
 const mayLeaseMs = 40_000
 
@@ -84,7 +88,7 @@ export async function runController(options: { config: DaemonConfig; log: Log; s
   const presence = createPresence({
     graceMs: config.timeouts.lostNodeSeconds * 1000,
     answers: (node) =>
-      nodes.heldRuns(node).then(
+      nodes.heldRuns(node, presenceMs).then(
         () => true,
         () => false,
       ),
@@ -92,7 +96,7 @@ export async function runController(options: { config: DaemonConfig; log: Log; s
   })
   const server = await createServer({
     role: 'controller',
-    limits: { idleTimeoutMs: idleMs(config).serverMs },
+    limits: { idleTimeoutMs: idleMs(config).serverMs, connections: strangers },
     onPeer: (caller, change) => {
       if (caller.from === 'munge' && trustedUids.includes(caller.uid)) presence[change](caller.host)
     },
@@ -164,8 +168,8 @@ function createNodeCaller(options: {
     async expectRun(node, { job, restart }: Run, script) {
       await (await clientOf(node)).call('expect-run', { job, restart, script }, { timeoutMs: expectCallMs })
     },
-    async heldRuns(node) {
-      const { runs } = await (await clientOf(node)).call('node-status', {}, { timeoutMs: tellMs })
+    async heldRuns(node, timeoutMs = tellMs) {
+      const { runs } = await (await clientOf(node)).call('node-status', {}, { timeoutMs })
       return runs
     },
     async tellRun(node, { job, restart }) {

@@ -33,7 +33,7 @@ export interface Rebuild {
 /** What nodes are asked. Both reject when the node does not answer. */
 export interface NodeTeller {
   /** Every run in the node's journal. */
-  heldRuns(node: string): Promise<readonly Run[]>
+  heldRuns(node: string, timeoutMs?: number): Promise<readonly Run[]>
   /** Undefined if the node has no share of it. */
   tellRun(node: string, run: Run): Promise<ToldRun | undefined>
 }

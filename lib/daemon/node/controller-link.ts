@@ -7,6 +7,8 @@ import { openShare } from './open-share.ts'
 import type { ControllerLink } from './ports.ts'
 
 const callMs = 10_000
+/** All nodes of a run ask at once; whoever asks again makes that longer. */
+const shareMs = 20_000
 /** The controller asks Slurm. */
 const askSlurmMs = 40_000
 const jobsAtOnce = 1000
@@ -25,8 +27,9 @@ export function createControllerLink(options: {
   const { client, node, address, health } = options
   const timeoutMs = callMs
   return {
-    async getShare({ job, restart }) {
-      const { state, reason, share } = await client.call('get-share', { job, restart, node }, { timeoutMs })
+    async getShare({ job, restart }, signal) {
+      const options = { timeoutMs: shareMs, signal }
+      const { state, reason, share } = await client.call('get-share', { job, restart, node }, options)
       if (state === 'share' && share !== undefined) return { state, share: openShare({ job, restart }, share) }
       if (state === 'refused') return { state, reason: reason ?? `run ${runId({ job, restart })} was refused` }
       return { state: state === 'pending' ? 'pending' : 'unknown' }

@@ -21,7 +21,7 @@ import { chooseAccelerator } from '../../vm/accelerator.ts'
 import { type Hypervisor, type StoppedVm, stopReasonTexts } from '../../vm/hypervisor.ts'
 import { createLibvirtHypervisor } from '../../vm/libvirt-hypervisor.ts'
 import { lookUpAccount, lookUpGroup } from '../account.ts'
-import { type ClusterIdentity, controllerClient, idleMs } from '../cluster-peers.ts'
+import { type ClusterIdentity, connectMs, controllerClient, idleMs } from '../cluster-peers.ts'
 import { repeatEvery } from '../repeat-every.ts'
 import { createSemaphore, type Semaphore } from '../semaphore.ts'
 import { createAdmit } from './admit.ts'
@@ -87,7 +87,7 @@ export async function runNode(options: DaemonOptions): Promise<void> {
   const parts = [config.slurm.plugin, taskRunner]
   const health = () =>
     hypervisor.reachability === 'reachable' && parts.every((part) => existsSync(part)) ? 'ready' : 'fault'
-  const client = controllerClient(config, self, { idleTimeoutMs: idleMs(config).clientMs })
+  const client = controllerClient(config, self, { idleTimeoutMs: idleMs(config).clientMs, connectTimeoutMs: connectMs })
   const controller = createControllerLink({ client, node, address, health })
   const journal = openJournal({ runsFolder: config.paths.runs, log })
   const maxBytes = config.hypervisor.consoleMaxKib * 1024

@@ -29,13 +29,13 @@ export async function obtainShare(
   for (;;) {
     if (signal.aborted) throw isEnd(signal.reason) ? signal.reason : last
     try {
-      const answer = await controller.getShare(run.entry)
+      const answer = await controller.getShare(run.entry, signal)
       if (answer.state === 'share') return answer.share
       if (answer.state === 'refused') throw new Refusal(answer.reason)
       if (answer.state === 'pending') heardMs = now()
     } catch (error) {
       if (error instanceof Refusal) throw error
-      last = error
+      if (!signal.aborted) last = error
     }
     if (now() - heardMs > shareMs) throw last
     await delay(retryMs, undefined, { signal }).catch(() => {}) // the abort is looked at above

@@ -25,7 +25,7 @@ export type ShareAnswer =
 
 /** Calls to the controller's daemon. All of them reject with `controller-unreachable` when it does not answer. */
 export interface ControllerLink {
-  getShare(run: Run): Promise<ShareAnswer>
+  getShare(run: Run, signal: AbortSignal): Promise<ShareAnswer>
   reportPrepared(run: Run, missing: readonly MissingVm[]): Promise<void>
   reportFailed(run: Run, cause: { code: string; reason: string }): Promise<void>
   reportEnded(run: Run, usage: Usage): Promise<void>

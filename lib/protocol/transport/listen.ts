@@ -7,6 +7,9 @@ export type ListenAddress =
   | { readonly kind: 'local'; readonly path: string; readonly mode: number }
   | { readonly kind: 'munge'; readonly host: string; readonly port: number }
 
+/** The nodes of a large cluster come at the same moment, and who finds no room tries again a second later. The kernel may have a lower bound. */
+const backlog = 4096
+
 function isAnswered(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(path)
@@ -35,7 +38,7 @@ export async function listen(address: ListenAddress, onSocket: (socket: Socket) 
       reject(new VmrmError('config-invalid', `Listening failed: ${cause.message}`, { cause })),
     )
     if (address.kind === 'local') server.listen(address.path, resolve)
-    else server.listen(address.port, address.host, resolve)
+    else server.listen({ port: address.port, host: address.host, backlog }, resolve)
   })
   if (address.kind === 'local') await chmod(address.path, address.mode)
   return server

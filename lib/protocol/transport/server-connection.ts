@@ -49,6 +49,8 @@ export class ServerConnection {
   readonly #connection: FramedConnection
   readonly #closed = new AbortController()
   readonly #waiting: Buffer[] = []
+  /** A frame has come; who sent it may not be known yet. */
+  #hasHeard = false
   #isPumping = false
   #inFlight = 0
   #subscription: 'none' | 'subscribed' = 'none'
@@ -59,10 +61,9 @@ export class ServerConnection {
   constructor(options: ServerConnectionOptions) {
     this.#options = options
     const { limits, socket } = options
-    const firstFrame = setTimeout(() => {
-      if (this.#caller === undefined)
-        this.#fail(new VmrmError('message-invalid', 'The first message did not come in time'))
-    }, limits.readTimeoutMs)
+    const late = () => this.#fail(new VmrmError('message-invalid', 'The first message did not come in time'))
+    // Looked for once more: where this process was busy it may be there, unread.
+    const firstFrame = setTimeout(() => setImmediate(() => this.#hasHeard || late()), limits.readTimeoutMs)
     firstFrame.unref()
     this.#connection = new FramedConnection({
       socket,
@@ -70,6 +71,7 @@ export class ServerConnection {
       idleTimeoutMs: limits.idleTimeoutMs,
       isBusy: () => this.#inFlight > 0 || this.#subscription === 'subscribed',
       onFrames: (frames) => {
+        this.#hasHeard = true
         if (this.#lifecycle !== 'open') return
         this.#waiting.push(...frames)
         // Read no further until these are opened: MUNGE may be slower than the network.

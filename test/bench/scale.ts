@@ -52,6 +52,11 @@ function jobsOf(of: { site: SimulatedSite; fleet: Fleet } & Pick<BenchOptions, '
   const { site, fleet, signal, say } = of
   const staying: number[] = []
   let job = 0
+  // Nodes tell of the end after their Epilogs; what that costs is not the next run's.
+  const end = async (ended: number, { dying = 0 }: SimulatedFaults) => {
+    await endJob(site, fleet, ended)
+    if (dying === 0) await until(`job ${ended} has ended`, () => leasesIn(site, ended) === 0, freeMs)
+  }
   return {
     async run(nodes, { faults = {}, stays = false } = {}) {
       signal.throwIfAborted()
@@ -59,7 +64,7 @@ function jobsOf(of: { site: SimulatedSite; fleet: Fleet } & Pick<BenchOptions, '
       const run = await runJob({ site, fleet, job, nodes, perNode, seed: job, faults })
       say(`${run.vms} VMs: ${Math.round(run.wallMs)} ms, ${Math.round(run.simulatedMs)} ms of them simulated`)
       if (stays) staying.push(job)
-      else await endJob(site, fleet, job)
+      else await end(job, faults)
       return run
     },
     async endAll() {
@@ -110,6 +115,7 @@ function ofGrowth(grown: Runs, nodes: number, credentials: number): readonly Met
     seconds('… of it asked, planned and leased', (run) => run.plannedMs),
     seconds("… CPU time of the controller's vmrmd", (run) => run.daemonMs),
     seconds('… CPU time of its munged', (run) => run.mungedMs),
+    seconds('… CPU time of the controller: both', (run) => run.daemonMs + run.mungedMs),
     seconds('… CPU time of the simulated nodes, on the same machine', (run) => run.nodesMs),
     ...points((run) => run.daemonMs + run.mungedMs).map(({ size, cost }) =>
       judge({ name: `CPU time a VM, ${size} VMs`, unit: 'ms', value: cost / size }),
@@ -187,10 +193,11 @@ function memory(site: SimulatedSite): readonly Metric[] {
   ]
 }
 
-function leasesIn({ ledgerPath }: SimulatedSite): number {
+/** Of one job, or of all. */
+function leasesIn({ ledgerPath }: SimulatedSite, job?: number): number {
   const database = new DatabaseSync(ledgerPath, { readOnly: true })
   try {
-    return Number(database.prepare('SELECT count(*) AS n FROM leases').get()?.n)
+    return Number(database.prepare('SELECT count(*) AS n FROM leases WHERE job = coalesce(?, job)').get(job ?? null)?.n)
   } finally {
     database.close()
   }

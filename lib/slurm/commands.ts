@@ -11,6 +11,7 @@ import {
   parseNodeStates,
   parseSqueueJson,
 } from './job-details.ts'
+import { nameFormat, requeuable, selectorOf } from './one-job.ts'
 
 export interface SlurmCommands {
   /** The job's CPUs and memory on each of these nodes. `selector` is how Slurm names one job alone: `12`, `10_3`, `7+1`. */
@@ -27,6 +28,7 @@ export interface SlurmCommands {
   taskProlog(): Promise<string | undefined>
   /** Puts a cause into a job's AdminComment, in place of an older one; line breaks become spaces. */
   comment(job: number, text: string): Promise<void>
+  /** Of an array that task alone; a heterogeneous job, of which this is a component, goes back as a whole. */
   requeue(job: number): Promise<void>
   /** Puts a job back into the queue and holds it there; `selector` as for `allocation`. Slurm refuses that of a job it may not requeue. */
   requeueHold(selector: string): Promise<void>
@@ -66,6 +68,14 @@ export function createSlurmCommands(options: { commandsFolder: string; configFil
     if (comment === undefined) throw new VmrmError('command-failed', `squeue does not know job ${job}`)
     return comment
   }
+  const selector = async (job: number): Promise<string> => {
+    const found = selectorOf(
+      await run('squeue', ['--all', '--noheader', `--jobs=${job}`, `--format=${nameFormat}`]),
+      job,
+    )
+    if (found === undefined) throw new VmrmError('command-failed', `squeue does not know job ${job}`)
+    return found
+  }
   const drainOf = async (node: string): Promise<'none' | 'ours' | 'others'> => {
     const text = await run('sinfo', ['--noheader', '--nodes', node, '--format=%E|%T'])
     if (!/\|drain/m.test(text)) return 'none'
@@ -92,10 +102,10 @@ export function createSlurmCommands(options: { commandsFolder: string; configFil
     },
     async comment(job, text) {
       const comment = withCause(await adminComment(job), oneLine(text))
-      await run('scontrol', ['update', `JobId=${job}`, `AdminComment=${comment}`])
+      await run('scontrol', ['update', `JobId=${await selector(job)}`, `AdminComment=${comment}`])
     },
     async requeue(job) {
-      await run('scontrol', ['requeue', String(job)])
+      await run('scontrol', ['requeue', requeuable(await selector(job))])
     },
     async requeueHold(selector) {
       await run('scontrol', ['requeuehold', selector])

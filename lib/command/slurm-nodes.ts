@@ -36,18 +36,29 @@ export async function findNodes(config: DaemonConfig, lists: readonly string[]):
   })
 }
 
-/** Asks a node's vmrmd as this process's user; the connection is closed afterwards. */
-export async function withNode<T>(
+const atOnce = 32
+
+/**
+ * Asks nodes' vmrmds as this process's user, some at a time; each connection is closed afterwards. Resolves to the answers in the
+ * nodes' order, or rejects with the first failure.
+ */
+export async function askNodes<T>(
   config: DaemonConfig,
-  node: SlurmNode,
-  work: (client: ProtocolClient) => Promise<T>,
-): Promise<T> {
-  const slurmUid = await uidOf(config.controller.user)
-  const self = { name: 'user', ownUid: process.getuid?.() ?? 0, slurmUid }
-  const client = nodeClient({ config, self, node: node.name, address: node.address })
-  try {
-    return await work(client)
-  } finally {
-    client.close()
+  nodes: readonly SlurmNode[],
+  work: (client: ProtocolClient, node: SlurmNode) => Promise<T>,
+): Promise<readonly T[]> {
+  const self = { name: 'user', ownUid: process.getuid?.() ?? 0, slurmUid: await uidOf(config.controller.user) }
+  const ask = async (node: SlurmNode) => {
+    const client = nodeClient({ config, self, node: node.name, address: node.address })
+    try {
+      return await work(client, node)
+    } finally {
+      client.close()
+    }
   }
+  const answers: T[] = []
+  for (let at = 0; at < nodes.length; at += atOnce) {
+    answers.push(...(await Promise.all(nodes.slice(at, at + atOnce).map(ask))))
+  }
+  return answers
 }

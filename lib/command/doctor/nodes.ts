@@ -1,29 +1,31 @@
 // From the controller: does every node's vmrmd answer over TCP and MUNGE, and is it of one release?
 import { release } from '../../daemon/release.ts'
 import { toVmrmError } from '../../errors/vmrm-error.ts'
-import { parseNodes, type SlurmNode, withNode } from '../slurm-nodes.ts'
+import type { ProtocolClient } from '../../protocol/client.ts'
+import { askNodes, parseNodes, type SlurmNode } from '../slurm-nodes.ts'
 import { type Check, type DoctorContext, type Finding, fail, ok, problemsOr, warn } from './check.ts'
 import { complaint, runTool } from './run-tool.ts'
 
 const answerMs = 5_000
-const atOnce = 32
 
-async function askNode(node: SlurmNode, context: DoctorContext): Promise<Finding | undefined> {
+async function look(
+  client: ProtocolClient,
+  { name }: SlurmNode,
+  { config }: DoctorContext,
+): Promise<Finding | undefined> {
   try {
-    const status = await withNode(context.config, node, (client) =>
-      client.call('node-status', {}, { timeoutMs: answerMs }),
-    )
+    const status = await client.call('node-status', {}, { timeoutMs: answerMs })
     if (status.release === release) return undefined
     return warn(
-      `node ${node.name} has release ${status.release}, this host ${release}`,
+      `node ${name} has release ${status.release}, this host ${release}`,
       'Messages that only one of them knows are refused.',
-      `Install the same release on ${node.name} and restart vmrmd-node there.`,
+      `Install the same release on ${name} and restart vmrmd-node there.`,
     )
   } catch (thrown) {
     return fail(
-      `node ${node.name}: ${toVmrmError(thrown).message}`,
+      `node ${name}: ${toVmrmError(thrown).message}`,
       'The controller cannot tell that node what was decided; VM jobs there are slow to start or fail.',
-      `On ${node.name}: vmrm doctor; and open TCP port ${context.config.node.port} there to this host.`,
+      `On ${name}: vmrm doctor; and open TCP port ${config.node.port} there to this host.`,
     )
   }
 }
@@ -37,11 +39,8 @@ export const nodesCheck: Check = {
     if (shown.exitCode !== 0)
       return [warn(`scontrol show node: ${complaint(shown)}`, 'The nodes were not asked.', 'Start slurmctld.')]
     const nodes = parseNodes(shown.stdout)
-    const problems: Finding[] = []
-    for (let at = 0; at < nodes.length; at += atOnce) {
-      const some = await Promise.all(nodes.slice(at, at + atOnce).map((node) => askNode(node, context)))
-      problems.push(...some.filter((problem) => problem !== undefined))
-    }
+    const found = await askNodes(context.config, nodes, (client, node) => look(client, node, context))
+    const problems = found.filter((problem) => problem !== undefined)
     return nodes.length === 0
       ? [ok('no node is up')]
       : problemsOr(`all ${nodes.length} nodes that are up answer`, problems)

@@ -3,9 +3,7 @@ import type { DaemonConfig } from '../../config/daemon-schema.ts'
 import { exitCodeOfFamily } from '../../errors/catalogue.ts'
 import { renderForUser, toVmrmError } from '../../errors/vmrm-error.ts'
 import type { ProtocolClient } from '../../protocol/client.ts'
-import { findNodes, withNode } from '../slurm-nodes.ts'
-
-const atOnce = 32
+import { askNodes, findNodes } from '../slurm-nodes.ts'
 
 /** The first failure's exit code, or 0. What `work` rejects with is shown below the name of the node. */
 export async function onNodes(
@@ -15,16 +13,15 @@ export async function onNodes(
 ): Promise<number> {
   const nodes = await findNodes(config, lists)
   let exitCode = 0
-  const ask = async (node: (typeof nodes)[number]) => {
+  await askNodes(config, nodes, async (client, node) => {
     try {
-      await withNode(config, node, (client) => work(client, node.name))
+      await work(client, node.name)
     } catch (thrown) {
       const error = toVmrmError(thrown)
       process.stderr.write(`${node.name}:\n${renderForUser(error)}`)
       if (exitCode === 0) exitCode = exitCodeOfFamily[error.family]
     }
-  }
-  for (let at = 0; at < nodes.length; at += atOnce) await Promise.all(nodes.slice(at, at + atOnce).map(ask))
+  })
   return exitCode
 }
 

@@ -5,7 +5,8 @@ import { ticksOf } from './process-cost.ts'
 
 const of50: ClonesOfN = {
   n: 50,
-  limit: { atOnce: 4, identifiedMs: 9_000, answeredMs: 10_000, cpuSeconds: 20, pssMb: 2_000 },
+  atOnce: 4,
+  limit: { identifiedMs: 9_000, answeredMs: 10_000, cpuSeconds: 20, pssMb: 2_000 },
   plainMs: 1_000,
   clones: { answeredMs: 16_000, preparedMs: 13_000, copyMs: 100, booted: 0, cpuSeconds: 30, pssMb: 3_500 },
   boots: { n: 10, answeredMs: 31_000, plainMs: 1_000, cpuSeconds: 40 },

@@ -4,8 +4,9 @@ import { judge, type Measured, type Metric, median } from './metric.ts'
 /** All of one N. Times in ms. */
 export interface ClonesOfN {
   readonly n: number
+  /** VMs of the limit between their spawn and their answer at the same time. */
+  readonly atOnce: number
   readonly limit: {
-    readonly atOnce: number
     readonly identifiedMs: number
     readonly answeredMs: number
     readonly cpuSeconds: number
@@ -39,7 +40,7 @@ export function extrapolate(measured: number, from: number, to: number): number 
   return (measured / from) * to
 }
 
-export function figuresOf({ n, limit, plainMs, clones, boots, scriptMs }: ClonesOfN): readonly Metric[] {
+export function figuresOf({ n, atOnce, limit, plainMs, clones, boots, scriptMs }: ClonesOfN): readonly Metric[] {
   const figure = (name: string, unit: string, value: number, rest: Omit<Measured, 'name' | 'unit' | 'value'> = {}) =>
     judge({ name: `${n} clone${n === 1 ? '' : 's'}: ${name}`, unit, value, ...rest })
   const goal = (bound: 'at-most' | 'at-least', value: number) => (n === goalN ? { goal: { bound, value } } : {})
@@ -51,7 +52,7 @@ export function figuresOf({ n, limit, plainMs, clones, boots, scriptMs }: Clones
   const booted = seconds(extrapolate(boots.answeredMs - boots.plainMs, boots.n, n))
   const scriptedFrom = from(scriptMs.length)
   return [
-    figure(`all answered, beyond plain Slurm; limit: QEMU alone, ${limit.atOnce} at once`, 's', ofVmrm, {
+    figure(`all answered, beyond plain Slurm; limit: QEMU alone, ${atOnce} at once`, 's', ofVmrm, {
       ...{ baseline: ofLimit, ...goal('at-most', goals.overLimit * ofLimit) },
     }),
     figure('times as fast as the plain script', 'x', scripted / ofVmrm, goal('at-least', goals.overScript)),

@@ -8,7 +8,7 @@ import type { Cluster } from '../support/cluster.ts'
 import { withImages } from '../support/test-images.ts'
 import { measureParts } from './bench-cluster.ts'
 import { type ClonesOfN, figuresOf, middle } from './clone-figures.ts'
-import { node, runPlainJob, runVmJob, user, type VmJobRun } from './clone-job.ts'
+import { type JobOfMany, node, runPlainJob, runVmJob, user, type VmJobRun } from './clone-job.ts'
 import { Limit, type LimitRun } from './clone-limit.ts'
 import { accountOf } from './first-instruction.ts'
 import { exportHome } from './hand-run.ts'
@@ -32,18 +32,25 @@ const booted = 'bench-boot'
 export function benchClone(options: BenchOptions): Promise<readonly Metric[]> {
   const most = Math.max(...options.n, mostBoots)
   const shape = ['--nodes', '1', '--cpus', String(most), '--memory', String(most * 2 * debian.memoryMib)]
-  return measureParts([['clones', (cluster) => measureAll(cluster, options, most)]], options, shape)
+  return measureParts(
+    [
+      ['clones of tiny', (cluster) => withTinies(cluster, most, () => measureTiny(cluster, options))],
+      ['clones of debian', (cluster) => measureDebian(cluster, options)],
+    ],
+    options,
+    shape,
+  )
 }
 
-async function measureAll(cluster: Cluster, options: BenchOptions, most: number): Promise<readonly Metric[]> {
+/** Two images of the same master: one whose VMs are clones, one whose VMs boot. */
+function withTinies<T>(cluster: Cluster, most: number, measure: () => Promise<T>): Promise<T> {
   const changes = [[/max-per-node="\d+"/, `max-per-node="${most}"`]] as const
   const never = [/<template use="auto"/, '<template use="never"'] as const
   const images = [
     { name: cloned, changes },
     { name: booted, changes: [...changes, never] },
   ]
-  const tiny = await withImages(cluster, images, () => measureTiny(cluster, options))
-  return [...tiny, ...(await measureDebian(cluster, options))]
+  return withImages(cluster, images, measure)
 }
 
 interface Stage {
@@ -51,6 +58,9 @@ interface Stage {
   readonly options: BenchOptions
   readonly limit: Limit
   readonly overheadMib: number
+  readonly scriptMs: readonly number[]
+  /** By their number: jobs of more VMs are compared with the same boots. */
+  readonly boots: Map<number, ClonesOfN['boots']>
 }
 
 async function measureTiny(cluster: Cluster, options: BenchOptions): Promise<readonly Metric[]> {
@@ -67,17 +77,18 @@ async function measureTiny(cluster: Cluster, options: BenchOptions): Promise<rea
   try {
     limit = await Limit.open({ ...{ image, config, account, memoryMib, signal }, node: running })
     say(`templates: vmrm's ${Math.round(warmMs)} ms, QEMU alone ${Math.round(limit.makeMs)} ms`)
-    const stage: Stage = { cluster, options, limit, overheadMib: config.hypervisor.overheadMib }
     const made = judge({
       name: 'a template made ahead',
       unit: 's',
       value: warmMs / 1000,
       baseline: limit.makeMs / 1000,
     })
-    const scripted = await runPlainScript({ ...{ cluster, node, image, account, memoryMib, signal } }, mostScripted)
-    say(`the plain script: ${scripted.map((ms) => `${Math.round(ms)} ms`).join(', ')} a VM`)
+    const scriptMs = await runPlainScript({ ...{ cluster, node, image, account, memoryMib, signal } }, mostScripted)
+    say(`the plain script: ${scriptMs.map((ms) => `${Math.round(ms)} ms`).join(', ')} a VM`)
+    const { overheadMib } = config.hypervisor
+    const stage: Stage = { cluster, options, limit, overheadMib, scriptMs, boots: new Map() }
     const metrics = [made]
-    for (const n of options.n) metrics.push(...figuresOf(await measureN(stage, n, scripted)))
+    for (const n of options.n) metrics.push(...figuresOf(await measureN(stage, n)))
     return metrics
   } finally {
     await limit?.close()
@@ -85,47 +96,61 @@ async function measureTiny(cluster: Cluster, options: BenchOptions): Promise<rea
   }
 }
 
-async function measureN(stage: Stage, n: number, scripted: readonly number[]): Promise<ClonesOfN> {
-  const { cluster, options, overheadMib } = stage
-  const { say, signal, runs } = options
-  const job = (size: number) => ({ n: size, memoryMib: memoryMib + overheadMib, signal })
+async function measureN(stage: Stage, n: number): Promise<ClonesOfN> {
+  const { cluster, options, limit } = stage
+  const repeats = n <= fewAtMost ? Math.min(options.runs, repeatsOfFew) : 1
+  const tried = await limitsOf(stage, n)
+  const [{ atOnce }] = tried
+  const limits: LimitRun[] = [tried[0].run]
   const plainMs: number[] = []
   const clones: VmJobRun[] = []
-  const limits: { atOnce: number; run: LimitRun }[] = []
-  for (let run = 0; run < (n <= fewAtMost ? Math.min(runs, repeatsOfFew) : 1); run++) {
-    limits.push(await fastestLimit(stage, n))
-    plainMs.push((await runPlainJob(cluster, job(n))).answeredMs)
-    clones.push(await runVmJob(cluster, { ...job(n), image: cloned }))
-    const shown = [limits.at(-1)?.run.answeredMs, plainMs.at(-1), clones.at(-1)?.answeredMs, clones.at(-1)?.preparedMs]
-    say(
-      `${n}: QEMU alone, plain Slurm, vmrm, of that the node: ${shown.map((ms) => `${Math.round(ms ?? 0)} ms`).join(', ')}`,
-    )
+  while (clones.length < repeats) {
+    if (limits.length <= clones.length) limits.push(await limit.run(n, atOnce))
+    plainMs.push((await runPlainJob(cluster, jobOf(stage, n))).answeredMs)
+    clones.push(await runVmJob(cluster, { ...jobOf(stage, n), image: cloned }))
+    const shown = [limits.at(-1)?.answeredMs, plainMs.at(-1), clones.at(-1)?.answeredMs, clones.at(-1)?.preparedMs]
+    const times = shown.map((ms) => `${Math.round(ms ?? 0)} ms`).join(', ')
+    options.say(`${n}: QEMU alone (${atOnce} at once), plain Slurm, vmrm, of that the node: ${times}`)
   }
-  const few = Math.min(n, mostBoots)
-  const plainOfFew = await runPlainJob(cluster, job(few))
-  const boots = await runVmJob(cluster, { ...job(few), image: booted })
-  say(`${few} boots through vmrm: ${Math.round(boots.answeredMs)} ms`)
-  const limit = middle(limits, ({ run }) => run.answeredMs)
   return {
-    n,
-    limit: { ...limit.run, atOnce: limit.atOnce },
+    ...{ n, atOnce, scriptMs: stage.scriptMs.slice(0, n) },
+    limit: middle(limits, ({ answeredMs }) => answeredMs),
     plainMs: middle(plainMs, (ms) => ms),
     clones: middle(clones, ({ answeredMs }) => answeredMs),
-    boots: { n: few, ...boots, plainMs: plainOfFew.answeredMs },
-    scriptMs: scripted.slice(0, n),
+    boots: await bootsFor(stage, n),
   }
 }
 
-/** With as many at once as is fastest. */
-async function fastestLimit({ limit, options }: Stage, n: number): Promise<{ atOnce: number; run: LimitRun }> {
-  const tried: { atOnce: number; run: LimitRun }[] = []
+function jobOf({ overheadMib, options }: Stage, n: number): JobOfMany {
+  return { n, memoryMib: memoryMib + overheadMib, signal: options.signal }
+}
+
+async function bootsFor(stage: Stage, n: number): Promise<ClonesOfN['boots']> {
+  const { cluster, options, boots } = stage
+  const few = Math.min(n, mostBoots)
+  const known = boots.get(few)
+  if (known !== undefined) return known
+  const plainMs = (await runPlainJob(cluster, jobOf(stage, few))).answeredMs
+  const measured = { n: few, ...(await runVmJob(cluster, { ...jobOf(stage, few), image: booted })), plainMs }
+  options.say(`${few} boots through vmrm: ${Math.round(measured.answeredMs)} ms`)
+  boots.set(few, measured)
+  return measured
+}
+
+type Tried = { readonly atOnce: number; readonly run: LimitRun }
+
+/** With each number at once, the fastest first. */
+async function limitsOf({ limit, options }: Stage, n: number): Promise<readonly [Tried, ...Tried[]]> {
+  const tried: Tried[] = []
   for (const atOnce of new Set(atOnceTried.map((each) => Math.min(each, n)))) {
     options.signal.throwIfAborted()
-    tried.push({ atOnce, run: await limit.run(n, atOnce) })
+    const run = await limit.run(n, atOnce)
+    options.say(`${n}: QEMU alone, ${atOnce} at once: ${Math.round(run.answeredMs)} ms`)
+    tried.push({ atOnce, run })
   }
-  const [fastest] = tried.sort((a, b) => a.run.answeredMs - b.run.answeredMs)
+  const [fastest, ...others] = tried.sort((a, b) => a.run.answeredMs - b.run.answeredMs)
   if (fastest === undefined) throw new RangeError('no limit was measured')
-  return fastest
+  return [fastest, ...others]
 }
 
 /** A real distribution, with what its boot costs paid ahead. */

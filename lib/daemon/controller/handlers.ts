@@ -70,7 +70,10 @@ function nodeHandlers({ ledger, transactions, rebuild, slurm, log, now }: Contro
     'get-share': async (request: RequestOf<'get-share'>): Promise<ReplyOf<'get-share'>> => {
       const run = ledger.find(request)
       if (run === undefined) return { state: 'unknown' }
-      if (run.state !== 'preparing') return { state: 'refused', reason: run.reason || 'the job has ended' }
+      if (run.state !== 'preparing') {
+        await transactions.causeTold(run)
+        return { state: 'refused', reason: run.reason || 'the job has ended' }
+      }
       // It has confirmed that nothing is left there: whoever asks now, the run is over on that node.
       if (ledger.share(run, request.node) === 'ended')
         return { state: 'refused', reason: `the job has ended on node ${request.node}` }
@@ -100,6 +103,7 @@ function nodeHandlers({ ledger, transactions, rebuild, slurm, log, now }: Contro
     'get-verdict': async (request: RequestOf<'get-verdict'>): Promise<ReplyOf<'get-verdict'>> => {
       // Nobody knows yet what was decided.
       if (!rebuild.isDone() && ledger.find(request) === undefined) return { verdict: 'pending', reason: '' }
+      await transactions.causeTold(request)
       const { missing, ...decided } = transactions.verdict(request, request.node)
       return { ...decided, ...(missing.length === 0 ? {} : { missing: [...missing] }) }
     },

@@ -29,6 +29,8 @@ export interface Transactions {
   begin(request: BeginRequest): Promise<void>
   /** What was decided, for this node. */
   verdict(run: Run, node?: string): NodeVerdict
+  /** Resolves when the cause of what was decided is in AdminComment, or that was given up: no node may hear of it before. */
+  causeTold(run: Run): Promise<void>
   /** The node's VMs are ready, but for those that are missing, which only best-effort allows. */
   prepared(run: Run, node: string, missing?: readonly MissingVm[]): void
   /** Resolves, as `lost` does, when the cause is in AdminComment: what the node does then may end the job. */
@@ -48,8 +50,8 @@ export interface Transactions {
   recover(): void
 }
 
-/** scontrol takes a few tens of milliseconds; a Slurm that does not answer must not hold up the end of a job. */
-const commentMs = 2000
+/** Two commands of a few tens of milliseconds, or seconds on a busy machine; a Slurm that does not answer must not hold up the end of a job. */
+const commentMs = 5000
 
 export function createTransactions(options: {
   ledger: Ledger
@@ -63,6 +65,8 @@ export function createTransactions(options: {
   now: () => number
 }): Transactions {
   const { ledger, planner, messenger, waitingRoom, log, prepareMs, now } = options
+  /** Causes on their way to AdminComment, by run. */
+  const causes = new Map<string, Promise<void>>()
 
   /**
    * The decision is in the ledger when this returns, and it throws if it cannot be: then whoever reported comes again.
@@ -78,19 +82,24 @@ export function createTransactions(options: {
     reachedAtOnce('verdict.decided', runId(run))
     log.info('run.decided', { run: runId(run), state: to, code: cause?.code, reason: cause?.reason })
     const record = ledger.find(run)
-    return record === undefined ? Promise.resolve() : tell(record, to, cause)
+    return record === undefined ? Promise.resolve() : tell(record, cause)
   }
 
-  const tell = async (run: RunRecord, to: RunState, cause?: { code: string; reason: string }): Promise<void> => {
-    const commented = cause === undefined ? undefined : commentInTime(run, cause.reason)
-    // Slurm (22.05) takes a comment only while the job runs, and the news of a loss ends its tasks.
-    if (to === 'lost') await commented
+  /** Slurm (22.05) takes a comment only while the job runs, and the news of a failure ends it. */
+  const tell = async (run: RunRecord, cause?: { code: string; reason: string }): Promise<void> => {
+    if (cause !== undefined) await commentInTime(run, cause.reason)
     messenger.pushVerdict(run)
-    await commented
   }
 
-  const commentInTime = (run: Run, reason: string) =>
-    Promise.race([messenger.comment(run, causeComment(reason)), delay(commentMs, undefined, { ref: false })])
+  const commentInTime = (run: Run, reason: string): Promise<void> => {
+    const name = runId(run)
+    const bound = delay(commentMs, undefined, { ref: false })
+    const told = Promise.race([messenger.comment(run, causeComment(reason)), bound]).finally(() => {
+      if (causes.get(name) === told) causes.delete(name)
+    })
+    causes.set(name, told)
+    return told
+  }
 
   const begin = async (request: BeginRequest) => {
     if (ledger.find(request) !== undefined) return
@@ -246,6 +255,7 @@ export function createTransactions(options: {
     nodeEnded,
     end,
     verdict: (run, node) => verdictOf(ledger, run, node),
+    causeTold: (run) => causes.get(runId(run)) ?? Promise.resolve(),
     async lost(run, cause) {
       const reason = `VM ${cause.vm} on node ${cause.node} is gone: ${cause.reason}`
       const isEarly = ledger.find(run)?.state === 'preparing'
@@ -265,6 +275,8 @@ export function createTransactions(options: {
       const cause = { code: 'internal', reason: "the controller's vmrmd was restarted before the VMs were ready" }
       // Its last node had confirmed, and nothing was done about that.
       for (const run of ledger.inState('ending')) finishIfDone(run)
+      // Nobody knows whether the cause was told before the restart.
+      for (const run of ledger.inState('aborted', 'lost')) if (run.reason !== '') void commentInTime(run, run.reason)
       for (const run of ledger.inState('preparing')) void decide(run, ['preparing'], 'aborted', cause)
     },
   }

@@ -52,6 +52,7 @@ export function createAdmit(options: AdmitOptions) {
     await run.idle(signal)
     const entry = decided.state === 'committed' ? run.entry : decided
     if (entry.state !== 'committed') {
+      await run.causeTold
       log.info('task.refused', { run: run.name, uid: request.uid, state: entry.state })
       return refuse(entry.reason === '' ? 'vmrm: the job has ended\n' : entry.reason)
     }

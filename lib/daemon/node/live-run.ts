@@ -21,6 +21,8 @@ export class LiveRun {
   readonly endedEarly = new Map<string, string>()
   /** Why VMs did not come up that the job can do without, by name. */
   readonly missing = new Map<string, string>()
+  /** Resolves when the controller has heard why the run is lost, or that was given up; tasks hear of it afterwards. */
+  causeTold: Promise<unknown> = Promise.resolve()
   /** Stops the making of its VMs; the reason is what the user reads. */
   readonly stop = new AbortController()
   #entry: JournalEntry

@@ -47,7 +47,8 @@ export interface NodeRunsOptions {
 }
 
 const askAgainMs = 1000
-const lossReportMs = 4000
+/** The controller takes up to 5 s to tell Slurm. */
+const lossReportMs = 8000
 const rememberedRuns = 1000
 
 export class NodeRuns {
@@ -325,10 +326,17 @@ export class NodeRuns {
 
   async #lose(run: LiveRun, text: string, report?: () => Promise<void>): Promise<void> {
     if (run.entry.state === 'lost') return
-    await run.recordEnd({ state: 'lost', reason: text })
-    // Slurm takes the cause (AdminComment) only while the job runs, and it ends with its tasks: the controller comes first.
-    const told = report?.().catch((cause: unknown) => this.#notTold(run, cause))
-    if (told !== undefined) await Promise.race([told, delay(lossReportMs, undefined, { ref: false })])
+    // Slurm takes the cause (AdminComment) only while the job runs, and it ends with its tasks: the controller comes first,
+    // also before those that still wait for the verdict.
+    const told = Promise.withResolvers<void>()
+    run.causeTold = told.promise
+    try {
+      await run.recordEnd({ state: 'lost', reason: text })
+      const reported = report?.().catch((cause: unknown) => this.#notTold(run, cause))
+      if (reported !== undefined) await Promise.race([reported, delay(lossReportMs, undefined, { ref: false })])
+    } finally {
+      told.resolve()
+    }
     this.#options.onGone(run, text)
     void run.exclusively(() => this.#clear(run))
   }

@@ -8,6 +8,7 @@ import type { RunPlan } from '../../../lib/job/plan.ts'
 import type { Run } from '../../../lib/job/run.ts'
 import { silentLog } from '../../../lib/log.ts'
 import { hostnameRange } from '../../../lib/network/address.ts'
+import { until } from '../../support/until.ts'
 
 const run = { job: 7, restart: 0 }
 const pool = { ...hostnameRange('p-[0-9]'), title: 'p' }
@@ -45,7 +46,9 @@ function planFor(nodes: readonly string[]): RunPlan {
   return { image: 'tiny', revision: '1', vni: 1, prefixLength: 24, gateway: '10.0.0.1', nodes: planned }
 }
 
-function setUp(options: { planned?: () => Promise<void>; mayLease?: () => Promise<void> } = {}) {
+function setUp(
+  options: { planned?: () => Promise<void>; mayLease?: () => Promise<void>; commenting?: () => Promise<void> } = {},
+) {
   const ledger = openLedger(':memory:')
   const told: string[] = []
   const left: number[] = []
@@ -53,6 +56,7 @@ function setUp(options: { planned?: () => Promise<void>; mayLease?: () => Promis
     // What is told must be in the ledger already.
     pushVerdict: (record) => told.push(`${ledger.find(record)?.state} ${record.job}r${record.restart}`),
     comment: async (of, text) => {
+      await options.commenting?.()
       told.push(`comment ${of.job}: ${text}`)
     },
     drainNode: (_of, node) => told.push(`drain ${node}`),
@@ -102,10 +106,56 @@ t.test('one failure means abort for good, with its reason', async (t) => {
   const { transactions, told } = setUp()
   await transactions.begin(request())
   transactions.prepared(run, 'n1')
-  transactions.failed(run, 'n2', { code: 'vm-boot-timeout', reason: 'VM j7r0v1 did not answer' })
+  const failing = transactions.failed(run, 'n2', { code: 'vm-boot-timeout', reason: 'VM j7r0v1 did not answer' })
   transactions.prepared(run, 'n2')
+  await failing
   t.same(transactions.verdict(run), { verdict: 'abort', reason: 'VM j7r0v1 did not answer', missing: [] })
   t.same(told, ['comment 7: vmrm: VM j7r0v1 did not answer', 'aborted 7r0'])
+})
+
+t.test('the cause is in AdminComment before any node hears of it, however the run failed', async (t) => {
+  type Transactions = ReturnType<typeof setUp>['transactions']
+  const cause = { code: 'vm-lost', node: 'n2', vm: 'j7r0v1', reason: 'crashed' }
+  const ways: readonly (readonly [string, (of: Transactions, clock: { ms: number }) => unknown])[] = [
+    ['a node has failed', (of) => of.failed(run, 'n2', cause)],
+    ['a VM is lost', (of) => of.lost(run, cause)],
+    [
+      'the deadline',
+      (of, clock) => {
+        clock.ms = 1000
+        of.expire()
+      },
+    ],
+    ['a restart', (of) => of.recover()],
+    ['a node is lost', (of) => of.nodeLost('n2')],
+  ]
+  for (const [name, fail] of ways) {
+    const slurm = Promise.withResolvers<void>()
+    const { transactions, told, clock } = setUp({ commenting: () => slurm.promise })
+    await transactions.begin(request())
+    fail(transactions, clock)
+    t.equal(transactions.verdict(run).verdict, 'abort', name)
+    let asked = 'waits'
+    const asking = transactions.causeTold(run).then(() => {
+      asked = 'answered'
+    })
+    await new Promise(setImmediate)
+    const heard = () => told.filter((line) => !line.startsWith('fault'))
+    t.same([heard(), asked], [[], 'waits'], `${name}: neither who is told nor who asks`)
+    slurm.resolve()
+    await asking
+    await until('the push', () => heard().length === 2)
+    t.match(heard(), [/^comment 7: vmrm: /, /^aborted 7r0$/], name)
+  }
+})
+
+t.test('a controller that comes back tells Slurm again what was decided', async (t) => {
+  const { transactions, told, ledger } = setUp()
+  await transactions.begin(request())
+  ledger.move(run, ['preparing'], 'aborted', { code: 'vm-lost', reason: 'VM j7r0v0 is gone' })
+  transactions.recover()
+  await transactions.causeTold(run)
+  t.same(told, ['comment 7: vmrm: VM j7r0v0 is gone'])
 })
 
 t.test("only a node's own fault is handled as one", async (t) => {

@@ -2,6 +2,7 @@ import { readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import { createAdmit } from '../../../lib/daemon/node/admit.ts'
 import { openJournal } from '../../../lib/daemon/node/journal.ts'
 import { createNodeHandlers } from '../../../lib/daemon/node/node-handlers.ts'
 import { NodeRuns } from '../../../lib/daemon/node/node-runs.ts'
@@ -137,6 +138,32 @@ t.test('a VM that ends by itself ends the run, once, with its console', async (t
   t.equal(told.length, 1)
   t.match(told[0], /VM j7r0v0 on node n1 ended while the job ran: crashed[\s\S]*\| Kernel panic/)
   t.ok(controller.reports.includes('lost j7r0'))
+})
+
+t.test('a task that waits for the verdict is refused when the controller knows why, not before', async (t) => {
+  const { runs, controller } = setUp(t)
+  await runs.prepare(request)
+  const report = Promise.withResolvers<void>()
+  controller.reportLost = () => report.promise
+  const admit = createAdmit({
+    findRun: (job) => runs.ofJob(job),
+    ...{ askVerdict: () => {}, imageOf: () => undefined, machineCpus: () => undefined },
+    ...{ taskProlog: async () => undefined, verdictMs: 5000, askEveryMs: 1000, node: 'n1', log: silentLog },
+  })
+  const events: string[] = []
+  const attach = { jobId: '7', uid: 2001 } as Parameters<typeof admit>[0]
+  const asking = admit(attach, new AbortController().signal).then((admission) => {
+    events.push('refused')
+    return admission
+  })
+  const stopped = runs.vmStopped('j7r0v0', 'crashed')
+  await until('the loss in the journal', () => runs.ofJob(7)?.entry.state === 'lost')
+  await delay(20)
+  events.push('told')
+  report.resolve()
+  t.match(await asking, { outcome: 'refused', text: /^vmrm: VM j7r0v0 on node n1 ended while the job ran: crashed$/m })
+  t.same(events, ['told', 'refused'])
+  await stopped
 })
 
 t.test('a loss that is slow to tell touches nothing once the run was removed', async (t) => {

@@ -190,8 +190,9 @@ export class GuestChannel extends EventEmitter<ChannelEvents> {
     throw new VmrmError('template-failed', `${this.vm} cannot be a template.`, { quoted: text })
   }
 
-  /** Sets the guest's clock, in nanoseconds since 1970. */
-  setClock(timeNs: bigint): void {
+  /** Tells the guest the time: a clock that is behind is set, one that is ahead stays. Nothing is sent while the guest takes nothing. */
+  tellTime(timeNs: bigint): void {
+    if (this.isFull) return
     this.send(encodeFrame({ type: frameType.clock, payload: encodeFields([[1, u64Field(timeNs)]]) }))
   }
 

@@ -27,6 +27,7 @@ import { createSemaphore, type Semaphore } from '../semaphore.ts'
 import { createAdmit } from './admit.ts'
 import { createAdmitCall } from './admit-call.ts'
 import { makeCallFolder } from './call-folder.ts'
+import { tellTime, tellTimeMs } from './clocks.ts'
 import { createConsoles } from './consoles.ts'
 import { createControllerLink } from './controller-link.ts'
 import { vmFiles } from './domain-of.ts'
@@ -191,6 +192,12 @@ export async function runNode(options: DaemonOptions): Promise<void> {
     log,
     work: () => consoles.cap(consolePaths(journal, runs)),
   }
+  const clocks = {
+    intervalMs: tellTimeMs,
+    event: 'clocks.failed',
+    log,
+    work: () => tellTime(runs.all(), Date.now()),
+  }
   const markersAsked = new Map<number, number>()
   const markers = {
     intervalMs: reconcileSeconds * 1000,
@@ -208,7 +215,7 @@ export async function runNode(options: DaemonOptions): Promise<void> {
         log,
       }),
   }
-  const stops = [reconcile, caps, markers, templateSweep(templates, log)].map(repeatEvery)
+  const stops = [reconcile, caps, clocks, markers, templateSweep(templates, log)].map(repeatEvery)
   hypervisor.onReachability((state) => {
     log[state === 'reachable' ? 'info' : 'error']('hypervisor', { state })
     if (state !== 'reachable') return

@@ -142,6 +142,8 @@ export function createVmStarter(options: {
       const uuid = domainUuid({ cluster: config.cluster.name, vm: vm.name })
       const identity = identityOf({ ...request, run: entry, uuid, node, vm, commands })
       const identityPhases = await channel.identify(identity, signal)
+      // The identity's time is that of its beginning.
+      channel.tellTime(BigInt(Date.now()) * 1_000_000n)
       await reached('start.identified', vm.name)
       log.info('vm.ready', {
         vm: vm.name,

@@ -102,8 +102,8 @@ static void take_clock(const struct vmrm_frame *frame)
 {
 	struct vmrm_tlv field;
 	uint64_t time_ns;
-	if (vmrm_tlv_find(frame->payload, frame->length, VMRM_CLOCK_TIME, &field) && vmrm_tlv_u64(&field, &time_ns) && time_ns != 0)
-		set_clock(time_ns);
+	if (vmrm_tlv_find(frame->payload, frame->length, VMRM_CLOCK_TIME, &field) && vmrm_tlv_u64(&field, &time_ns))
+		clock_catch_up(time_ns);
 }
 
 /* Units that wait for the VM to be somebody start in the template, so that no clone has to start them. */

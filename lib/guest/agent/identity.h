@@ -98,7 +98,11 @@ bool identity_apply_hostfiles(const struct identity *identity, struct complaint 
 bool identity_apply_ssh(const struct identity *identity, struct complaint *complaint);
 /* The line of /proc/self/mountinfo with this mount point, for its source (out) and type. False: nothing is mounted there. */
 bool mount_find(const char *target, char *source, size_t room);
-bool set_clock(uint64_t time_ns);
+/*
+ * Sets the clock to the host's, if it is behind by more than half a second. Never back: what the host said may have been long
+ * under way, and a guest whose CPUs wait for the host's loses time but gains none.
+ */
+void clock_catch_up(uint64_t host_ns);
 /* Makes a folder and those above it, root's, 0755. */
 bool make_folders(const char *path);
 

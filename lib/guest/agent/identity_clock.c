@@ -15,11 +15,22 @@
 #include <unistd.h>
 
 #define ENTROPY_MAX_BYTES 512
+/* Below that a step would disturb more than it mends. */
+#define CLOCK_LAG_NS 500000000u
 
-bool set_clock(uint64_t time_ns)
+static bool set_clock(uint64_t time_ns)
 {
 	struct timespec time = {.tv_sec = (time_t)(time_ns / 1000000000u), .tv_nsec = (long)(time_ns % 1000000000u)};
 	return clock_settime(CLOCK_REALTIME, &time) == 0;
+}
+
+void clock_catch_up(uint64_t host_ns)
+{
+	struct timespec own;
+	if (clock_gettime(CLOCK_REALTIME, &own) != 0 || host_ns <= CLOCK_LAG_NS)
+		return;
+	if (host_ns - CLOCK_LAG_NS > (uint64_t)own.tv_sec * 1000000000u + (uint64_t)own.tv_nsec && !set_clock(host_ns))
+		agent_log("cannot set the clock: %s\n", strerrordesc_np(errno));
 }
 
 static void add_entropy(const uint8_t *bytes, size_t count)

@@ -52,6 +52,12 @@ export const catalogue = {
     meaning: 'An image has no free hostname or address left.',
     hint: 'Wait for other jobs to end, or ask the administrators for a larger range.',
   },
+  'leases-scattered': {
+    family: 'capacity',
+    meaning:
+      "What is free of an image's hostnames, addresses or MAC addresses lies in so many pieces that the VMs cannot be told of each other.",
+    hint: 'Ask for fewer VMs, or submit again when other VM jobs have ended; administrators can give the image larger ranges.',
+  },
   'ledger-rebuilding': {
     family: 'capacity',
     meaning: 'The controller has lost its ledger, and not every node has told yet which VMs it holds.',

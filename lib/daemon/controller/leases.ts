@@ -5,6 +5,7 @@ import type { DatabaseSync } from 'node:sqlite'
 import { VmrmError } from '../../errors/vmrm-error.ts'
 import type { Run } from '../../job/run.ts'
 import type { LeaseRange, LeaseSpace } from '../../network/address.ts'
+import { choosePieces } from './choose-pieces.ts'
 
 export interface Pool extends LeaseRange {
   /** What the pool holds, for people: `hostnames tiny-[0001-9999]`. */
@@ -33,7 +34,8 @@ export class RangeFull extends VmrmError {
 
 export interface Leases {
   /**
-   * Leases `count` members, going round the pool so that one rests as long as possible before it comes again.
+   * Leases `count` members that follow each other where there are as many, going round the pool so that one rests as long as
+   * possible before it comes again.
    * Call inside the ledger's transaction. Throws RangeFull with the pool's title and how many are free.
    */
   take(pool: Pool, count: number, run: Run): readonly string[]
@@ -72,21 +74,20 @@ export function createLeases(database: DatabaseSync): Leases {
   return {
     take(pool, wanted, run) {
       const taken = usedIn(pool.space)
-      const values: string[] = []
       const range = `${pool.space} ${pool.size} ${pool.at(0)}`
-      const first = next.get(range) ?? 0
-      let seen = 0
-      for (; seen < pool.size && values.length < wanted; seen += 1) {
-        const value = pool.at((first + seen) % pool.size)
-        if (!taken.has(value)) values.push(value)
-      }
+      const pieces = choosePieces({
+        ...{ size: pool.size, from: next.get(range) ?? 0, wanted },
+        isFree: (index) => !taken.has(pool.at(index)),
+      })
+      const values = pieces.flatMap(({ first, length }) => Array.from({ length }, (_, at) => pool.at(first + at)))
       if (values.length < wanted) {
         const text = `${pool.title}: ${wanted} wanted, ${values.length} of ${pool.size} free`
         throw new RangeFull(text, wanted > pool.size ? 'never' : 'some-are-free')
       }
       insertAll.run(pool.space, run.job, run.restart, JSON.stringify(values))
       for (const value of values) taken.add(value)
-      next.set(range, (first + seen) % pool.size)
+      const last = pieces.at(-1)
+      if (last !== undefined) next.set(range, (last.first + last.length) % pool.size)
       return values
     },
     hold(leases, run) {

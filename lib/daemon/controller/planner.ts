@@ -17,6 +17,7 @@ import type { AllocationOnNode } from '../../slurm/job-details.ts'
 import { secretBytes } from '../../ssh/run-keys.ts'
 import { leasePools, requireRoom } from './lease-pools.ts'
 import { type Leases, type Pool, RangeFull } from './leases.ts'
+import { requireFit } from './require-fit.ts'
 import { MustWait } from './waiting-room.ts'
 
 export interface BeginRequest extends Run {
@@ -60,7 +61,11 @@ export function createPlanner(options: {
         ...sizesOf(allocation, image, wanted.perNode, config.hypervisor.overheadMib),
       }))
       const strategy = chooseStrategy(image, wanted.strategy, config.transaction.strategy)
-      return (leases) => ({ ...lease({ leases, run: request, image, nodes, config }), strategy })
+      return (leases) => {
+        const leased = { ...lease({ leases, run: request, image, nodes, config }), strategy }
+        requireFit(leased)
+        return leased
+      }
     },
   }
 }

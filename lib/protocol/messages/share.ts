@@ -6,7 +6,8 @@ import { cpuList, hostName, imageName, imageRevision, instant, ipAddress, ownerF
 const largestVni = 0xff_ffff
 /** Of a whole run; what a hostile text could stand for has this bound, too. */
 export const mostVms = 65_536
-const longestText = 131_072
+/** Of each list of ranges. */
+export const longestText = 131_072
 const names = z
   .string()
   .max(longestText)

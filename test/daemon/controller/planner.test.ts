@@ -1,9 +1,11 @@
 import t from 'tap'
 import { daemonConfigSchema } from '../../../lib/config/daemon-schema.ts'
 import { imageSchema } from '../../../lib/config/image-schema.ts'
+import type { Lease } from '../../../lib/daemon/controller/leases.ts'
 import { openLedger } from '../../../lib/daemon/controller/ledger.ts'
 import { type BeginRequest, createPlanner } from '../../../lib/daemon/controller/planner.ts'
 import { shareOf } from '../../../lib/daemon/controller/share-of.ts'
+import type { RunPlan } from '../../../lib/job/plan.ts'
 import { share } from '../../../lib/protocol/messages/share.ts'
 import { createFakeSlurm } from '../../fakes/slurm.ts'
 
@@ -43,7 +45,7 @@ function setUp(entry = image) {
     const make = await planner.plan(of)
     return ledger.setPlan(of, make)
   }
-  return { plan, ledger }
+  return { plan, ledger, slurm }
 }
 
 t.test("each node's share fits the message that carries it", async (t) => {
@@ -107,6 +109,46 @@ t.test('a range that is full is told by name, and takes nothing', async (t) => {
   const failing = setUp({ ...image, limits: { ...image.limits, onFull: 'fail' } })
   await failing.plan(request)
   await t.rejects(failing.plan({ ...request, job: 6 }), { code: 'range-full', message: /4 wanted, 0 of 4 free/ })
+})
+
+t.test('VMs whose names are scattered too widely to be told are refused, fewer of them are not', async (t) => {
+  const { plan, ledger, slurm } = setUp({
+    ...image,
+    hostnames: { range: 'tiny-[00001-20000]' },
+    network: { ...image.network, addresses: '10.64.0.0/12' },
+    limits: { ...image.limits, maxPerNode: 128, onFull: 'wait' },
+  })
+  const other = { job: 1, restart: 0 }
+  const owner = { uid: 1, gid: 1, user: 'bob', account: '', image: 'tiny', script: 'guest' } as const
+  ledger.add({ ...other, ...owner, deadlineMs: 0, beganMs: 0 })
+  const eachSecond = Array.from({ length: 10_000 }, (_, at): Lease => {
+    return { space: 'hostname', value: `tiny-${String(2 * at + 2).padStart(5, '0')}` }
+  })
+  const none: RunPlan = { image: 'tiny', revision: '7', vni: 1, prefixLength: 12, gateway: '', nodes: [] }
+  ledger.setPlan(other, (leases) => {
+    leases.hold(eachSecond, other)
+    return none
+  })
+  for (let node = 1; node <= 40; node += 1) {
+    const allocation = { node: `n${node}`, cpus: 128, cpuIds: [], memoryMib: 65_536, tasks: 128 }
+    slurm.allocations.set(allocation.node, allocation)
+  }
+  const wanted = { image: 'tiny', perNode: 128, script: 'guest' } as const
+  await t.rejects(plan({ ...request, nodes: 'n[1-40]', request: wanted }), {
+    code: 'leases-scattered',
+    message:
+      /^image tiny: the names and addresses of 5120 VMs do not follow each other \(hostnames: 5120 ranges\); they take 5\d KiB, and what a VM is told has room for 48$/,
+    hint: /Ask for fewer VMs/,
+  })
+  t.equal(ledger.leaseCount(), eachSecond.length, 'it leased nothing')
+  await plan({ ...request, job: 6, nodes: 'n[1-20]', request: wanted })
+  const run = ledger.find({ ...request, job: 6 })
+  if (run === undefined) throw new Error('the run is not in the ledger')
+  t.match(
+    share.parse(shareOf(run, 'n1')).layout,
+    { addresses: /^10\.64\.\d+\.\d+\+2560$/ },
+    'what is not scattered is told in one range',
+  )
 })
 
 t.test('users, groups and accounts that the entry lists may have the image, nobody else', async (t) => {

@@ -58,8 +58,10 @@ const identityStates = ['fresh', 'template', 'identified'] as const
 
 export class GuestChannel extends EventEmitter<ChannelEvents> {
   readonly vm: string
-  /** Gets every allowed frame of a task's session, in order. Set by the relay. */
-  onFrame: (frame: Frame) => void = () => {}
+  /** Gets every allowed frame of a task's session, in order. Set by the relay, which then calls `repeatMissed`. */
+  onFrame: (frame: Frame) => void = () => {
+    this.#missed = true
+  }
   /** Called after all frames of one read were handed on. Set by the relay. */
   onBatchEnd: () => void = () => {}
   readonly #options: Required<GuestChannelOptions>
@@ -73,6 +75,8 @@ export class GuestChannel extends EventEmitter<ChannelEvents> {
   #lastHelloMs = 0
   #info: AgentInfo | undefined
   #breaches = 0
+  /** Frames came before there was a relay. */
+  #missed = false
 
   constructor(options: GuestChannelOptions) {
     super()
@@ -135,6 +139,15 @@ export class GuestChannel extends EventEmitter<ChannelEvents> {
     clearTimeout(this.#helloTimer)
     const waitMs = Math.max(0, this.#lastHelloMs + this.#options.helloIntervalMs - performance.now())
     this.#helloTimer = setTimeout(() => this.#sayHello(), waitMs)
+  }
+
+  /** Says hello again where frames came that nobody took: a guest that asks for a command as vmrmd comes back asks again. */
+  repeatMissed(): void {
+    if (!this.#missed) return
+    this.#missed = false
+    if (this.#state !== 'ready') return
+    this.#expectAnswer()
+    this.#sayHello()
   }
 
   /** Hands a whole frame to the guest. 'full': wait for `drain` before the next one that can wait. Dropped unless ready. */

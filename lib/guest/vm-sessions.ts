@@ -54,6 +54,7 @@ export class VmSessions {
     this.#channel.onBatchEnd = () => this.#flush()
     this.#channel.on('ready', this.#onReady)
     this.#channel.on('drain', this.#onDrain)
+    this.#channel.repeatMissed()
     if (this.#channel.state === 'ready') this.#renewed()
   }
 

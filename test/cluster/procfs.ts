@@ -15,14 +15,23 @@ function readProc(pid: number, name: string): string | undefined {
   }
 }
 
-/** undefined where the process has ended; a zombie has ended. */
+/** undefined where the process has ended; a zombie has ended, with its last thread. */
 export function identify(pid: number): ProcessIdentity | undefined {
   const stat = readProc(pid, 'stat')
   if (stat === undefined) return undefined
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
   const [state, startTicks] = [fields[0], fields[19]]
-  if (state === 'Z' || state === 'X' || startTicks === undefined) return undefined
+  if (state === 'X' || startTicks === undefined || (state === 'Z' && !hasOtherThreads(pid))) return undefined
   return { pid, startTicks }
+}
+
+/** While others of its threads still die, so do its sockets and locks on files. */
+function hasOtherThreads(pid: number): boolean {
+  try {
+    return readdirSync(`/proc/${pid}/task`).length > 1
+  } catch {
+    return false // It has ended meanwhile.
+  }
 }
 
 export function isAlive(process: ProcessIdentity): boolean {

@@ -29,11 +29,12 @@ t.test('cluster run', { timeout: 120_000 }, (t) =>
     }
 
     await t.test('forwards a signal to the command', async (t) => {
-      const text = 'trap "echo got; exit 5" TERM; echo ready; while :; do read -r -t 1 line </dev/zero; done'
+      // A trap interrupts `wait` at once; it ends what would keep the pipe open.
+      const text = 'trap "kill \\$!; echo got; exit 5" TERM; sleep 300 & echo ready; wait'
       const child = execa(script, ['run', '--', 'bash', '-c', text], {
         reject: false,
         stdin: 'ignore',
-        timeout: 20_000,
+        timeout: 90_000,
       })
       child.stdout.once('data', () => child.kill('SIGTERM'))
       t.match(await child, { exitCode: 5, stdout: 'ready\ngot' })

@@ -54,7 +54,7 @@ async function playSeed(cluster: Cluster, seed: number, before: Ledger): Promise
     nodes: random.pick([1, 2, 2]),
     perNode: 1 + random.int(3),
     strategy: random.pick(['all-or-nothing', 'all-or-nothing', 'best-effort']),
-    image: random.pick(['crash', 'crash', 'crash-boot']),
+    image: random.pick(['tiny', 'crash', 'crash-boot']),
     // One of the sizes that may have no template yet.
     memoryMib: vmMib + 4 * random.int(8),
   }
@@ -66,7 +66,7 @@ async function playSeed(cluster: Cluster, seed: number, before: Ledger): Promise
   )
   const { outcome, output, reason, missed } = await play(cluster, lanes[0] as (typeof lanes)[number], { points, shape })
   const problems: string[] = []
-  const tasks = new Set([...output.matchAll(/^\d+: (crash-\S+)$/gm)].map(([, host]) => host)).size
+  const tasks = new Set([...output.matchAll(/^\d+: (\S+-\d{4})$/gm)].map(([, host]) => host)).size
   const all = shape.nodes * shape.perNode
   if (outcome === 'all' && shape.strategy !== 'best-effort' && tasks !== all)
     problems.push(`${tasks} of ${all} VMs ran a task: ${output}`)

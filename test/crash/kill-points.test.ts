@@ -18,12 +18,12 @@ function check(t: Test, scenario: Scenario, { outcome, output, reason }: Result)
   const { name, shape: { nodes, perNode } = { nodes: 2, perNode: 1 } } = scenario
   t.ok(scenario.outcomes.includes(outcome), `${name}: ${outcome}\n${output}`)
   if (outcome === 'all') {
-    const hosts = [...output.matchAll(/^\d+: (crash-\S+)$/gm)].map(([, host]) => host)
+    const hosts = [...output.matchAll(/^\d+: (\S+-\d{4})$/gm)].map(([, host]) => host)
     t.equal(new Set(hosts).size, nodes * perNode, `${name}: a task in each VM\n${output}`)
     t.match(output, /^ran$/m, name)
     return
   }
-  t.notMatch(output, /^ran$|^vms |^\d: crash-/m, `${name}: nothing of it ran`)
+  t.notMatch(output, /^ran$|^vms |^\d: \S+-\d{4}$/m, `${name}: nothing of it ran`)
   if (outcome === 'again') return
   t.match(reason, /^vmrm: /, `${name}: AdminComment`)
   const lines = output.trimEnd().split('\n')
@@ -57,11 +57,11 @@ async function failWithBestEffort(t: Test, cluster: Cluster, lane: Lane, before:
   const most = await play(cluster, lane, { points: [{ step: 'start.resumed', victim: 'qemu', vm: 3 }], shape })
   const { output, job } = most
   t.equal(most.outcome, 'all', `it begins with three of four\n${output}`)
-  const tasks = new Set([...output.matchAll(/^(\d): crash-\S+$/gm)].map(([, task]) => task))
+  const tasks = new Set([...output.matchAll(/^(\d): \S+-\d{4}$/gm)].map(([, task]) => task))
   t.same([...tasks].toSorted(), ['0', '1', '2'], output)
   const [, missing = ''] =
     /^vmrm: this job began without some of its VMs, .*: (\S+) did not come up/m.exec(output) ?? []
-  t.match(missing, /^crash-\S+$/, `a line says which\n${output}`)
+  t.match(missing, /^crash-boot-\d{4}$/, `a line says which\n${output}`)
   const [, up = '', without = ''] = /^vms (\S+) without (\S*)$/m.exec(output) ?? []
   t.equal(without, missing, 'the environment says the same')
   const names = (await cluster.run(['scontrol', 'show', 'hostnames', up])).stdout.trim().split('\n')

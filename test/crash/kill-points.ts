@@ -37,7 +37,7 @@ const one = (victim: Victim, step: StepName, ...outcomes: Outcome[]): Scenario =
 /** Without a template: a clone whose QEMU ends boots instead. */
 const booted: Shape = { nodes: 2, perNode: 1, image: 'crash-boot' }
 /** A size that no VM had before: its template is made for this job. */
-const fresh = (memoryMib: number): Shape => ({ nodes: 1, perNode: 1, memoryMib })
+const fresh = (memoryMib: number): Shape => ({ nodes: 1, perNode: 1, memoryMib, image: 'crash' })
 
 /** Nothing here kills the controller, which would end what another job prepares: so two of these can run side by side. */
 export const nodeScenarios: readonly Scenario[] = [

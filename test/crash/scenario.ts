@@ -23,9 +23,9 @@ export interface Result {
 }
 
 export interface Shape {
-  /** Default: `crash`, whose VMs are clones of a template that is there. */
-  readonly image?: 'crash' | 'crash-boot'
-  /** Of each VM. Each size has a template of its own; that of the default is there. */
+  /** Default: `tiny`, whose VMs are clones of a template that is there; `crash` has none yet, `crash-boot` never. */
+  readonly image?: 'tiny' | 'crash' | 'crash-boot'
+  /** Of each VM. Each size has a template of its own. */
   readonly memoryMib?: number
   readonly nodes: 1 | 2
   readonly perNode: number
@@ -38,10 +38,9 @@ export const vmMib = 300
 const boundMs = 500_000
 /** Each look at a job or at a host starts programs. */
 const lookEveryMs = 200
-// A call of the guest's that a busy machine leaves without an answer, while vmrmd is away, may be made again.
 const script = `#!/bin/sh
 echo "vms $VMRM_VMS without $VMRM_VMS_MISSING"
-srun -l hostname || srun -l hostname
+srun -l hostname
 echo ran
 `
 
@@ -93,7 +92,7 @@ export async function play(
 }
 
 async function submitHeld(cluster: Cluster, lane: Lane, shape: Shape): Promise<number> {
-  const { nodes, perNode, strategy, image = 'crash', memoryMib = vmMib } = shape
+  const { nodes, perNode, strategy, image = 'tiny', memoryMib = vmMib } = shape
   const options = [`--nodelist=${lane.slice(0, nodes).join(',')}`, `--nodes=${nodes}`, `--ntasks-per-node=${perNode}`]
   const vm = [`--vm-image=${image}`, `--vm-per-node=${perNode}`, `--mem=${perNode * memoryMib}`, '--cpus-per-task=1']
   if (strategy !== undefined) vm.push(`--vm-strategy=${strategy}`)

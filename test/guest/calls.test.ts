@@ -11,7 +11,7 @@ import { TokenBucket } from '../../lib/guest/token-bucket.ts'
 import { maxCalls } from '../../lib/guest/vm-calls.ts'
 import { silentLog } from '../../lib/log.ts'
 import { until } from '../support/until.ts'
-import { FakeGuest, RawClient } from './fake-guest.ts'
+import { callFrame, FakeGuest, RawClient } from './fake-guest.ts'
 
 const attach = (session: bigint): FrameFields => ({
   type: frameType.attach,
@@ -56,8 +56,9 @@ async function setUp(t: Test, options: { orphanGraceMs?: number; calls?: 'allowe
         return { outcome: 'admitted', program: '/usr/bin/squeue', folder: '/calls' }
       },
     })
-    server.attachChannel(channel)
+    // As a node's vmrmd does it: the channel is there before anyone takes its frames.
     await channel.open(AbortSignal.timeout(10_000))
+    server.attachChannel(channel)
     await server.listen()
     return { channel, server }
   }
@@ -307,6 +308,19 @@ t.test('numbers that are taken, and CALLs that are none, come to nothing', async
   guest.call(task, 901n)
   await run.got(frameType.call, 2)
   t.equal(run.frames.filter((frame) => frame.type === frameType.call).length, 2, 'said twice it is asked once')
+})
+
+t.test('a command that is asked for just when vmrmd comes back is run', async (t) => {
+  const { guest, attached, serving, restart } = await setUp(t, { orphanGraceMs: 5000 })
+  await attached()
+  guest.sessions = [task]
+  // What the agent repeats right behind its answer to a hello.
+  guest.repeated = [callFrame(task, 900n)]
+  await restart()
+  const back = await attached()
+  t.equal((await back.got(frameType.call)).session, task)
+  t.equal(await (await serving(900n)).attached(4), '/usr/bin/squeue')
+  t.equal(guest.of(900n, frameType.kill).length, 0)
 })
 
 t.test('a restart of vmrmd ends no call: server and caller find each other again, in any order', async (t) => {

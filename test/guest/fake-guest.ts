@@ -11,6 +11,8 @@ export class FakeGuest {
   readonly frames: Frame[] = []
   /** Sessions it claims in its next hello. */
   sessions: readonly bigint[] = []
+  /** What it says right behind each answer to a hello. */
+  repeated: readonly FrameFields[] = []
   readonly #server: Server
   #socket: Socket | undefined
 
@@ -65,7 +67,8 @@ export class FakeGuest {
       return
     }
     const fields = [[4, 'identified'] as const, ...this.sessions.map((session) => [5, u64Field(session)] as const)]
-    this.send({ type: frameType.helloAck, payload: Buffer.concat([frame.payload, encodeFields(fields)]) })
+    const answer = { type: frameType.helloAck, payload: Buffer.concat([frame.payload, encodeFields(fields)]) }
+    this.send(answer, ...this.repeated)
   }
 }
 

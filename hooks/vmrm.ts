@@ -6,7 +6,9 @@ import { renderForUser, toVmrmError } from '../lib/errors/vmrm-error.ts'
 const commands: Readonly<Record<string, () => Promise<Command>>> = {
   'check-request': async () => (await import('../lib/command/check-request.ts')).checkRequest,
   console: async () => (await import('../lib/command/console.ts')).console,
+  create: async () => (await import('../lib/command/create.ts')).create,
   cp: async () => (await import('../lib/command/cp.ts')).cp,
+  destroy: async () => (await import('../lib/command/destroy.ts')).destroy,
   doctor: async () => (await import('../lib/command/doctor.ts')).doctor,
   exec: async () => (await import('../lib/command/exec.ts')).exec,
   image: async () => (await import('../lib/command/image.ts')).image,

@@ -140,7 +140,8 @@ int job_read(struct job *job, int argc, char **argv)
 	int code = read_options(job, argc, argv);
 	if (code != 0)
 		return code;
-	if (!read_u32(job->id, &number) || number == 0) {
+	/* b7 is a batch: VMs without a job. */
+	if (!read_u32(job->id != NULL && *job->id == 'b' ? job->id + 1 : job->id, &number) || number == 0) {
 		say("vmrm-run knows no job: neither --job nor SLURM_JOB_ID names one");
 		return EXIT_USAGE;
 	}

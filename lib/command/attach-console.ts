@@ -1,24 +1,18 @@
 // The serial console of a VM on this node, both ways, until Ctrl-] or the VM's end. It must never leave the terminal raw.
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
-import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { vmFiles } from '../daemon/node/domain-of.ts'
 import { VmrmError } from '../errors/vmrm-error.ts'
 import { runId } from '../job/run.ts'
-import type { FoundVm } from './find-vm.ts'
+import { type FoundVm, requireHere } from './find-vm.ts'
 
 const detachByte = 0x1d // Ctrl-]
 const signals = ['SIGHUP', 'SIGINT', 'SIGTERM'] as const
 
 export async function attachConsole(vm: FoundVm): Promise<number> {
-  const { config, job, restart, index, name, node } = vm
-  const here = config.node.name ?? hostname().split('.')[0]
-  if (here !== node)
-    throw new VmrmError(
-      'request-invalid',
-      `VM ${name} is on node ${node}, and so is its console: ssh -t ${node} vmrm console --attach ${job.name} --vm ${index}`,
-    )
+  const { config, job, restart, index, name } = vm
+  requireHere(vm, { what: 'its console', command: `vmrm console --attach ${job.name} --vm ${index}` })
   const path = vmFiles(join(config.paths.runs, runId({ job: job.id, restart })), index).consoleSocket
   const lock = join(config.paths.runtime, `console-${name}.pid`)
   takeLock(lock, name)

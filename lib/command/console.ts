@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { isatty } from 'node:tty'
 import { loadDaemonConfig } from '../config/load.ts'
 import { toVmrmError, VmrmError } from '../errors/vmrm-error.ts'
+import { parseBatchName } from '../job/run.ts'
 import type { ProtocolClient } from '../protocol/client.ts'
 import { findJob } from '../slurm/find-job.ts'
 import { printableConsole } from '../vm/console.ts'
@@ -10,7 +11,7 @@ import { type Command, readOptions, UsageError } from './command.ts'
 import { withController } from './controller.ts'
 import { findVm, parseVmNumber } from './find-vm.ts'
 
-const usage = 'vmrm console [--follow] JOB [--vm N]\nvmrm console --attach JOB [--vm N]'
+const usage = 'vmrm console [--follow] JOB|BATCH [--vm N]\nvmrm console --attach JOB|BATCH [--vm N]'
 const followMs = 1000
 
 export const console: Command = {
@@ -19,6 +20,7 @@ export const console: Command = {
   help: `Prints the console log of a VM of a job that runs or starts: the kernel's and the system's words, not the job's output.
 The log is kept up to a size; of a longer one its end is there. On a terminal control characters are left out.
   JOB        123; 123_4 in an array; 123+1 in a heterogeneous job
+  BATCH      b7: VMs without a job
   --vm N     which VM of the job (default 0)
   --follow   go on until the VM ends
   --attach   for root, on the VM's node: the console itself; Ctrl-] detaches
@@ -34,10 +36,11 @@ You may read your own jobs' consoles; root and SlurmUser all.`,
     if (values.attach === true && values.follow === true) throw new UsageError('--attach or --follow?', usage)
     const vm = parseVmNumber(values.vm, usage)
     if (values.attach === true) return attach(job, vm)
-    const { id } = await findJob(job, loadDaemonConfig().slurm)
+    const batch = parseBatchName(job)
+    const of = batch === undefined ? { job: (await findJob(job, loadDaemonConfig().slurm)).id } : { batch }
     const printer = createPrinter(isatty(1) ? 'clean' : 'raw', (part) => process.stdout.write(part))
     await withController((controller) =>
-      copyConsole({ controller, job: id, vm, until: values.follow === true ? 'ended' : 'now', printer }),
+      copyConsole({ controller, of, vm, until: values.follow === true ? 'ended' : 'now', printer }),
     )
     return 0
   },
@@ -84,15 +87,15 @@ export function createPrinter(how: 'clean' | 'raw', write: (part: string | Uint8
 /** Asks for part after part. Once it has shown something, the end of the VM is its end. */
 export async function copyConsole(options: {
   controller: Pick<ProtocolClient, 'call'>
-  job: number
+  of: { readonly job: number } | { readonly batch: number }
   vm: number
   until: 'now' | 'ended'
   printer: Printer
 }): Promise<void> {
-  const { controller, job, vm, until, printer } = options
+  const { controller, of, vm, until, printer } = options
   let offset = 0
   for (let asked = 0; ; asked += 1) {
-    const part = await controller.call('read-console', { job, vm, offset }).catch((error: unknown) => {
+    const part = await controller.call('read-console', { ...of, vm, offset }).catch((error: unknown) => {
       const { code } = toVmrmError(error)
       if (asked > 0 && (code === 'run-unknown' || code === 'job-without-vms')) return undefined
       throw error

@@ -6,13 +6,14 @@ import { type Command, readOptions, UsageError } from './command.ts'
 import { findVm, parseVmNumber } from './find-vm.ts'
 import { stepOf } from './step.ts'
 
-const usage = 'vmrm exec JOB [--vm N] [--pty|--no-pty] [-- COMMAND [ARGUMENT …]]'
+const usage = 'vmrm exec JOB|BATCH [--vm N] [--pty|--no-pty] [-- COMMAND [ARGUMENT …]]'
 
 export const exec: Command = {
   summary: 'run a command, by default a shell, in a VM of a running job',
   usage,
   help: `Runs a command as the job's user in a VM of a running job: a step of the job, which srun starts beside the others.
   JOB        123; 123_4 in an array; 123+1 in a heterogeneous job
+  BATCH      b7: VMs without a job; on the VM's own node, where the command is no step of Slurm's
   --vm N     which VM of the job, as the last number in its name says (default 0); see \`vmrm ps JOB\`
   --pty      give it a terminal; default where stdin and stdout are terminals
   --no-pty   never

@@ -1,7 +1,9 @@
 // A step of one task in one VM of a running job: srun's command line and environment. Slurm decides who may have the step,
-// and accounts for it. Never a task of root's: where root asks, srun itself runs as the job's user.
+// and accounts for it. A batch has no job, so there it is vmrm-run itself, on the VM's node. Never a task of root's: where
+// root asks, srun itself runs as the job's user.
 import type { Account } from '../daemon/account.ts'
-import type { FoundVm } from './find-vm.ts'
+import { isBatch } from '../job/run.ts'
+import { type FoundVm, requireHere } from './find-vm.ts'
 
 export interface Step {
   readonly file: string
@@ -23,7 +25,11 @@ export interface StepOptions {
 /** The runtime of this program ignores them, and that would be handed on. */
 export const defaultSignals = '--default-signal=PIPE,XFSZ'
 
-export function stepOf({ vm, command, io, as, environment }: StepOptions): Step {
+const taskRunner = '/usr/lib/vmrm/vmrm-run'
+
+export function stepOf(options: StepOptions): Step {
+  const { vm, command, io, as, environment } = options
+  if (isBatch({ job: vm.job.id })) return taskInBatch(options)
   const { commands, config } = vm.config.slurm
   const user = as === undefined ? [] : asUser(as)
   const folder = as === undefined ? [] : [`--chdir=${as.home}`]
@@ -44,6 +50,17 @@ export function stepOf({ vm, command, io, as, environment }: StepOptions): Step 
       SLURM_JOB_ID: String(vm.job.id),
       VMRM_EXEC_VM: String(vm.position),
     },
+  }
+}
+
+/** vmrmd lets in whom the kernel says to be the batch's user, or root. */
+function taskInBatch({ vm, command, as, environment }: StepOptions): Step {
+  requireHere(vm, { what: 'the way into it', command: `vmrm exec ${vm.job.name} --vm ${vm.index}` })
+  const runner = [taskRunner, '--job', vm.job.name, '--vm', String(vm.position), '--', ...command]
+  return {
+    file: '/usr/bin/env',
+    argv: ['env', defaultSignals, ...(as === undefined ? [] : ['-C', as.home, ...asUser(as)]), ...runner],
+    environment: as === undefined ? ownEnvironment(environment) : loginEnvironment(as, environment),
   }
 }
 

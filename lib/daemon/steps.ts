@@ -10,6 +10,7 @@ export const steps = {
   'begin.recorded': ['controller', 'the ledger has the run, without a plan'],
   'begin.planned': ['controller', 'the plan is made; nothing is leased'],
   'begin.leased': ['controller', 'plan and leases are in the ledger'],
+  'batch.telling': ['controller', 'a node of a batch is about to be asked for its VMs, others may have been'],
   'begin.answered': ['PrologSlurmctld', 'the controller has answered; the hook has not ended'],
   'prepare.asked': ['Prolog', 'the hook has begun; the node does not know of the run'],
   'prepare.journaled': ['node', 'the journal says `preparing`; nothing is made'],

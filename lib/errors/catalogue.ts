@@ -151,6 +151,22 @@ export const catalogue = {
   'vm-unknown': { family: 'user', meaning: 'The job has no VM of that number.', hint: 'See `vmrm ps JOB`.' },
   'run-unknown': { family: 'user', meaning: 'There is no such run on this node or controller.', hint: '' },
   'run-ended': { family: 'peer', meaning: 'The run was ended while this was under way.', hint: '' },
+  'batch-unknown': {
+    family: 'user',
+    meaning: 'There is no such batch of VMs, or it is over for more than a day.',
+    hint: 'See `vmrm ps --all`.',
+  },
+  'batch-exists': {
+    family: 'user',
+    meaning:
+      'Another batch has the name that was asked for; a name can be used again a day after the end of its batch.',
+    hint: 'Choose another name.',
+  },
+  'nodes-too-few': {
+    family: 'capacity',
+    meaning: 'Fewer nodes could take the VMs of a batch than were asked for.',
+    hint: 'Ask for fewer, or name the nodes.',
+  },
   'not-permitted': { family: 'user', meaning: 'The caller may not do that.', hint: '' },
   'config-invalid': { family: 'config', meaning: 'A configuration or catalogue file is wrong.', hint: '' },
   'message-invalid': { family: 'peer', meaning: 'A message does not follow the protocol.', hint: '' },

@@ -44,7 +44,8 @@ export interface AttachedFields {
   readonly folder?: string
 }
 
-const jobNumber = /^[1-9]\d{0,9}$/
+/** A job's, or a batch's. */
+const jobNumber = /^b?[1-9]\d{0,9}$/
 const cpuList = /^\d{1,5}(?:-\d{1,5})?(?:,\d{1,5}(?:-\d{1,5})?){0,500}$/
 
 /** Undefined where the fields are no proper ATTACH. */

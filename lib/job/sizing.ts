@@ -35,13 +35,7 @@ export function sizeVms(options: {
 }): readonly VmSize[] {
   const { allocation, perNode, overheadMib, limits, image } = options
   const where = `on node ${allocation.node}`
-  if (perNode > limits.maxPerNode) {
-    throw new VmrmError(
-      'size-over-limit',
-      `image ${image} allows ${limits.maxPerNode} VMs a node; ${perNode} were asked for`,
-      { hint: 'Ask for fewer with --vm-per-node.' },
-    )
-  }
+  requireCount(perNode, limits, image)
   if (allocation.cpus < perNode) {
     throw new VmrmError(
       'size-too-small',
@@ -73,6 +67,29 @@ export function sizeVms(options: {
     )
   }
   return sizes
+}
+
+/** Throws the same for VMs whose size was asked for. */
+export function requireSize(options: { size: VmSize; perNode: number; limits: SizeLimits; image: string }): void {
+  const { size, perNode, limits, image } = options
+  requireCount(perNode, limits, image)
+  const { vcpus, memoryMib } = size
+  const askLess = { hint: 'Ask for less.' }
+  if (vcpus > limits.maxCpus)
+    throw new VmrmError('size-over-limit', `image ${image} allows ${limits.maxCpus} vCPUs a VM, not ${vcpus}`, askLess)
+  if (memoryMib > limits.maxMemoryMib) {
+    const text = `image ${image} allows ${limits.maxMemoryMib} MiB a VM, not ${memoryMib}`
+    throw new VmrmError('size-over-limit', text, askLess)
+  }
+  if (memoryMib >= limits.minMemoryMib) return
+  const text = `image ${image} needs at least ${limits.minMemoryMib} MiB a VM; ${memoryMib} were asked for`
+  throw new VmrmError('size-too-small', text, { hint: 'Ask for more.' })
+}
+
+function requireCount(perNode: number, limits: SizeLimits, image: string): void {
+  if (perNode <= limits.maxPerNode) return
+  const text = `image ${image} allows ${limits.maxPerNode} VMs a node; ${perNode} were asked for`
+  throw new VmrmError('size-over-limit', text, { hint: 'Ask for fewer with --vm-per-node.' })
 }
 
 function memoryOfEach(options: {

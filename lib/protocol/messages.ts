@@ -1,5 +1,6 @@
 // The whole vocabulary, by type name, and the TypeScript types made from it.
 import type { z } from 'zod'
+import { batchMessages } from './messages/batch.ts'
 import { controllerMessages } from './messages/controller.ts'
 import { hookMessages } from './messages/hook.ts'
 import { nodeMessages } from './messages/node.ts'
@@ -13,6 +14,7 @@ export const messages = {
   ...nodeMessages,
   ...controllerMessages,
   ...templateMessages,
+  ...batchMessages,
   ...sessionMessages,
 }
 

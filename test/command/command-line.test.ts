@@ -32,6 +32,8 @@ const commandNames = [
   'check-request',
   'console',
   'cp',
+  'create',
+  'destroy',
   'doctor',
   'exec',
   'image',
@@ -73,6 +75,14 @@ t.test('what vmrm does not understand ends with 64 and the usage, never with 65'
     ['doctor', '--role', 'cook'],
     ['doctor', 'x'],
     ['version', 'x'],
+    ['create'],
+    ['create', 'tiny'],
+    ['create', 'tiny', 'tiny', '--memory=1'],
+    ['create', '../tiny', '--memory=1'],
+    ['create', 'tiny', '--memory=1g'],
+    ['create', 'tiny', '--memory=1', '--name=b7'],
+    ['create', 'tiny', '--memory=1', '--vm-strategy=some'],
+    ['destroy'],
   ]
   for (const args of cases) {
     const { status, stdout, stderr } = await vmrm(...args)

@@ -37,7 +37,7 @@ t.test('it asks on from where the last part ended, until nothing more is there o
     const printer = createPrinter('clean', (part) => {
       text += String(part)
     })
-    await copyConsole({ controller: { call: call as never }, job: 1, vm: 0, until, printer })
+    await copyConsole({ controller: { call: call as never }, of: { job: 1 }, vm: 0, until, printer })
     return text
   }
   t.equal(await play('now'), 'hello world\n')
@@ -47,7 +47,9 @@ t.test('it asks on from where the last part ended, until nothing more is there o
     throw new VmrmError('job-without-vms', 'none')
   }
   const printer = createPrinter('raw', () => {})
-  await t.rejects(copyConsole({ controller: { call }, job: 1, vm: 0, until: 'ended', printer }), { message: 'none' })
+  await t.rejects(copyConsole({ controller: { call }, of: { job: 1 }, vm: 0, until: 'ended', printer }), {
+    message: 'none',
+  })
 })
 
 t.test("the job's user, root and SlurmUser may read; for others the job has no VMs", async (t) => {

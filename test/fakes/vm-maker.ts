@@ -39,6 +39,7 @@ export function createFakeVmMaker(): FakeVmMaker {
       maker.removals.push(runId(entry))
       return { peakMemoryBytes: 1, cpuTimeNs: 2 }
     },
+    destroyVm: async () => {},
     async removeStrays(known: KnownRuns) {
       for (const run of maker.existing) if (!known.hasRun(run)) maker.existing.delete(run)
     },

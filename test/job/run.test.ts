@@ -1,5 +1,14 @@
 import t from 'tap'
-import { parseRunId, parseVmName, runId, vmName } from '../../lib/job/run.ts'
+import {
+  batchRun,
+  originName,
+  originOf,
+  parseBatchName,
+  parseRunId,
+  parseVmName,
+  runId,
+  vmName,
+} from '../../lib/job/run.ts'
 
 t.test('names of runs and VMs say which job, restart and index they are of', async (t) => {
   const run = { job: 123, restart: 4 }
@@ -37,4 +46,20 @@ t.test('a run that cannot be is refused', async (t) => {
   ]) {
     t.throws(() => runId(run), { code: 'request-invalid' }, JSON.stringify(run))
   }
+})
+
+t.test('a batch has names of its own, and no job its number', async (t) => {
+  const run = batchRun(7)
+  t.equal(runId(run), 'b7r0')
+  t.equal(vmName(run, 2), 'b7r0v2')
+  t.same(parseRunId('b7r0'), run)
+  t.same(parseVmName('b7r0v2'), { run, index: 2 })
+  t.same(originOf(run), { kind: 'batch', batch: 7 })
+  t.same(originOf({ job: 0xffff_ffff }), { kind: 'job', job: 0xffff_ffff })
+  t.same([originName(run), originName({ job: 7 })], ['b7', '7'])
+  t.equal(parseBatchName('b4294967295'), 4_294_967_295)
+  for (const text of ['b0', 'b07', 'b4294967296', '7', 'bb7', 'b7r0']) t.equal(parseBatchName(text), undefined, text)
+  for (const text of ['b0r0', 'b7r1', 'b4294967296r0']) t.equal(parseRunId(text), undefined, text)
+  for (const run of [batchRun(0), batchRun(2 ** 32), { ...batchRun(7), restart: 1 }])
+    t.throws(() => runId(run), { code: 'request-invalid' }, JSON.stringify(run))
 })

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { sizeVms, vmOfTask } from '../../lib/job/sizing.ts'
+import { requireSize, sizeVms, vmOfTask } from '../../lib/job/sizing.ts'
 
 const limits = { minMemoryMib: 96, maxMemoryMib: 4096, maxCpus: 8, maxPerNode: 16 }
 const base = { overheadMib: 100, limits, image: 'tiny' }
@@ -41,4 +41,17 @@ t.test('local task i of n runs in VM floor(i*K/n)', async (t) => {
   t.same(placed(3, 2), [0, 0, 1])
   t.same(placed(2, 4), [0, 2])
   t.same(placed(1, 1), [0])
+})
+
+t.test('a size that was asked for is held to the same limits', async (t) => {
+  const size = (vcpus: number, memoryMib: number, perNode = 2) => ({ size: { vcpus, memoryMib }, perNode })
+  requireSize({ ...base, ...size(8, 4096) })
+  requireSize({ ...base, ...size(1, 96) })
+  const wrong: [ReturnType<typeof size>, string, RegExp][] = [
+    [size(9, 200), 'size-over-limit', /8 vCPUs a VM, not 9/],
+    [size(1, 4097), 'size-over-limit', /4096 MiB a VM, not 4097/],
+    [size(1, 95), 'size-too-small', /at least 96 MiB a VM; 95/],
+    [size(1, 200, 17), 'size-over-limit', /16 VMs a node; 17/],
+  ]
+  for (const [asked, code, message] of wrong) t.throws(() => requireSize({ ...base, ...asked }), { code, message })
 })

@@ -7,6 +7,7 @@ import { type Ledger, openLedger } from '../../lib/daemon/controller/ledger.ts'
 import { createMessenger, type NodeCaller } from '../../lib/daemon/controller/messenger.ts'
 import type { Planner } from '../../lib/daemon/controller/planner.ts'
 import { createReconciler } from '../../lib/daemon/controller/reconcile.ts'
+import { createRemover } from '../../lib/daemon/controller/remove-run.ts'
 import { createTransactions, type Transactions } from '../../lib/daemon/controller/transaction.ts'
 import type { Strategy } from '../../lib/job/decision.ts'
 import type { RunPlan } from '../../lib/job/plan.ts'
@@ -91,6 +92,7 @@ export class SimController {
         await living(nodeOf(node).call((of) => of['destroy-run']({ job, restart }), 90_000))
       },
       expectRun: async () => {},
+      prepareBatch: async () => {},
     }
     const planner: Planner = {
       async plan(request) {
@@ -109,13 +111,17 @@ export class SimController {
       prepareMs,
       mayLease: async () => {},
       waitingRoom,
+      onBatchAborted: () => {},
       now,
     })
+    const remover = createRemover({ ledger, transactions, nodes: caller, log: silentLog })
     const reconciler = createReconciler({
-      ...{ ledger, transactions, slurm, nodes: caller, log: silentLog, minimumAgeMs: 20_000, epilogMs: 10_000, now },
+      ...{ ledger, transactions, slurm, remover, log: silentLog, minimumAgeMs: 20_000, epilogMs: 10_000, now },
     })
     const handlers = createControllerHandlers({
       ...{ ledger, transactions, slurm, log: silentLog, trustedUids: [0], now },
+      onHello: () => {},
+      isLost: () => false,
       catalogue: {} as Catalogue,
       nodes: { heldRuns: async () => [] },
       rebuild: { isDone: () => true, stranger: async () => {} },

@@ -199,6 +199,7 @@ export class SimNode {
         this.#removeVms(runId(entry), 'asked')
         return { peakMemoryBytes: 1, cpuTimeNs: 1 }
       }),
+      destroyVm: this.#alive(async (vm) => void this.vms.delete(vm)),
       removeStrays: this.#alive(async (known) => {
         for (const run of new Set(this.vms.values())) if (!known.hasRun(run)) this.#removeVms(run, 'stray')
       }),

@@ -68,6 +68,7 @@ export function createSimulatedVms(): SimulatedVms {
       existing.delete(name)
       return { peakMemoryBytes: 0, cpuTimeNs: 0 }
     },
+    destroyVm: async () => {},
     removeStrays: async () => {},
     consoleTail: async () => '',
   }

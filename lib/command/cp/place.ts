@@ -4,7 +4,7 @@ export type Place =
   | { readonly side: 'here'; readonly path: string }
   | { readonly side: 'guest'; readonly job: string; readonly vm: number; readonly path: string; readonly label: string }
 
-const inGuest = /^([1-9]\d{0,9}(?:[_+]\d{1,10})?)(?:\.(\d{1,6}))?:(.*)$/s
+const inGuest = /^(b?[1-9]\d{0,9}(?:[_+]\d{1,10})?)(?:\.(\d{1,6}))?:(.*)$/s
 
 /** A path here that looks like a place in a VM is written with `./` in front. */
 export function parsePlace(text: string): Place {

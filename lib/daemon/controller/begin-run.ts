@@ -9,7 +9,7 @@ import type { SlurmCommands } from '../../slurm/commands.ts'
 import { expandHostlist } from '../../slurm/hostlist.ts'
 import { createSemaphore } from '../semaphore.ts'
 import type { NodeCaller } from './messenger.ts'
-import type { BeginRequest } from './planner.ts'
+import type { JobRequest } from './planner.ts'
 import type { Transactions } from './transaction.ts'
 
 /** `plain`: the job has no image. `again`: it has one, but a node cannot be told: Slurm is to requeue the job. */
@@ -28,7 +28,7 @@ export function createBeginRun(options: {
   /** How long a node's daemon may be away, as in its own Prolog. */
   expectMs: number
   now: () => number
-}): (request: BeginRequest) => Promise<BeginOutcome> {
+}): (request: JobRequest) => Promise<BeginOutcome> {
   const { transactions, slurm, nodes, log, expectMs, now } = options
   const questions = createSemaphore(questionsAtOnce)
 
@@ -43,7 +43,7 @@ export function createBeginRun(options: {
     }
   }
 
-  const expectEverywhere = async (begun: BeginRequest): Promise<BeginOutcome> => {
+  const expectEverywhere = async (begun: JobRequest): Promise<BeginOutcome> => {
     const names = expandHostlist(begun.nodes)
     const script = begun.request?.script ?? 'guest'
     const untilMs = now() + expectMs
@@ -73,7 +73,7 @@ export function createBeginRun(options: {
   }
 }
 
-function decidedIn(comment: string): Pick<BeginRequest, 'request' | 'refusal'> | undefined {
+function decidedIn(comment: string): Pick<JobRequest, 'request' | 'refusal'> | undefined {
   try {
     const request = requestInComment(comment)
     return request === undefined ? undefined : { request }

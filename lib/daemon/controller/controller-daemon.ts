@@ -4,7 +4,7 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { DaemonConfig } from '../../config/daemon-schema.ts'
 import { openCatalogue } from '../../config/load.ts'
-import type { Run } from '../../job/run.ts'
+import { isBatch, type Run } from '../../job/run.ts'
 import type { Log } from '../../log.ts'
 import type { ProtocolClient } from '../../protocol/client.ts'
 import { peerCredentials } from '../../protocol/peer-credentials.ts'
@@ -13,6 +13,9 @@ import { createSlurmCommands } from '../../slurm/commands.ts'
 import { lookUpAccount } from '../account.ts'
 import { idleMs, nodeClient } from '../cluster-peers.ts'
 import { repeatEvery } from '../repeat-every.ts'
+import { createBatchHandlers } from './batches/batch-handlers.ts'
+import { createBatches } from './batches/batches.ts'
+import { createBatchPreparer } from './batches/prepare-batch.ts'
 import { createBeginRun } from './begin-run.ts'
 import { type ConsoleReader, createConsoleHandler } from './console-handler.ts'
 import { createControllerHandlers } from './handlers.ts'
@@ -22,6 +25,7 @@ import { createPlanner } from './planner.ts'
 import { createPresence } from './presence.ts'
 import { createRebuild, type NodeTeller, type Rebuild } from './rebuild.ts'
 import { createReconciler } from './reconcile.ts'
+import { createRemover } from './remove-run.ts'
 import { createTransactions } from './transaction.ts'
 import { createWaitingRoom } from './waiting-room.ts'
 
@@ -69,20 +73,32 @@ export async function runController(options: { config: DaemonConfig; log: Log; s
     mayLease: () => rebuild.isDone(),
     lookEveryMs: config.timeouts.reconcileSeconds * 1000,
   })
-  const transactions = createTransactions({ ledger, planner, messenger, waitingRoom, log, prepareMs, mayLease, now })
+  const onBatchAborted = (run: Run) => batches.aborted(run)
+  const transactions = createTransactions({
+    ...{ ledger, planner, messenger, waitingRoom, onBatchAborted, log, prepareMs, mayLease, now },
+  })
+  const remover = createRemover({ ledger, transactions, nodes, log })
+  const expectMs = config.timeouts.nodeDaemonSeconds * 1000
+  const batches = createBatches({
+    ...{ ledger, transactions, planner, remover, mayLease, log },
+    preparer: createBatchPreparer({ ledger, transactions, nodes, log, awayMs: expectMs, now }),
+    presentNodes: () => ledger.knownNodes().filter((node) => presence.isConnected(node)),
+  })
   const rebuild: Rebuild = createRebuild({ ledger, transactions, slurm, nodes, log, prepareMs, now })
   // What an older ledger calls undecided was decided long ago, and the nodes know how.
   if (rebuild.isDone()) transactions.recover()
   log.info('daemon.recovered', { role: 'controller', ms: Math.round(performance.now() - beganMs) })
   void rebuild.run(signal)
   const epilogMs = removeSeconds * 1000
-  const reconciler = createReconciler({ ledger, transactions, slurm, nodes, log, minimumAgeMs, epilogMs, now })
-  const expectMs = config.timeouts.nodeDaemonSeconds * 1000
+  const reconciler = createReconciler({ ledger, transactions, slurm, remover, log, minimumAgeMs, epilogMs, now })
   const beginRun = createBeginRun({ transactions, slurm, nodes, log, expectMs, now })
   const handlers = {
     ...createControllerHandlers({
       ...{ ledger, transactions, rebuild, beginRun, nodes, catalogue, slurm, lookUpAccount, trustedUids, log, now },
+      onHello: (node) => batches.nodeIsThere(node),
+      isLost: (node) => presence.isLost(node),
     }),
+    ...createBatchHandlers({ batches, lookUpAccount, trustedUids }),
     'read-console': createConsoleHandler({ ledger, readConsole: nodes.readConsole, trustedUids }),
   }
   const presence = createPresence({
@@ -94,6 +110,8 @@ export async function runController(options: { config: DaemonConfig; log: Log; s
       ),
     onLost: (node) => transactions.nodeLost(node),
   })
+  for (const run of ledger.inState('committed', 'lost').filter(isBatch))
+    for (const { node } of ledger.shares(run)) presence.expect(node)
   const server = await createServer({
     role: 'controller',
     limits: { idleTimeoutMs: idleMs(config).serverMs, connections: strangers },
@@ -164,6 +182,10 @@ function createNodeCaller(options: {
     },
     async destroyRun(node, { job, restart }: Run) {
       await (await clientOf(node)).call('destroy-run', { job, restart }, { timeoutMs: destroyMs })
+    },
+    async prepareBatch(node, { job, restart, uid, gid, user }, { name, content }) {
+      const body = { job, restart, uid, gid, user, name, content }
+      await (await clientOf(node)).call('prepare-batch', body, { timeoutMs: expectCallMs })
     },
     async expectRun(node, { job, restart }: Run, script) {
       await (await clientOf(node)).call('expect-run', { job, restart, script }, { timeoutMs: expectCallMs })

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import type { Catalogue } from '../../config/load.ts'
 import { VmrmError } from '../../errors/vmrm-error.ts'
 import { chooseImage, chooseStrategy, findImage, mayUse } from '../../image/access.ts'
-import { vmName } from '../../job/run.ts'
+import { batchRun, isBatch, originOf, type Run } from '../../job/run.ts'
 import type { Log } from '../../log.ts'
 import type { ReplyOf, RequestOf } from '../../protocol/messages.ts'
 import type { Caller } from '../../protocol/transport/caller.ts'
@@ -12,11 +12,11 @@ import type { SlurmCommands } from '../../slurm/commands.ts'
 import type { Account } from '../account.ts'
 import type { createBeginRun } from './begin-run.ts'
 import { forgetNode } from './forget-node.ts'
-import type { Ledger, RunRecord, RunState } from './ledger.ts'
+import type { Ledger, RunRecord } from './ledger.ts'
+import { listedRun } from './listed-run.ts'
 import type { NodeTeller, Rebuild } from './rebuild.ts'
 import { shareOf } from './share-of.ts'
 import type { Transactions } from './transaction.ts'
-import { missingVms } from './verdict-of.ts'
 
 export interface ControllerHandlerOptions {
   readonly ledger: Ledger
@@ -29,6 +29,10 @@ export interface ControllerHandlerOptions {
   readonly lookUpAccount: (user: string | number) => Promise<Account>
   /** root and SlurmUser, who may see everything. */
   readonly trustedUids: readonly number[]
+  /** A node has told that it is there. */
+  readonly onHello: (node: string) => void
+  /** Whether a node has gone and not come back. */
+  readonly isLost: (node: string) => boolean
   readonly log: Log
   readonly now: () => number
 }
@@ -36,7 +40,6 @@ export interface ControllerHandlerOptions {
 const listedRuns = 1000
 /** A sealed message may have 380 KiB. */
 const listedBytes = 350 * 1024
-const listedReason = 500
 
 export function createControllerHandlers(options: ControllerHandlerOptions) {
   return { ...hookHandlers(options), ...nodeHandlers(options), ...userHandlers(options) }
@@ -54,7 +57,8 @@ function hookHandlers({ transactions, beginRun }: ControllerHandlerOptions) {
   }
 }
 
-function nodeHandlers({ ledger, transactions, rebuild, slurm, log, now }: ControllerHandlerOptions) {
+function nodeHandlers(options: ControllerHandlerOptions) {
+  const { ledger, transactions, rebuild, slurm, log, now } = options
   const resumeIfOurs = (node: string) => {
     if (!ledger.isDrained(node)) return
     ledger.setDrained(node, 'not-drained')
@@ -121,21 +125,31 @@ function nodeHandlers({ ledger, transactions, rebuild, slurm, log, now }: Contro
         const share = ledger.share(run, request.node)
         if (share !== undefined && share !== 'ended' && !isHeld(run)) transactions.nodeEnded(run, request.node)
       }
-      const isStranger = (run: { job: number; restart: number }) => ledger.find(run) === undefined
+      const isStranger = (run: Run) => ledger.find(run) === undefined && !isBatch(run)
       const states = request.runs.some(isStranger) ? await slurm.jobStates() : undefined
+      const isAlive = (run: Run) => {
+        // A number that this ledger has given, and does not know any more, is that of a batch that is over.
+        const origin = originOf(run)
+        if (origin.kind === 'batch') return !rebuild.isDone() || origin.batch > ledger.lastBatch()
+        const inSlurm = states?.get(run.job) ?? 'ended'
+        return inSlurm === 'active' || inSlurm === 'completing'
+      }
+      options.onHello(request.node)
       return {
         runs: request.runs.map(({ job, restart }) => {
           const state = ledger.find({ job, restart })?.state
-          const inSlurm = states?.get(job) ?? 'ended'
-          if (state === undefined && (inSlurm === 'active' || inSlurm === 'completing')) {
+          if (state === undefined && isAlive({ job, restart })) {
             // The ledger was lost, not the job: its VMs must not go for that.
             rebuild
               .stranger(request.node, { job, restart })
               .catch((error: unknown) => log.warn('run.not-told', { job, node: request.node, text: String(error) }))
             return { job, restart, verdict: 'pending' as const }
           }
-          // While a run is ending the node's own Epilog removes it, once its tasks are gone.
-          const verdict = state === 'ending' ? 'pending' : transactions.verdict({ job, restart }, request.node).verdict
+          // While a job is ending the node's own Epilog removes it, once its tasks are gone.
+          const verdict =
+            state === 'ending' && !isBatch({ job })
+              ? 'pending'
+              : transactions.verdict({ job, restart }, request.node).verdict
           return { job, restart, verdict }
         }),
       }
@@ -166,19 +180,16 @@ function userHandlers(options: ControllerHandlerOptions) {
       chooseStrategy(image, request.strategy, 'all-or-nothing')
       return {}
     },
-    'list-runs': async ({ all, job }: RequestOf<'list-runs'>, caller: Caller): Promise<ReplyOf<'list-runs'>> => {
+    'list-runs': async (request: RequestOf<'list-runs'>, caller: Caller): Promise<ReplyOf<'list-runs'>> => {
       const seesAll = trustedUids.includes(caller.uid)
+      const number = request.batch === undefined ? request.job : batchRun(request.batch).job
       const runs =
-        job === undefined
+        number === undefined
           ? ledger.recent(listedRuns, seesAll ? 'everybody' : caller.uid)
-          : ledger.ofJob(job).filter((run) => seesAll || run.uid === caller.uid)
-      const shown = runs.filter((run) => all || job !== undefined || run.state !== 'ended')
-      return {
-        runs: upTo(
-          listedBytes,
-          shown.map((run) => toListed(run, ledger.usage(run), missingVms(ledger, run))),
-        ),
-      }
+          : ledger.ofJob(number).filter((run) => seesAll || run.uid === caller.uid)
+      const shown = runs.filter((run) => request.all || number !== undefined || run.state !== 'ended')
+      const listed = shown.map((run) => listedRun(run, options))
+      return { runs: upTo(listedBytes, listed) }
     },
     'list-images': async (_request: RequestOf<'list-images'>, caller: Caller): Promise<ReplyOf<'list-images'>> => {
       const requester = await requesterOf(caller)
@@ -205,16 +216,6 @@ function userHandlers(options: ControllerHandlerOptions) {
   }
 }
 
-/** The node knows a VM's own state; this is what the run's says of it. */
-const vmStateOf = {
-  preparing: 'starting',
-  committed: 'running',
-  aborted: 'ended',
-  lost: 'lost',
-  ending: 'ended',
-  ended: 'ended',
-} as const satisfies Record<RunState, string>
-
 /** As many of the first as fit; a list that is too long for a message would be no list at all. */
 function upTo<T>(bytes: number, entries: readonly T[]): T[] {
   let left = bytes
@@ -223,38 +224,4 @@ function upTo<T>(bytes: number, entries: readonly T[]): T[] {
     left -= Buffer.byteLength(JSON.stringify(entry).replace(/[&<>"\\]/g, '&quot;'))
     return left >= 0
   })
-}
-
-function usageOf({ peakMemoryBytes, cpuTimeNs }: { peakMemoryBytes: number; cpuTimeNs: number }) {
-  return { peakMemoryMib: Math.round(peakMemoryBytes / 1_048_576), cpuTimeMs: Math.round(cpuTimeNs / 1e6) }
-}
-
-function toListed(
-  run: RunRecord,
-  usage: ReturnType<Ledger['usage']>,
-  missing: ReadonlySet<string>,
-): ReplyOf<'list-runs'>['runs'][number] {
-  const state = vmStateOf[run.state]
-  const vms = (run.plan?.nodes ?? []).flatMap((node) =>
-    node.vms.map((vm) => ({
-      name: vmName(run, vm.index),
-      hostname: vm.hostname,
-      node: node.node,
-      address: vm.address,
-      state: missing.has(vmName(run, vm.index)) ? ('missing' as const) : state,
-    })),
-  )
-  return {
-    job: run.job,
-    restart: run.restart,
-    user: run.user,
-    // What the user asked for could not be read.
-    image: run.image === '' ? 'none' : run.image,
-    state: run.state,
-    // The lines below the first are a console's or a tool's; they are in the job's own output.
-    ...(run.reason === '' ? {} : { reason: run.reason.split('\n')[0]?.slice(0, listedReason) }),
-    began: new Date(run.beganMs).toISOString(),
-    ...(usage === undefined ? {} : usageOf(usage)),
-    vms,
-  }
 }

@@ -3,7 +3,7 @@ import { chmodSync, existsSync, renameSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 
 /** Of the tables; a ledger with another is put aside like one that cannot be read. */
-const version = 4
+const version = 5
 
 const schema = `
   CREATE TABLE IF NOT EXISTS runs (
@@ -26,6 +26,11 @@ const schema = `
   CREATE TABLE IF NOT EXISTS gone_nodes (node TEXT PRIMARY KEY) STRICT;
   CREATE TABLE IF NOT EXISTS waiting (
     job INTEGER PRIMARY KEY, selector TEXT NOT NULL, image TEXT NOT NULL, vms INTEGER NOT NULL, state TEXT NOT NULL, since_ms INTEGER NOT NULL) STRICT;
+  CREATE TABLE IF NOT EXISTS batches (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, content TEXT NOT NULL) STRICT;
+  -- A run's key has more than 32 bits if it is a batch's (lib/job/run.ts): its name is free again when it is forgotten.
+  CREATE TRIGGER IF NOT EXISTS forget_batches AFTER DELETE ON runs WHEN OLD.job > 4294967295
+    BEGIN DELETE FROM batches WHERE number = OLD.job - 4294967296; END;
   CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
   INSERT OR IGNORE INTO meta (key, value) VALUES ('serial', 0), ('trusted', 0);
   PRAGMA user_version = ${version};

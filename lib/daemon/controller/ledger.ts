@@ -4,6 +4,7 @@ import type { DatabaseSync } from 'node:sqlite'
 import type { RunPlan } from '../../job/plan.ts'
 import type { Run } from '../../job/run.ts'
 import { createLeases, type Lease, type Leases } from './leases.ts'
+import { type BatchLedger, type BatchRecord, openBatches } from './ledger-batches.ts'
 import { inTransaction, openLedgerDatabase, withoutSync } from './ledger-schema.ts'
 import { type LedgerTrust, openTrust } from './ledger-trust.ts'
 import { packPlan, unpackPlan } from './plan-text.ts'
@@ -48,14 +49,16 @@ export type NewRun = Omit<RunRecord, 'state' | 'reason' | 'code' | 'plan' | 'end
 
 /** A run as its nodes tell of it. */
 export interface AdoptedRun extends NewRun {
+  /** Of a batch: its number and name. */
+  readonly batch?: BatchRecord | undefined
   readonly state: Exclude<RunState, 'ended'>
   readonly reason: string
   readonly plan: RunPlan
   readonly leases: readonly Lease[]
-  readonly shares: readonly { readonly node: string; readonly state: ShareState }[]
+  readonly shares: readonly (Pick<ShareRecord, 'node' | 'state'> & Partial<Pick<ShareRecord, 'missing'>>)[]
 }
 
-export interface Ledger {
+export interface Ledger extends BatchLedger {
   /** Adds a run in state `preparing` with nothing leased. */
   add(run: NewRun): void
   /** Makes the plan and its leases durable together; `plan` is called with the leases inside the transaction. */
@@ -91,6 +94,8 @@ export interface Ledger {
   forgetEndedBefore(ms: number): void
   rememberNode(node: string, address: string, atMs: number): void
   nodeAddress(node: string): string | undefined
+  /** Those that have said hello, but for those that are gone. */
+  knownNodes(): readonly string[]
   /** Whether vmrm itself has drained the node. */
   isDrained(node: string): boolean
   setDrained(node: string, drained: 'drained' | 'not-drained'): void
@@ -120,6 +125,7 @@ export function openLedger(path: string): Ledger {
     ...nodeMethods(database),
     trust,
     ...waitingMethods(database),
+    ...openBatches(database),
     leaseCount: () => leases.count(),
     hasFree: (pool, count) => leases.hasFree(pool, count),
     releases: () => leases.releases(),
@@ -157,7 +163,9 @@ function runMethods(database: DatabaseSync, leases: Leases, trust: LedgerTrust) 
   )
   const forgetRuns = database.prepare("DELETE FROM runs WHERE state = 'ended' AND ended_ms < ?")
   const setState = database.prepare('UPDATE runs SET state = ?, reason = ? WHERE job = ? AND restart = ?')
-  const setShareState = database.prepare('UPDATE shares SET state = ? WHERE job = ? AND restart = ? AND node = ?')
+  const setShareState = database.prepare(
+    'UPDATE shares SET state = ?, missing = ? WHERE job = ? AND restart = ? AND node = ?',
+  )
   const insertRun = (run: NewRun) => {
     const { job, restart, uid, gid, user, account, image, script, deadlineMs, beganMs } = run
     insert.run(job, restart, uid, gid, user, account, image, script, deadlineMs, beganMs)
@@ -192,7 +200,8 @@ function runMethods(database: DatabaseSync, leases: Leases, trust: LedgerTrust) 
         setState.run(state, reason, job, restart)
         setPlan.run(packPlan(plan), job, restart)
         for (const { node } of shares) insertShare.run(job, restart, node)
-        for (const { node, state: shareState } of shares) setShareState.run(shareState, job, restart, node)
+        for (const { node, state: shareState, missing = [] } of shares)
+          setShareState.run(shareState, JSON.stringify(missing), job, restart, node)
         return leases.hold(held, run)
       })
     },
@@ -269,6 +278,7 @@ function nodeMethods(database: DatabaseSync) {
   const drained = database.prepare('SELECT drained FROM nodes WHERE node = ?')
   const setDrained = database.prepare('UPDATE nodes SET drained = ? WHERE node = ?')
   const address = database.prepare('SELECT address FROM nodes WHERE node = ?')
+  const known = database.prepare('SELECT node FROM nodes WHERE node NOT IN (SELECT node FROM gone_nodes)')
   const setGone = database.prepare('INSERT OR IGNORE INTO gone_nodes (node) VALUES (?)')
   const notGone = database.prepare('DELETE FROM gone_nodes WHERE node = ?')
   const goneNodes = database.prepare('SELECT node FROM gone_nodes')
@@ -283,6 +293,7 @@ function nodeMethods(database: DatabaseSync) {
       const row = address.get(node)
       return row === undefined ? undefined : String(row.address)
     },
+    knownNodes: () => known.all().map((row) => String(row.node)),
     isDrained: (node: string) => drained.get(node)?.drained === 1,
     setDrained(node: string, state: 'drained' | 'not-drained') {
       setDrained.run(state === 'drained' ? 1 : 0, node)

@@ -3,12 +3,13 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { ErrorCode } from '../../errors/catalogue.ts'
 import { toVmrmError } from '../../errors/vmrm-error.ts'
-import { type Run, runId } from '../../job/run.ts'
+import { isBatch, type Run, runId } from '../../job/run.ts'
 import type { Log } from '../../log.ts'
 import type { SlurmCommands } from '../../slurm/commands.ts'
 import { createSemaphore } from '../semaphore.ts'
 import { reached } from '../steps.ts'
 import type { Ledger, RunRecord } from './ledger.ts'
+import type { BatchRecord } from './ledger-batches.ts'
 import type { Messenger } from './transaction.ts'
 import { type NodeVerdict, verdictOf } from './verdict-of.ts'
 
@@ -16,6 +17,8 @@ import { type NodeVerdict, verdictOf } from './verdict-of.ts'
 export interface NodeCaller {
   verdict(node: string, run: Run, decided: NodeVerdict): Promise<void>
   destroyRun(node: string, run: Run): Promise<void>
+  /** Resolves when the node has begun to make its VMs of a batch, or did so before. */
+  prepareBatch(node: string, run: RunRecord, batch: BatchRecord): Promise<void>
   /** Resolves when the node has marked the job as one of VMs. */
   expectRun(node: string, run: Run, script: 'guest' | 'host'): Promise<void>
 }
@@ -54,6 +57,7 @@ export function createMessenger(options: {
     }
   }
   const drain: Messenger['drainNode'] = (run, node, { code, reason }) => {
+    if (isBatch(run)) return
     void inBackground('node.not-drained', run, async () => {
       log.error('node.drained', { node, reason })
       await slurm.drain(node, reason)
@@ -78,9 +82,11 @@ export function createMessenger(options: {
       }
     },
     comment(run, text) {
+      if (isBatch(run)) return Promise.resolve()
       return inBackground('comment.not-set', run, () => slurm.comment(run.job, text))
     },
     handleNodeFault(run, node, cause) {
+      if (isBatch(run)) return
       drain(run, node, cause)
       void inBackground('job.not-requeued', run, () => slurm.requeue(run.job))
     },

@@ -7,7 +7,7 @@ import { VmrmError } from '../../errors/vmrm-error.ts'
 import { chooseImage, chooseStrategy } from '../../image/access.ts'
 import type { PlannedNode, RunPlan } from '../../job/plan.ts'
 import type { Run } from '../../job/run.ts'
-import { sizeVms, type VmSize } from '../../job/sizing.ts'
+import { requireSize, sizeVms, type VmSize } from '../../job/sizing.ts'
 import { tasksOnVms } from '../../job/slots.ts'
 import { addressPool } from '../../network/address.ts'
 import type { SlurmCommands } from '../../slurm/commands.ts'
@@ -20,17 +20,30 @@ import { type Leases, type Pool, RangeFull } from './leases.ts'
 import { requireFit } from './require-fit.ts'
 import { MustWait } from './waiting-room.ts'
 
-export interface BeginRequest extends Run {
+interface RunRequest extends Run {
   readonly uid: number
   readonly gid: number
   readonly user: string
   readonly account: string
   readonly nodes: string
-  readonly selector: string
   readonly request?: VmRequest | undefined
   /** Why there is no request: what the user asked for cannot be read. */
   readonly refusal?: string | undefined
 }
+
+/** A job's; its VMs have the sizes that Slurm's allocation gives them. */
+export interface JobRequest extends RunRequest {
+  readonly selector: string
+}
+
+/** A batch's, which says itself how large each VM is; Slurm is not asked. */
+export interface BatchRequest extends RunRequest {
+  readonly vm: VmSize
+  /** Less time than a job's VMs have. */
+  readonly withinMs?: number | undefined
+}
+
+export type BeginRequest = JobRequest | BatchRequest
 
 export interface Planner {
   /** Everything that can fail before leases are taken; the result takes them. Throws coded errors whose sentence the user reads. */
@@ -45,6 +58,17 @@ export function createPlanner(options: {
   underlayOf: (node: string) => Promise<string>
 }): Planner {
   const { config, slurm } = options
+  const { overheadMib } = config.hypervisor
+
+  const sizedNodes = async (request: BeginRequest, names: readonly string[], image: Image, perNode: number) => {
+    if ('vm' in request) {
+      requireSize({ size: request.vm, perNode, limits: image.limits, image: image.name })
+      return names.map((node) => sizedAlike(node, request.vm, perNode, overheadMib))
+    }
+    const allocations = await slurm.allocation(request.job, request.selector, names)
+    return allocations.map((allocation) => sizedByAllocation(allocation, image, perNode, overheadMib))
+  }
+
   return {
     async plan(request) {
       const { user, account, request: wanted } = request
@@ -52,14 +76,9 @@ export function createPlanner(options: {
       const [catalogue, groups] = await Promise.all([options.catalogue(), options.groupsOf(user)])
       const image = chooseImage(catalogue, wanted, { user, groups, account })
       const names = expandHostlist(request.nodes)
-      const allocations = await slurm.allocation(request.job, request.selector, names)
+      const sized = await sizedNodes(request, names, image, wanted.perNode)
       const underlays = await Promise.all(names.map(options.underlayOf))
-      const nodes = allocations.map((allocation, at) => ({
-        node: allocation.node,
-        underlay: underlays[at] ?? '',
-        cpuIds: [...allocation.cpuIds],
-        ...sizesOf(allocation, image, wanted.perNode, config.hypervisor.overheadMib),
-      }))
+      const nodes = sized.map((node, at) => ({ ...node, underlay: underlays[at] ?? '' }))
       const strategy = chooseStrategy(image, wanted.strategy, config.transaction.strategy)
       return (leases) => {
         const leased = { ...lease({ leases, run: request, image, nodes, config }), strategy }
@@ -74,12 +93,21 @@ interface SizedNode extends Omit<PlannedNode, 'vms'> {
   readonly sizes: readonly (VmSize & { readonly slots: number })[]
 }
 
-function sizesOf(allocation: AllocationOnNode, image: Image, perNode: number, overheadMib: number) {
+type Sized = Omit<SizedNode, 'underlay'>
+
+/** No CPUs are its own: Slurm gives none away, and a batch on a node beside jobs is an administrator's decision. */
+function sizedAlike(node: string, size: VmSize, perNode: number, overheadMib: number): Sized {
+  const sizes = Array.from({ length: perNode }, () => ({ ...size, slots: size.vcpus }))
+  return { node, cpuIds: [], memoryMib: perNode * (size.memoryMib + overheadMib), sizes }
+}
+
+function sizedByAllocation(allocation: AllocationOnNode, image: Image, perNode: number, overheadMib: number): Sized {
   const sizes = sizeVms({ allocation, perNode, overheadMib, limits: image.limits, image: image.name })
   const needed = sizes.reduce((sum, size) => sum + size.memoryMib + overheadMib, 0)
   const tasks = tasksOnVms(allocation.tasks, sizes.length)
   const withSlots = sizes.map((size, at) => ({ ...size, slots: tasks[at] ?? size.vcpus }))
-  return { sizes: withSlots, memoryMib: allocation.memoryMib === 0 ? needed : allocation.memoryMib }
+  const memoryMib = allocation.memoryMib === 0 ? needed : allocation.memoryMib
+  return { node: allocation.node, cpuIds: [...allocation.cpuIds], memoryMib, sizes: withSlots }
 }
 
 function lease(options: {

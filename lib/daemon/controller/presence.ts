@@ -4,6 +4,11 @@ export interface Presence {
   /** A connection of this node's daemon was let in, or has ended. */
   connected(node: string): void
   gone(node: string): void
+  /** The node should be there: from now on it is as if a connection of it had ended. */
+  expect(node: string): void
+  isConnected(node: string): boolean
+  /** It was away for too long, did not answer, and has not come back. */
+  isLost(node: string): boolean
   close(): void
 }
 
@@ -18,6 +23,7 @@ export function createPresence(options: {
 }): Presence {
   const connections = new Map<string, number>()
   const leaving = new Map<string, NodeJS.Timeout>()
+  const lost = new Set<string>()
 
   const watch = (node: string) => {
     const timer = setTimeout(() => void look(node, timer), options.graceMs)
@@ -29,14 +35,21 @@ export function createPresence(options: {
     // Connected meanwhile, or the daemon ends.
     if (leaving.get(node) !== timer) return
     leaving.delete(node)
-    if (isThere) watch(node)
-    else options.onLost(node)
+    if (isThere) return watch(node)
+    lost.add(node)
+    options.onLost(node)
   }
   return {
     connected(node) {
       connections.set(node, (connections.get(node) ?? 0) + 1)
       clearTimeout(leaving.get(node))
       leaving.delete(node)
+      lost.delete(node)
+    },
+    isConnected: (node) => connections.has(node),
+    isLost: (node) => lost.has(node),
+    expect(node) {
+      if (!connections.has(node) && !leaving.has(node)) watch(node)
     },
     gone(node) {
       const left = (connections.get(node) ?? 1) - 1

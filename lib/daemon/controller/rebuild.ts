@@ -2,10 +2,10 @@
 // Slurm which of them may hold something. Until all of those have told nothing is leased; jobs wait with a sentence.
 import { setTimeout as delay } from 'node:timers/promises'
 import { toVmrmError, VmrmError } from '../../errors/vmrm-error.ts'
-import { type Run, runId } from '../../job/run.ts'
+import { isBatch, type Run, runId } from '../../job/run.ts'
 import type { Log } from '../../log.ts'
 import type { SlurmCommands } from '../../slurm/commands.ts'
-import type { NodeState } from '../../slurm/job-details.ts'
+import type { JobState, NodeState } from '../../slurm/job-details.ts'
 import { createSemaphore } from '../semaphore.ts'
 import type { Ledger } from './ledger.ts'
 import { runFromNodes, type ToldRun } from './told-run.ts'
@@ -87,7 +87,7 @@ export function createRebuild(options: RebuildOptions): Rebuild {
     signal.throwIfAborted()
     takeUp({ ...options, told: [...answers.values()].flat(), answered: new Set(answers.keys()) })
     for (const run of inLedger) {
-      const state = jobs.get(run.job) ?? 'ended'
+      const state = isBatch(run) ? stateOfBatch(run) : (jobs.get(run.job) ?? 'ended')
       if (state !== 'ended' && state !== 'pending') continue
       options.transactions.end(run)
       for (const { node } of ledger.shares(run))
@@ -95,6 +95,12 @@ export function createRebuild(options: RebuildOptions): Rebuild {
     }
     missing = notHeard(states, answers, ledger.goneNodes())
     return missing.length === 0 ? 'done' : 'waiting'
+  }
+
+  /** Slurm cannot say whether it was destroyed since; that none of its nodes has it can only mean that. */
+  const stateOfBatch = (run: Run): JobState => {
+    const isGone = ({ node }: { node: string }) => answers.has(node) && !holds(answers.get(node), run)
+    return ledger.shares(run).every(isGone) ? 'ended' : 'active'
   }
 
   /** A look whether nodes that answer hold what a trusted ledger does not know: then it is an older one all the same. */
@@ -196,6 +202,7 @@ function takeUp(options: RebuildOptions & { told: readonly ToldRun[]; answered: 
         (known.state === 'preparing' || known.state === 'aborted'))
     if (!isNews || known?.state === run.state) continue
     const moved = ledger.adopt(run)
+    if (run.batch !== undefined) ledger.adoptBatch(run.batch)
     log.warn('run.taken-up', { run: name, state: run.state, nodes: run.shares.length })
     for (const { space, value } of moved) log.error('lease.moved', { run: name, space, value })
   }

@@ -1,10 +1,9 @@
 // Compares the ledger with Slurm and with the nodes, and ends what is over. With every hook lost this alone cleans up.
-import { toVmrmError } from '../../errors/vmrm-error.ts'
-import { runId } from '../../job/run.ts'
+import { isBatch, runId } from '../../job/run.ts'
 import type { Log } from '../../log.ts'
 import type { SlurmCommands } from '../../slurm/commands.ts'
-import type { Ledger, RunRecord } from './ledger.ts'
-import type { NodeCaller } from './messenger.ts'
+import type { Ledger } from './ledger.ts'
+import type { Remover } from './remove-run.ts'
 import type { Transactions } from './transaction.ts'
 
 const keepEndedMs = 24 * 3600 * 1000
@@ -18,7 +17,7 @@ export function createReconciler(options: {
   ledger: Ledger
   transactions: Transactions
   slurm: SlurmCommands
-  nodes: NodeCaller
+  remover: Remover
   log: Log
   /** Runs younger than this are left alone, so that a creation is never raced. */
   minimumAgeMs: number
@@ -26,29 +25,14 @@ export function createReconciler(options: {
   epilogMs: number
   now: () => number
 }): Reconciler {
-  const { ledger, transactions, slurm, nodes, log, now } = options
+  const { ledger, transactions, slurm, remover, log, now } = options
   const endingSince = new Map<string, number>()
-
-  const removeFromNodes = async (run: RunRecord) => {
-    const left = ledger.shares(run).filter((share) => share.state !== 'ended')
-    if (left.length === 0) transactions.end(run)
-    await Promise.all(
-      left.map(async ({ node }) => {
-        try {
-          await nodes.destroyRun(node, run)
-          transactions.nodeEnded(run, node)
-          log.info('run.destroyed', { run: runId(run), node })
-        } catch (error) {
-          // Its leases stay: nobody may have its addresses before the node has confirmed.
-          log.warn('run.quarantined', { run: runId(run), node, text: toVmrmError(error).message })
-        }
-      }),
-    )
-  }
 
   return {
     async round() {
-      const open = ledger.inState('preparing', 'committed', 'aborted', 'lost')
+      // Batches belong to no job: they are there until they are destroyed, unless they could not be made.
+      for (const run of ledger.inState('aborted')) if (isBatch(run)) transactions.end(run)
+      const open = ledger.inState('preparing', 'committed', 'aborted', 'lost').filter((run) => !isBatch(run))
       const old = open.filter((run) => now() - run.beganMs > options.minimumAgeMs)
       if (old.length > 0) {
         const states = await slurm.jobStates()
@@ -65,10 +49,10 @@ export function createReconciler(options: {
       const overdue = ending.filter((run) => {
         const since = endingSince.get(runId(run)) ?? now()
         endingSince.set(runId(run), since)
-        return now() - since > options.epilogMs
+        return isBatch(run) || now() - since > options.epilogMs
       })
       // All at once: each run that has a share on a node that is dead waits for the call's whole bound.
-      await Promise.all(overdue.map(removeFromNodes))
+      await Promise.all(overdue.map((run) => remover.remove(run)))
       ledger.forgetEndedBefore(now() - keepEndedMs)
     },
   }

@@ -1,7 +1,7 @@
 // A run put together again from what its nodes tell of it: their journals hold the shares, and each share names the VMs of
 // all of the run's nodes. Pure.
 import type { RunPlan } from '../../job/plan.ts'
-import type { Run } from '../../job/run.ts'
+import { isBatch, originOf, type Run } from '../../job/run.ts'
 import type { ReplyOf } from '../../protocol/messages.ts'
 import type { Lease } from './leases.ts'
 import type { AdoptedRun, ShareState } from './ledger.ts'
@@ -25,18 +25,32 @@ export function runFromNodes(
   const isOver = (node: string) => answered.has(node) && !holders.has(node)
   const shares = plan.nodes.map(({ node }) => {
     const state: ShareState = isOver(node) ? 'ended' : isPrepared(told, node) ? 'prepared' : 'planned'
-    return { node, state }
+    return { node, state, missing: told.find((each) => each.node === node)?.missing ?? [] }
   })
+  const lostVm = lostOfBatch(first, stateFrom(told, shares), shares)
   return {
     ...{ job, restart, uid, gid, user, script, deadlineMs, plan, shares },
+    batch: batchOf(first),
     // Slurm's account is not in the journals; nothing but lists shows it.
     account: '',
     image: share.image.name,
     beganMs: Math.min(...told.map(({ began }) => Date.parse(began))),
-    state: stateFrom(told, shares),
-    reason: told.find(({ reason }) => reason !== '')?.reason ?? '',
+    state: lostVm === undefined ? stateFrom(told, shares) : 'lost',
+    reason: lostVm?.reason ?? told.find(({ reason }) => reason !== '')?.reason ?? '',
     leases: leasesOf(plan),
   }
+}
+
+function batchOf(told: ToldRun): AdoptedRun['batch'] {
+  const origin = originOf(told)
+  return origin.kind === 'batch' && told.batch !== undefined ? { batch: origin.batch, ...told.batch } : undefined
+}
+
+/** A batch that had to be whole and is not has lost a VM since. */
+function lostOfBatch(told: ToldRun, state: AdoptedRun['state'], shares: AdoptedRun['shares']) {
+  const isWhole = told.share.strategy !== 'best-effort'
+  if (!isBatch(told) || !isWhole || state !== 'committed') return undefined
+  return shares.flatMap(({ missing = [] }) => missing)[0]
 }
 
 function isPrepared(told: readonly ToldRun[], node: string): boolean {

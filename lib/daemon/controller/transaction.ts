@@ -4,15 +4,19 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { catalogue, type ErrorCode, type ErrorFamily } from '../../errors/catalogue.ts'
 import { toVmrmError, VmrmError } from '../../errors/vmrm-error.ts'
 import { decide as decideBy, type ReportedNode } from '../../job/decision.ts'
-import { type Run, runId, vmName } from '../../job/run.ts'
+import { batchRun, isBatch, type Run, runId, vmName } from '../../job/run.ts'
 import type { Log } from '../../log.ts'
 import { reached, reachedAtOnce } from '../steps.ts'
-import type { Ledger, MissingVm, RunRecord, RunState } from './ledger.ts'
-import type { BeginRequest, Planner } from './planner.ts'
+import type { Ledger, MissingVm, NewRun, RunRecord, RunState } from './ledger.ts'
+import type { BatchRecord } from './ledger-batches.ts'
+import type { BatchRequest, BeginRequest, JobRequest, Planner } from './planner.ts'
 import { type NodeVerdict, verdictOf } from './verdict-of.ts'
 import { MustWait, type WaitingRoom } from './waiting-room.ts'
 
-/** What the transaction tells others. Every message may fail or be lost: nodes ask again and the reconciler repeats it. */
+/**
+ * What the transaction tells others. Every message may fail or be lost: nodes ask again and the reconciler repeats it. Slurm
+ * knows nothing of a batch and is told nothing.
+ */
 export interface Messenger {
   /** Tells the run's nodes the verdict, or that a run without one is over; returns at once. */
   pushVerdict(run: RunRecord): void
@@ -26,7 +30,12 @@ export interface Messenger {
 
 export interface Transactions {
   /** PrologSlurmctld: plans and leases. Never throws for a user's mistake: that becomes an `abort` verdict. Safe to repeat. */
-  begin(request: BeginRequest): Promise<void>
+  begin(request: JobRequest): Promise<void>
+  /** The same of a batch, which gets its number: it is in the ledger when this returns. `planned` never rejects. */
+  beginBatch(
+    request: Omit<BatchRequest, keyof Run>,
+    asked: { name: string; content: string },
+  ): BatchRecord & { readonly planned: Promise<void> }
   /** What was decided, for this node. */
   verdict(run: Run, node?: string): NodeVerdict
   /** Resolves when the cause of what was decided is in AdminComment, or that was given up: no node may hear of it before. */
@@ -58,6 +67,8 @@ export function createTransactions(options: {
   planner: Planner
   messenger: Messenger
   waitingRoom: Pick<WaitingRoom, 'enter' | 'leave'>
+  /** Nobody else ends a batch that was given up. */
+  onBatchAborted: (run: Run) => void
   log: Log
   prepareMs: number
   /** Rejects with the sentence the user reads when nothing can be leased now. */
@@ -82,7 +93,10 @@ export function createTransactions(options: {
     reachedAtOnce('verdict.decided', runId(run))
     log.info('run.decided', { run: runId(run), state: to, code: cause?.code, reason: cause?.reason })
     const record = ledger.find(run)
-    return record === undefined ? Promise.resolve() : tell(record, cause)
+    if (record === undefined) return Promise.resolve()
+    const told = tell(record, cause)
+    if (to === 'aborted' && isBatch(run)) options.onBatchAborted(run)
+    return told
   }
 
   /** Slurm (22.05) takes a comment only while the job runs, and the news of a failure ends it. */
@@ -101,13 +115,30 @@ export function createTransactions(options: {
     return told
   }
 
-  const begin = async (request: BeginRequest) => {
+  const begin = async (request: JobRequest) => {
     if (ledger.find(request) !== undefined) return
     for (const older of ledger.ofJob(request.job)) if (older.restart < request.restart) end(older)
-    const { job, restart, uid, gid, user, account } = request
+    ledger.add(newRun(request, request, prepareMs))
+    await planAndLease(request)
+  }
+
+  const newRun = (run: Run, request: Omit<BeginRequest, keyof Run>, withinMs: number): NewRun => {
+    const { job, restart } = run
+    const { uid, gid, user, account } = request
     const beganMs = now()
     const requested = { image: request.request?.image ?? '', script: request.request?.script ?? 'guest' }
-    ledger.add({ job, restart, uid, gid, user, account, ...requested, beganMs, deadlineMs: beganMs + prepareMs })
+    return { job, restart, uid, gid, user, account, ...requested, beganMs, deadlineMs: beganMs + withinMs }
+  }
+
+  const beginBatch: Transactions['beginBatch'] = (request, { name, content }) => {
+    const withinMs = Math.min(prepareMs, request.withinMs ?? prepareMs)
+    const batch = ledger.addBatch(name, content, (run) => ledger.add(newRun(run, request, withinMs)))
+    return { ...batch, planned: planAndLease({ ...request, ...batchRun(batch.batch) }) }
+  }
+
+  const planAndLease = async (request: BeginRequest) => {
+    const { user } = request
+    const beganMs = now()
     await reached('begin.recorded', runId(request))
     try {
       await options.mayLease()
@@ -130,7 +161,7 @@ export function createTransactions(options: {
       waitingRoom.leave(request.job)
     } catch (thrown) {
       const error = toVmrmError(thrown)
-      if (error instanceof MustWait && (await waits(request, error))) return
+      if (error instanceof MustWait && 'selector' in request && (await waits(request, error))) return
       waitingRoom.leave(request.job)
       log.warn('run.refused', { run: runId(request), user, code: error.code, reason: error.message })
       await decide(request, ['preparing'], 'aborted', { code: error.code, reason: reasonOf(error) })
@@ -138,7 +169,7 @@ export function createTransactions(options: {
   }
 
   /** Slurm is told last: its requeue ends this run, and a comment comes too late then. */
-  const waits = async (request: BeginRequest, error: MustWait): Promise<boolean> => {
+  const waits = async (request: JobRequest, error: MustWait): Promise<boolean> => {
     const reason = `${error.message}; the job waits in the queue until there is room`
     await commentInTime(request, reason)
     if (ledger.find(request)?.state !== 'preparing') return true
@@ -246,8 +277,18 @@ export function createTransactions(options: {
     }
   }
 
+  /** The rest of a batch goes on: all or nothing is said of its creation. */
+  const lostOfBatch = (run: RunRecord, cause: { node: string; vm: string }, reason: string) => {
+    const { missing = [] } = ledger.shares(run).find((share) => share.node === cause.node) ?? {}
+    if (missing.some(({ vm }) => vm === cause.vm)) return
+    ledger.setShare(run, cause.node, { state: 'prepared', missing: [...missing, { vm: cause.vm, reason }] })
+    ledger.move(run, ['committed', 'lost'], 'lost', { code: 'vm-lost', reason })
+    log.warn('batch.vm-lost', { run: runId(run), vm: cause.vm, reason })
+  }
+
   return {
     begin,
+    beginBatch,
     prepared,
     failed,
     notExpected,
@@ -258,7 +299,10 @@ export function createTransactions(options: {
     causeTold: (run) => causes.get(runId(run)) ?? Promise.resolve(),
     async lost(run, cause) {
       const reason = `VM ${cause.vm} on node ${cause.node} is gone: ${cause.reason}`
-      const isEarly = ledger.find(run)?.state === 'preparing'
+      const record = ledger.find(run)
+      const isEarly = record?.state === 'preparing'
+      if (record !== undefined && isBatch(run) && (record.state === 'committed' || record.state === 'lost'))
+        return lostOfBatch(record, cause, reason)
       await decide(run, isEarly ? ['preparing'] : ['committed'], isEarly ? 'aborted' : 'lost', {
         code: 'vm-lost',
         reason,

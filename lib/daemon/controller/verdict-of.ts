@@ -1,6 +1,6 @@
 // What the ledger says was decided of a run: for the whole of it, and for one of its nodes. It decides nothing.
 
-import { type Run, vmName } from '../../job/run.ts'
+import { isBatch, type Run, vmName } from '../../job/run.ts'
 import type { Verdict } from '../node/ports.ts'
 import type { Ledger, RunRecord } from './ledger.ts'
 
@@ -24,7 +24,8 @@ export function verdictOf(ledger: Ledger, run: Run, node?: string): NodeVerdict 
     case 'aborted':
       return { verdict: 'abort', reason, missing: [] }
     case 'lost':
-      return { verdict: 'lost', reason, missing: [] }
+      // Of a batch the other VMs go on.
+      return isBatch(run) ? committed(ledger, record, node) : { verdict: 'lost', reason, missing: [] }
     case 'ending':
     case 'ended':
       return { verdict: 'ended', reason, missing: [] }
@@ -33,9 +34,9 @@ export function verdictOf(ledger: Ledger, run: Run, node?: string): NodeVerdict 
   }
 }
 
-/** Names of the VMs that a run began without; none unless its strategy allows that. */
+/** Names of the VMs that a run began without, which its strategy must allow, or that a batch has lost since. */
 export function missingVms(ledger: Ledger, { plan, ...run }: RunRecord): ReadonlySet<string> {
-  if (plan?.strategy !== 'best-effort') return new Set()
+  if (plan?.strategy !== 'best-effort' && !isBatch(run)) return new Set()
   return new Set(ledger.shares(run).flatMap(({ missing }) => missing.map(({ vm }) => vm)))
 }
 

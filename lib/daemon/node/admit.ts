@@ -3,6 +3,7 @@
 import type { Image } from '../../config/image-schema.ts'
 import type { Admission, AttachRequest } from '../../guest/relay.ts'
 import { guestCpus } from '../../job/guest-cpus.ts'
+import { batchRun, isBatch, parseBatchName, type Run } from '../../job/run.ts'
 import { vmOfTask } from '../../job/sizing.ts'
 import type { Log } from '../../log.ts'
 import { parseNames } from '../../network/sequences.ts'
@@ -15,7 +16,6 @@ import type { LiveRun } from './live-run.ts'
 import type { MachineCpus } from './machine-cpus.ts'
 
 const refusedExit = 1
-const maxJob = 0xffff_ffff
 
 export interface AdmitOptions {
   /** The newest run of a job on this node. */
@@ -35,8 +35,8 @@ export interface AdmitOptions {
 export function createAdmit(options: AdmitOptions) {
   return async (request: AttachRequest, signal: AbortSignal): Promise<Admission> => {
     const { findRun, node, log } = options
-    const job = /^[1-9]\d{0,9}$/.test(request.jobId) ? Number(request.jobId) : maxJob + 1
-    const run = findRun(job)
+    const of = namedRun(request.jobId)
+    const run = of === undefined ? undefined : findRun(of.job)
     // Another user's run is answered like none at all: it must not be learned that it exists.
     const isAllowed = run !== undefined && (request.uid === run.entry.uid || request.uid === 0)
     if (run === undefined || !isAllowed) {
@@ -65,14 +65,25 @@ export function createAdmit(options: AdmitOptions) {
         `vmrm: VM ${run.nameAt(position)} on node ${node} did not come up, and the job began without it: ${why}\n`,
       )
     if (vm === undefined) return refuse(`vmrm: the job has no VM ${position} on node ${node}; it has ${perNode}\n`)
-    const calls = callsOf(entry, request.uid, options.imageOf(entry.share?.image.name ?? ''))
+    const calls = isBatch(entry)
+      ? 'refused'
+      : callsOf(entry, request.uid, options.imageOf(entry.share?.image.name ?? ''))
     const cpus = cpusInGuest(request, entry.share, position, options.machineCpus)
     const place = { vm: vm.name, hostname: vm.hostname, channel: vm.channel, calls }
-    const prolog = await options.taskProlog()
+    // Slurm's, for tasks of Slurm's.
+    const prolog = isBatch(entry) ? undefined : await options.taskProlog()
     const taskProlog = prolog === undefined ? {} : { taskProlog: prolog }
     const known = partOf(entry)
     return { outcome: 'attached', ...place, ...taskProlog, ...known, ...(cpus === undefined ? {} : { cpus }) }
   }
+}
+
+/** `123`, `b7`. */
+function namedRun(name: string): Pick<Run, 'job'> | undefined {
+  const batch = parseBatchName(name)
+  if (batch !== undefined) return batchRun(batch)
+  const job = Number(/^[1-9]\d{0,9}$/.exec(name)?.[0])
+  return job > 0 && !isBatch({ job }) ? { job } : undefined
 }
 
 /** What a best-effort job has of its VMs, and what not. */

@@ -18,6 +18,8 @@ const entrySchema = z.strictObject({
   gid: z.int().min(0),
   user: z.string(),
   script: z.enum(['guest', 'host']),
+  /** Of a batch: its client's name for it, and what was asked for. */
+  batch: z.strictObject({ name: z.string(), content: z.string() }).optional(),
   /** The uid the run's QEMU processes have on this node. */
   qemuUid: z.int().min(1),
   /**
@@ -29,7 +31,7 @@ const entrySchema = z.strictObject({
   reason: z.string(),
   beganMs: z.int(),
   share: share.optional(),
-  /** VMs of this node that did not come up (best-effort). */
+  /** VMs of this node that did not come up (best-effort), or that a batch has lost since. */
   missing: z.array(z.strictObject({ vm: z.string(), reason: z.string() })).optional(),
   /** Hostnames of all of the run's VMs that its job began without. */
   missingHosts: z.array(z.string()).optional(),

@@ -56,6 +56,11 @@ export function createNodeHandlers(options: {
       if (isOver) await forgetExpected(markers, request)
       return {}
     },
+    'prepare-batch': async (request: RequestOf<'prepare-batch'>): Promise<ReplyOf<'prepare-batch'>> => {
+      const { name, content, ...run } = request
+      runs.prepareUnattended({ ...run, script: 'guest', batch: { name, content } })
+      return {}
+    },
     'expect-run': async (request: RequestOf<'expect-run'>): Promise<ReplyOf<'expect-run'>> => {
       await expectRun(markers, request, request.script)
       return {}
@@ -68,7 +73,7 @@ export function createNodeHandlers(options: {
     'tell-run': async ({ job, restart }: RequestOf<'tell-run'>): Promise<ReplyOf<'tell-run'>> => {
       const entry = runs.all().find((run) => run.entry.job === job && run.entry.restart === restart)?.entry
       if (entry?.share === undefined) return {}
-      const { uid, gid, user, script, state, beganMs, reason, share } = entry
+      const { uid, gid, user, script, state, beganMs, reason, share, batch, missing } = entry
       const began = new Date(beganMs).toISOString()
       const known = {
         uid,
@@ -79,6 +84,10 @@ export function createNodeHandlers(options: {
         share: share.message,
         state: runStateOf[state],
         reason: asReason(reason),
+        ...(batch === undefined ? {} : { batch }),
+        ...(missing === undefined
+          ? {}
+          : { missing: missing.map(({ vm, reason: why }) => ({ vm, reason: asReason(why) })) }),
       }
       return { run: known }
     },

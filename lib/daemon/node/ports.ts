@@ -54,6 +54,8 @@ export interface VmMaker {
   adopt(run: LiveRun, share: Share, signal: AbortSignal): Promise<readonly LiveVm[]>
   /** Removes all of the run but its journal and checks that it is gone; safe to repeat. Throws what could not be removed. */
   remove(entry: JournalEntry): Promise<Usage>
+  /** Ends one VM and leaves the rest of its run alone; safe to repeat. */
+  destroyVm(vm: string): Promise<void>
   /** Removes what has our names and belongs to none of these runs. */
   removeStrays(known: KnownRuns): Promise<void>
   /** The last lines of a VM's console, empty where there are none. */

@@ -179,7 +179,8 @@ export function createVmMaker(options: VmMakerOptions): VmMaker {
     await allOrFirstError([removeVms(), removeExports(), removeNetworks()])
   }
 
-  return { make, adopt, remove, removeStrays, consoleTail: (entry, vm) => starter.consoleTail(entry, vm) }
+  const destroyVm = async (vm: string) => void (await hypervisor.destroy(vm))
+  return { make, adopt, remove, destroyVm, removeStrays, consoleTail: (entry, vm) => starter.consoleTail(entry, vm) }
 }
 
 function ofRun(vm: string): string | undefined {

@@ -5,6 +5,20 @@ import { bytes, list } from '../schema/fields.ts'
 const largestId = 0xffff_ffff
 
 export const jobId = z.int().min(1).max(largestId)
+/** Of VMs without a job. */
+export const batchNumber = z.int().min(1).max(largestId)
+/** What a client calls a batch: its own word, which no other batch has. A batch's number is written `b7`. */
+export const batchName = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/)
+  .refine((name) => !/^b[0-9]+$/.test(name), 'would look like the number of a batch')
+/** What was asked for, in short: SHA-256 in hexadecimal. */
+export const contentDigest = z.string().regex(/^[0-9a-f]{64}$/)
+/** A job's id, or 4294967296 more than the number of a batch. */
+const runNumber = z
+  .int()
+  .min(1)
+  .max(2 * largestId + 1)
 /** Slurm's restart count of the job; 0 in its first run. */
 export const restartCount = z.int().min(0).max(largestId)
 /** uids and gids below the "nobody at all" value. */
@@ -17,7 +31,7 @@ export const imageName = z.string().regex(/^[a-z0-9][a-z0-9._-]{0,62}$/)
 export const imageRevision = z.string().regex(/^[A-Za-z0-9._-]{1,63}$/)
 /** A host's or a node's name. */
 export const hostName = z.string().regex(/^[A-Za-z0-9]([A-Za-z0-9._-]{0,253}[A-Za-z0-9])?$/)
-export const vmName = z.string().regex(/^j[1-9][0-9]{0,9}r[0-9]{1,10}v[0-9]{1,6}$/)
+export const vmName = z.string().regex(/^[jb][1-9][0-9]{0,9}r[0-9]{1,10}v[0-9]{1,6}$/)
 export const userName = z.string().min(1).max(256)
 export const longestReason = 16_384
 /** A sentence, or the lines a user reads; reason.ts makes one of any text. */
@@ -38,7 +52,9 @@ export const cpuList = z
 export const errorCode = z.string().regex(/^[a-z][a-z0-9-]{0,63}$/)
 
 /** What names a run: the fields of every message about one. */
-export const runFields = { job: jobId, restart: restartCount }
+export const runFields = { job: runNumber, restart: restartCount }
+/** The same of a run that Slurm knows. */
+export const jobRunFields = { job: jobId, restart: restartCount }
 /** A run on one node. */
 export const nodeRunFields = { ...runFields, node: hostName }
 /** Whose job it is. */
@@ -58,6 +74,9 @@ export const requestSchema = z.strictObject({
 
 /** VMs with which a job began all the same (best-effort): all of the run's, by hostname. */
 export const missingHosts = list('missing', hostName)
+
+/** VMs of a run that are not there, and why. */
+export const missingVms = list('missing', z.strictObject({ vm: vmName, reason }))
 
 export const empty = z.strictObject({})
 

@@ -3,12 +3,16 @@ import { z } from 'zod'
 import { defineCall } from '../define.ts'
 import { list } from '../schema/fields.ts'
 import {
+  batchName,
   consoleOffset,
   consolePart,
+  contentDigest,
   empty,
   hostName,
   instant,
+  jobRunFields,
   missingHosts,
+  missingVms,
   ownerFields,
   reason,
   runFields,
@@ -26,6 +30,9 @@ const heldRun = z.strictObject({
   /** Why it was refused or lost. */
   reason,
   share,
+  batch: z.strictObject({ name: batchName, content: contentDigest }).optional(),
+  /** VMs of this node that did not come up, or ended since. */
+  missing: missingVms.optional(),
 })
 
 export const controllerMessages = {
@@ -40,7 +47,15 @@ export const controllerMessages = {
     summary: 'A job that named no image itself will run in VMs: mark it on this node before its Prolog.',
     from: ['controller'],
     to: ['node'],
-    request: z.strictObject({ ...runFields, script: z.enum(['guest', 'host']) }),
+    request: z.strictObject({ ...jobRunFields, script: z.enum(['guest', 'host']) }),
+    reply: empty,
+  }),
+  'prepare-batch': defineCall({
+    summary:
+      "Make this node's VMs of a batch; answered at once, and the node reports as it does of a job's. Safe to repeat.",
+    from: ['controller'],
+    to: ['node'],
+    request: z.strictObject({ ...runFields, ...ownerFields, name: batchName, content: contentDigest }),
     reply: empty,
   }),
   'tell-run': defineCall({

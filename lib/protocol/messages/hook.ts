@@ -1,7 +1,7 @@
 // What Slurm's hooks tell the daemon of their host.
 import { z } from 'zod'
 import { defineCall } from '../define.ts'
-import { empty, ownerFields, reason, requestSchema, runFields } from './common.ts'
+import { empty, jobRunFields, ownerFields, reason, requestSchema } from './common.ts'
 
 /** What the user asked for; or, where that cannot be read, the sentence that says why. Neither: the job named no image itself. */
 const asked = { request: requestSchema.optional(), refusal: reason.optional() }
@@ -12,7 +12,7 @@ export const hookMessages = {
     from: ['hook'],
     to: ['controller'],
     request: z.strictObject({
-      ...runFields,
+      ...jobRunFields,
       ...ownerFields,
       account: z.string().max(256),
       partition: z.string().max(256),
@@ -29,21 +29,21 @@ export const hookMessages = {
     summary: 'EpilogSlurmctld: a run has ended.',
     from: ['hook'],
     to: ['controller'],
-    request: z.strictObject(runFields),
+    request: z.strictObject(jobRunFields),
     reply: empty,
   }),
   'node-prepare': defineCall({
     summary: "Prolog: make this node's VMs of a run; answered when they are ready or cannot be.",
     from: ['hook'],
     to: ['node'],
-    request: z.strictObject({ ...runFields, ...ownerFields, ...asked }),
+    request: z.strictObject({ ...jobRunFields, ...ownerFields, ...asked }),
     reply: z.strictObject({ outcome: z.enum(['prepared', 'refused', 'node-fault']), reason: reason.optional() }),
   }),
   'node-end': defineCall({
     summary: "Epilog: remove this node's VMs of a run; answered when nothing is left, or what could not be removed.",
     from: ['hook'],
     to: ['node'],
-    request: z.strictObject(runFields),
+    request: z.strictObject(jobRunFields),
     reply: z.strictObject({ outcome: z.enum(['removed', 'left']), reason: reason.optional() }),
   }),
 }

@@ -9,6 +9,7 @@ import {
   ipAddress,
   jobId,
   missingHosts,
+  missingVms,
   nodeRunFields,
   reason,
   runFields,
@@ -45,7 +46,7 @@ export const nodeMessages = {
   'report-prepared': report(
     'The VMs of the run on this node are ready; with best-effort, those that are not are named.',
     {
-      missing: list('missing', z.strictObject({ vm: vmName, reason })).optional(),
+      missing: missingVms.optional(),
     },
   ),
   'report-failed': report('The VMs of the run on this node cannot be made.', { code: errorCode, reason }),
@@ -53,7 +54,7 @@ export const nodeMessages = {
     peakMemoryBytes: z.bigint().min(0n),
     cpuTimeNs: z.bigint().min(0n),
   }),
-  'report-lost': report('A VM ended while its job ran.', { vm: vmName, reason }),
+  'report-lost': report('A VM ended while its job or batch ran.', { vm: vmName, reason }),
   'node-hello': defineCall({
     summary: 'A node (again) has contact: the runs it holds; the answer is what is to become of each.',
     from: ['node'],

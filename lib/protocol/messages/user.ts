@@ -3,9 +3,12 @@ import { z } from 'zod'
 import { defineCall, defineEvent } from '../define.ts'
 import { list, text } from '../schema/fields.ts'
 import {
+  batchName,
+  batchNumber,
   consoleOffset,
   consolePart,
   empty,
+  errorCode,
   hostName,
   imageName,
   imageRevision,
@@ -14,6 +17,7 @@ import {
   jobId,
   reason,
   requestSchema,
+  restartCount,
   runFields,
   runState,
   userName,
@@ -26,15 +30,23 @@ const listedVm = z.strictObject({
   hostname: hostName,
   node: hostName,
   address: ipAddress.optional(),
-  state: z.enum(['planned', 'starting', 'running', 'paused', 'missing', 'lost', 'ended']),
+  /** `unknown`: its node's vmrmd has gone and not come back. */
+  state: z.enum(['planned', 'starting', 'running', 'paused', 'missing', 'lost', 'unknown', 'ended']),
 })
 
+/** Of a job, or of a batch. */
 const listedRun = z.strictObject({
-  ...runFields,
+  job: jobId.optional(),
+  restart: restartCount,
+  batch: batchNumber.optional(),
+  /** The batch's. */
+  name: batchName.optional(),
   user: userName,
   image: imageName,
   state: runState,
   reason: reason.optional(),
+  /** Of the reason. */
+  code: errorCode.optional(),
   began: instant,
   /** What the run used, once its nodes have told: the highest memory of any node, and all CPU time. */
   peakMemoryMib: z.int().min(0).optional(),
@@ -65,8 +77,8 @@ export const userMessages = {
     summary: "The asking user's runs, or everyone's where the user may see them.",
     from: ['user'],
     to: ['controller'],
-    /** With a job: its runs alone, ended or not. */
-    request: z.strictObject({ all: z.boolean(), job: jobId.optional() }),
+    /** With a job or a batch: its runs alone, ended or not. */
+    request: z.strictObject({ all: z.boolean(), job: jobId.optional(), batch: batchNumber.optional() }),
     reply: z.strictObject({ runs: list('run', listedRun) }),
   }),
   'list-images': defineCall({
@@ -91,10 +103,12 @@ export const userMessages = {
     reply: z.strictObject({ runs: list('run', z.strictObject(runFields)) }),
   }),
   'read-console': defineCall({
-    summary: "A part of the console log of a VM of the job's newest run; for the job's user, root and SlurmUser.",
+    summary: "A part of the console log of a VM of a batch or of a job's newest run; for its user, root and SlurmUser.",
     from: ['user'],
     to: ['controller'],
-    request: z.strictObject({ job: jobId, vm: vmIndex, offset: consoleOffset }),
+    request: z
+      .strictObject({ job: jobId.optional(), batch: batchNumber.optional(), vm: vmIndex, offset: consoleOffset })
+      .refine(({ job, batch }) => (job === undefined) !== (batch === undefined), 'a job or a batch'),
     reply: z.strictObject({ ...consolePart, state: runState }),
   }),
   subscribe: defineCall({

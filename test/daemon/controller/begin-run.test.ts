@@ -1,30 +1,31 @@
 import t from 'tap'
 import { createBeginRun } from '../../../lib/daemon/controller/begin-run.ts'
-import type { BeginRequest } from '../../../lib/daemon/controller/planner.ts'
+import type { JobRequest } from '../../../lib/daemon/controller/planner.ts'
 import type { Transactions } from '../../../lib/daemon/controller/transaction.ts'
 import { VmrmError } from '../../../lib/errors/vmrm-error.ts'
 import { silentLog } from '../../../lib/log.ts'
 import { createFakeSlurm } from '../../fakes/slurm.ts'
 
-const unnamed: BeginRequest = {
+const unnamed: JobRequest = {
   ...{ job: 7, restart: 0, uid: 2001, gid: 2001, user: 'alice', account: '', nodes: 'n[1-2]', selector: '7' },
 }
-const named: BeginRequest = { ...unnamed, request: { image: 'tiny', perNode: 1, script: 'guest' } }
+const named: JobRequest = { ...unnamed, request: { image: 'tiny', perNode: 1, script: 'guest' } }
 
 function setUp() {
   const slurm = createFakeSlurm()
   const done: string[] = []
   const down = new Map<string, number>()
   const transactions = {
-    async begin({ job, request, refusal }: BeginRequest) {
+    async begin({ job, request, refusal }: JobRequest) {
       done.push(`begin ${job} ${request?.image ?? refusal}`)
     },
-    async notExpected(_run: BeginRequest, nodes: readonly string[]) {
+    async notExpected(_run: JobRequest, nodes: readonly string[]) {
       done.push(`not expected by ${nodes}`)
     },
   } as unknown as Transactions
   const nodes = {
     verdict: async () => {},
+    prepareBatch: async () => {},
     async expectRun(node: string, _run: unknown, script: string) {
       const left = down.get(node) ?? 0
       down.set(node, left - 1)

@@ -3,6 +3,7 @@ import type { Catalogue } from '../../../lib/config/load.ts'
 import { createControllerHandlers } from '../../../lib/daemon/controller/handlers.ts'
 import { openLedger } from '../../../lib/daemon/controller/ledger.ts'
 import type { Transactions } from '../../../lib/daemon/controller/transaction.ts'
+import { batchRun, type Run } from '../../../lib/job/run.ts'
 import { silentLog } from '../../../lib/log.ts'
 import { createFakeSlurm } from '../../fakes/slurm.ts'
 
@@ -10,9 +11,12 @@ function setUp() {
   const ledger = openLedger(':memory:')
   const slurm = createFakeSlurm()
   const strangers: string[] = []
+  const lost = new Set<string>()
   const transactions = { verdict: () => ({ verdict: 'ended', reason: '' }) } as unknown as Transactions
   const handlers = createControllerHandlers({
     ...{ ledger, slurm, transactions, log: silentLog, trustedUids: [0], now: () => 1 },
+    onHello: () => {},
+    isLost: (node) => lost.has(node),
     catalogue: {} as Catalogue,
     nodes: { heldRuns: async () => [] },
     rebuild: { isDone: () => true, stranger: async (node, run) => void strangers.push(`${node} ${run.job}`) },
@@ -26,7 +30,7 @@ function setUp() {
     const reply = await handlers['node-hello']({ node: 'n1', address: '10.99.0.11', health: 'ready', runs })
     return reply.runs.map((run) => [run.job, run.verdict])
   }
-  return { slurm, hello, strangers }
+  return { slurm, hello, strangers, handlers, ledger, lost }
 }
 
 t.test('a ledger that was lost is no reason to end jobs that Slurm still runs', async (t) => {
@@ -49,4 +53,57 @@ t.test('when neither ledger nor Slurm can tell, the node is told nothing', async
   const { slurm, hello } = setUp()
   slurm.state = 'down'
   await t.rejects(hello(1), { code: 'command-failed' })
+})
+
+t.test('a batch that the ledger does not know is over if its number was given, and a stranger if not', async (t) => {
+  const { hello, strangers, ledger, slurm } = setUp()
+  // Slurm is not asked about it.
+  slurm.state = 'down'
+  const owner = { uid: 1, gid: 1, user: 'x', account: '', image: 'tiny', script: 'guest' as const }
+  const add = (run: Run) => ledger.add({ ...run, ...owner, deadlineMs: 1, beganMs: 1 })
+  for (const name of ['a', 'b']) ledger.addBatch(name, 'c', add)
+  ledger.finish(batchRun(1), 1)
+  ledger.forgetEndedBefore(2)
+  ledger.move(batchRun(2), ['preparing'], 'ending')
+  const [over, ending, unknown] = [1, 2, 3].map((batch) => batchRun(batch).job) as [number, number, number]
+  t.same(await hello(over, ending, unknown), [
+    [over, 'ended'],
+    [ending, 'ended'],
+    [unknown, 'pending'],
+  ])
+  t.same(strangers, [`n1 ${unknown}`])
+})
+
+t.test('a batch is listed by its number and name; what its nodes say and do not say shows in its VMs', async (t) => {
+  const { handlers, ledger, lost } = setUp()
+  const owner = { uid: 2001, gid: 2001, user: 'alice', account: '', image: 'tiny', script: 'guest' as const }
+  ledger.addBatch('build-42', 'c', (run) => ledger.add({ ...run, ...owner, deadlineMs: 1, beganMs: 1 }))
+  const run = batchRun(1)
+  const vm = (index: number) => ({
+    ...{ index, hostname: `h${index}`, mac: `52:54:76:00:00:0${index}`, address: `10.0.0.${index + 2}` },
+    ...{ vcpus: 1, memoryMib: 400 },
+  })
+  const nodes = ['n1', 'n2', 'n3'].map((node, at) => ({
+    ...{ node, underlay: `10.99.0.1${at}`, cpuIds: [], memoryMib: 500, vms: [vm(at)] },
+  }))
+  const plan = { image: 'tiny', revision: '1', vni: 1, prefixLength: 24, gateway: '10.0.0.1', nodes }
+  ledger.setPlan(run, () => plan)
+  ledger.move(run, ['preparing'], 'lost', { code: 'vm-lost', reason: 'VM b1r0v1 on node n2 is gone' })
+  ledger.setShare(run, 'n2', { state: 'prepared', missing: [{ vm: 'b1r0v1', reason: 'it powered off' }] })
+  lost.add('n3')
+  const as = (uid: number) => ({ from: 'local', uid, gid: uid, pid: 1 }) as const
+  const list = (uid: number) => handlers['list-runs']({ all: false, batch: 1 }, as(uid))
+  const { runs } = await list(2001)
+  t.match(runs, [{ batch: 1, name: 'build-42', job: undefined, state: 'lost', code: 'vm-lost' }])
+  t.match(runs[0]?.reason, /^VM b1r0v1 on node n2 is gone; nobody knows whether VMs on n3 run/)
+  t.same(
+    runs[0]?.vms.map(({ name, state }) => [name, state]),
+    [
+      ['b1r0v0', 'running'],
+      ['b1r0v1', 'lost'],
+      ['b1r0v2', 'unknown'],
+    ],
+  )
+  t.same((await list(2002)).runs, [], "another user's")
+  t.equal((await handlers['list-runs']({ all: false, job: 1 }, as(0))).runs.length, 0, 'job 1 is not batch 1')
 })

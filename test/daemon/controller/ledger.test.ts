@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { openLedger } from '../../../lib/daemon/controller/ledger.ts'
 import type { RunPlan } from '../../../lib/job/plan.ts'
+import { batchRun } from '../../../lib/job/run.ts'
 import { hostnameRange } from '../../../lib/network/address.ts'
 
 const newRun = (job: number, restart = 0) => ({
@@ -138,3 +139,33 @@ t.test('vmrm remembers which nodes it drained itself', async (t) => {
   t.equal(ledger.isDrained('n1'), true)
   t.equal(ledger.nodeAddress('n1'), '10.99.0.12')
 })
+
+t.test(
+  'a batch gets a number that no other had, with its run or not at all, and keeps its name until it is forgotten',
+  async (t) => {
+    const path = join(t.testdir(), 'ledger.sqlite')
+    const first = openLedger(path)
+    const add = (ledger: typeof first, name: string) =>
+      ledger.addBatch(name, 'c', (run) => ledger.add({ ...newRun(run.job), beganMs: 0 }))
+    t.equal(first.lastBatch(), 0)
+    t.same(add(first, 'a'), { batch: 1, name: 'a', content: 'c' })
+    t.throws(() => add(first, 'a'), /UNIQUE/)
+    const half = () => {
+      throw new Error('no run')
+    }
+    t.throws(() => first.addBatch('b', 'c', half), /no run/)
+    t.equal(first.batchNamed('b'), undefined)
+    first.close()
+    const second = openLedger(path)
+    t.match(second.batchOf(batchRun(1)), { name: 'a' })
+    t.equal(second.batchOf({ job: 1, restart: 0 }), undefined, 'a job is none')
+    second.finish(batchRun(1), 5)
+    second.forgetEndedBefore(6)
+    t.equal(second.batchNamed('a'), undefined)
+    t.equal(add(second, 'a').batch, 2, 'the name is free, the number is not')
+    second.adoptBatch({ batch: 9, name: 'taken-up', content: 'd' })
+    t.equal(second.lastBatch(), 9)
+    t.equal(add(second, 'next').batch, 10)
+    second.close()
+  },
+)

@@ -3,7 +3,7 @@ import { daemonConfigSchema } from '../../../lib/config/daemon-schema.ts'
 import { imageSchema } from '../../../lib/config/image-schema.ts'
 import type { Lease } from '../../../lib/daemon/controller/leases.ts'
 import { openLedger } from '../../../lib/daemon/controller/ledger.ts'
-import { type BeginRequest, createPlanner } from '../../../lib/daemon/controller/planner.ts'
+import { createPlanner, type JobRequest } from '../../../lib/daemon/controller/planner.ts'
 import { shareOf } from '../../../lib/daemon/controller/share-of.ts'
 import type { RunPlan } from '../../../lib/job/plan.ts'
 import { share } from '../../../lib/protocol/messages/share.ts'
@@ -22,7 +22,7 @@ const image = imageSchema.parse({
   access: { policy: 'listed', users: [{ name: 'alice' }], groups: [{ name: 'proj' }], accounts: [{ name: 'phys' }] },
   limits: { maxMemoryMib: 2000, maxCpus: 8 },
 })
-const request: BeginRequest = {
+const request: JobRequest = {
   ...{ job: 5, restart: 1, uid: 1, gid: 1, user: 'alice', account: '', nodes: 'n[1-2]', selector: '5' },
   request: { image: 'tiny', perNode: 2, script: 'guest' },
 }
@@ -39,7 +39,7 @@ function setUp(entry = image) {
     groupsOf: async (user) => (user === 'carol' ? ['carol', 'proj'] : [user]),
     underlayOf: async (node) => (node === 'n1' ? '10.99.0.11' : '10.99.0.12'),
   })
-  const plan = async (of: BeginRequest) => {
+  const plan = async (of: JobRequest) => {
     const { uid, gid, user, account, job, restart } = of
     ledger.add({ job, restart, uid, gid, user, account, image: 'tiny', script: 'guest', deadlineMs: 0, beganMs: 0 })
     const make = await planner.plan(of)
@@ -169,7 +169,7 @@ t.test('users, groups and accounts that the entry lists may have the image, nobo
 
 t.test('what cannot be planned is refused with the sentence the user reads', async (t) => {
   const vm = { image: 'tiny', perNode: 1, script: 'guest' as const }
-  const cases: [Partial<BeginRequest>, string, RegExp][] = [
+  const cases: [Partial<JobRequest>, string, RegExp][] = [
     [{ request: { ...vm, image: 'none-such' } }, 'image-unknown', /no image none-such/],
     [{ request: { ...vm, revision: '8' } }, 'image-unknown', /revision 7, not 8/],
     [{ request: { ...vm, perNode: 3 } }, 'size-too-small', /2 CPUs on node n2; 3 VMs/],

@@ -44,3 +44,16 @@ t.test('a node that has lost its connection and answers is asked again until it 
   await until('n1 is lost', () => lost.length > 0)
   t.same([asked, lost], [['n1', 'n1', 'n1'], ['n1']])
 })
+
+t.test('a node that should be there, and never was, is lost like one that has left', async (t) => {
+  const lost: string[] = []
+  const presence = createPresence({ graceMs: 1, answers: async () => false, onLost: (node) => lost.push(node) })
+  t.teardown(() => presence.close())
+  presence.connected('n1')
+  for (const node of ['n1', 'n2']) presence.expect(node)
+  await until('n2 is lost', () => lost.length > 0)
+  t.same([presence.isLost('n1'), presence.isLost('n2')], [false, true])
+  t.same([presence.isConnected('n1'), presence.isConnected('n2')], [true, false])
+  presence.connected('n2')
+  t.equal(presence.isLost('n2'), false)
+})

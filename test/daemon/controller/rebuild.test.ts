@@ -9,7 +9,7 @@ import { leasesOf, runFromNodes, type ToldRun } from '../../../lib/daemon/contro
 import type { Transactions } from '../../../lib/daemon/controller/transaction.ts'
 import { VmrmError } from '../../../lib/errors/vmrm-error.ts'
 import type { RunPlan } from '../../../lib/job/plan.ts'
-import { type Run, runId } from '../../../lib/job/run.ts'
+import { batchRun, type Run, runId } from '../../../lib/job/run.ts'
 import { silentLog } from '../../../lib/log.ts'
 import { addressPool, hostnameRange, macRange, vniRange } from '../../../lib/network/address.ts'
 import { createFakeSlurm } from '../../fakes/slurm.ts'
@@ -259,4 +259,44 @@ t.test('a whole folder of an older state looks sound, until a node tells of a ru
     t.same(leasesIn(ledger, run), leasesIn(before, run))
     ledger.close()
   }
+})
+
+/** What the node's journal has of a batch. */
+const toldOfBatch = (ledger: Ledger, node: string, of: Run): ToldRun => ({
+  ...toldBy(ledger, node, of),
+  batch: { name: `name-${of.job}`, content: '0f'.repeat(32) },
+})
+
+t.test('a lost ledger takes batches up from their nodes, with their names and with what they have lost', async (t) => {
+  const before = openLedger(':memory:')
+  const [whole, torn] = [3, 4].map((batch) => begin(before, batchRun(batch).job, ['n1', 'n2'])) as [Run, Run]
+  const ledger = openLedger(join(t.testdir(), 'ledger.sqlite'))
+  const { slurm, nodes, rebuild } = setUp(ledger)
+  for (const node of ['n1', 'n2']) slurm.nodes.set(node, 'free')
+  const missing = [{ vm: 'b4r0v3', reason: 'the guest powered off' }]
+  nodes.set('n1', [toldOfBatch(before, 'n1', whole), toldOfBatch(before, 'n1', torn)])
+  nodes.set('n2', [toldOfBatch(before, 'n2', whole), { ...toldOfBatch(before, 'n2', torn), missing }])
+  await rebuild.run(new AbortController().signal)
+  t.match(ledger.find(whole), { state: 'committed' }, 'although Slurm knows nothing of it')
+  t.match(ledger.find(torn), { state: 'lost', reason: 'the guest powered off' })
+  t.match(ledger.batchOf(whole), { batch: 3, name: `name-${whole.job}` })
+  t.equal(ledger.lastBatch(), 4, 'no number is given again')
+  t.same(
+    ledger.shares(torn).map((share) => share.missing),
+    [[], missing],
+  )
+  ledger.close()
+})
+
+t.test('a batch that was destroyed since an older copy of the ledger was made is over', async (t) => {
+  const ledger = openLedger(join(t.testdir(), 'ledger.sqlite'))
+  const [gone, there] = [1, 2].map((batch) => begin(ledger, batchRun(batch).job, ['n1', 'n2'])) as [Run, Run]
+  const { slurm, nodes, rebuild } = setUp(ledger)
+  for (const node of ['n1', 'n2']) slurm.nodes.set(node, 'free')
+  nodes.set('n1', [toldOfBatch(ledger, 'n1', there)])
+  nodes.set('n2', [])
+  await rebuild.run(new AbortController().signal)
+  t.equal(ledger.find(gone)?.state, 'ended')
+  t.equal(ledger.find(there)?.state, 'committed', 'one node still has it')
+  ledger.close()
 })

@@ -1,8 +1,10 @@
 import t from 'tap'
 import { openLedger, type RunState } from '../../../lib/daemon/controller/ledger.ts'
 import { createReconciler } from '../../../lib/daemon/controller/reconcile.ts'
+import { createRemover } from '../../../lib/daemon/controller/remove-run.ts'
 import type { Transactions } from '../../../lib/daemon/controller/transaction.ts'
 import { VmrmError } from '../../../lib/errors/vmrm-error.ts'
+import { batchRun, originName } from '../../../lib/job/run.ts'
 import { silentLog } from '../../../lib/log.ts'
 import type { JobState } from '../../../lib/slurm/job-details.ts'
 import { createFakeSlurm } from '../../fakes/slurm.ts'
@@ -41,17 +43,19 @@ function setUp() {
       ledger.setShare(run, node, { state: 'ended' })
     },
   } as unknown as Transactions
-  const reconciler = createReconciler({
-    ...{ ledger, slurm, transactions, log: silentLog, minimumAgeMs: 20_000, epilogMs: 60_000, now: () => clock.ms },
+  const remover = createRemover({
+    ...{ ledger, transactions, log: silentLog },
     nodes: {
-      verdict: async () => {},
-      expectRun: async () => {},
       async destroyRun(node, run) {
         await hanging.get(node)
         if (nodesDown.has(node)) throw new VmrmError('daemon-unreachable', 'no answer')
-        destroyed.push(`${node} ${run.job}`)
+        destroyed.push(`${node} ${originName(run)}`)
       },
     },
+  })
+  const reconciler = createReconciler({
+    ...{ ledger, slurm, transactions, remover, log: silentLog, minimumAgeMs: 20_000, epilogMs: 60_000 },
+    now: () => clock.ms,
   })
   const add = (job: number, options: { state?: RunState; ageMs?: number; inSlurm?: JobState } = {}) => {
     const { state = 'committed', ageMs = 60_000, inSlurm } = options
@@ -125,4 +129,17 @@ t.test('a run on a node that does not answer stays in quarantine', async (t) => 
   nodesDown.clear()
   await reconciler.round()
   t.same(states(), ['ended', 'ended'])
+})
+
+t.test('a batch is no business of Slurm, and no Epilog removes it', async (t) => {
+  const { reconciler, add, ended, destroyed, ledger } = setUp()
+  const numbers = [1, 2, 3].map((batch) => batchRun(batch).job)
+  const [made = 0, aborted = 0, ending = 0] = numbers
+  add(made)
+  add(aborted, { state: 'aborted', ageMs: 0 })
+  add(ending, { state: 'ending', ageMs: 0 })
+  await reconciler.round()
+  t.same(ended, [aborted])
+  t.same(destroyed.sort(), ['n1 b2', 'n1 b3', 'n2 b2', 'n2 b3'], 'at once')
+  t.equal(ledger.find(batchRun(1))?.state, 'committed')
 })

@@ -1,11 +1,11 @@
 import t from 'tap'
 import { openLedger } from '../../../lib/daemon/controller/ledger.ts'
-import type { BeginRequest } from '../../../lib/daemon/controller/planner.ts'
+import type { JobRequest } from '../../../lib/daemon/controller/planner.ts'
 import { createTransactions, type Messenger } from '../../../lib/daemon/controller/transaction.ts'
 import { MustWait } from '../../../lib/daemon/controller/waiting-room.ts'
 import { VmrmError } from '../../../lib/errors/vmrm-error.ts'
 import type { RunPlan } from '../../../lib/job/plan.ts'
-import type { Run } from '../../../lib/job/run.ts'
+import { batchRun, type Run, runId } from '../../../lib/job/run.ts'
 import { silentLog } from '../../../lib/log.ts'
 import { hostnameRange } from '../../../lib/network/address.ts'
 import { until } from '../../support/until.ts'
@@ -13,7 +13,7 @@ import { until } from '../../support/until.ts'
 const run = { job: 7, restart: 0 }
 const pool = { ...hostnameRange('p-[0-9]'), title: 'p' }
 
-function request(of: Run = run): BeginRequest {
+function request(of: Run = run): JobRequest {
   const vm = { image: 'tiny', perNode: 1, script: 'guest' as const }
   return {
     ...of,
@@ -69,6 +69,7 @@ function setUp(
     log: silentLog,
     prepareMs: 1000,
     mayLease: async () => options.mayLease?.(),
+    onBatchAborted: (of) => told.push(`remove ${runId(of)}`),
     waitingRoom: {
       async enter(of, selector, wanted) {
         told.push(`wait ${selector} ${wanted.image} ${wanted.vms}`)
@@ -301,3 +302,44 @@ t.test(
     t.same(left, [8])
   },
 )
+
+const ofBatch = { uid: 2001, gid: 2001, user: 'alice', account: '', nodes: 'n[1-2]', vm: { vcpus: 1, memoryMib: 400 } }
+const wanted = { ...ofBatch, request: { image: 'tiny', perNode: 1, script: 'guest' as const } }
+const batch = batchRun(1)
+
+t.test('a batch goes the way of a run, and one that is given up is removed', async (t) => {
+  const { transactions, ledger, told, clock } = setUp()
+  const begun = transactions.beginBatch({ ...wanted, withinMs: 500 }, { name: 'a', content: 'c' })
+  t.match(ledger.find(batch), { state: 'preparing', deadlineMs: clock.ms + 500 }, 'in the ledger when it returns')
+  await begun.planned
+  transactions.prepared(batch, 'n1')
+  clock.ms += 600
+  transactions.expire()
+  t.match(ledger.find(batch), { state: 'aborted', reason: /after 1 s the VMs of node n2 were not ready/ })
+  t.match(told, [/^comment/, /^aborted/, 'remove b1r0'])
+})
+
+t.test('a batch that has no room does not wait in a queue of Slurm', async (t) => {
+  const { transactions, ledger, told } = setUp({
+    mayLease: async () => {
+      throw new MustWait(new VmrmError('range-full', 'p: 1 wanted, 0 of 10 free'), { image: 'tiny', vms: 1 })
+    },
+  })
+  await transactions.beginBatch(wanted, { name: 'a', content: 'c' }).planned
+  t.match(ledger.find(batch), { state: 'aborted', code: 'range-full', reason: /0 of 10 free/ })
+  t.notOk(told.some((line) => line.startsWith('wait')))
+})
+
+t.test('a VM that a running batch loses is the only one', async (t) => {
+  const { transactions, ledger, told } = setUp()
+  await transactions.beginBatch(wanted, { name: 'a', content: 'c' }).planned
+  for (const node of ['n1', 'n2']) transactions.prepared(batch, node)
+  t.equal(ledger.find(batch)?.state, 'committed')
+  told.length = 0
+  for (let times = 0; times < 2; times++)
+    await transactions.lost(batch, { node: 'n2', vm: 'b1r0v1', reason: 'the guest powered off' })
+  t.match(ledger.find(batch), { state: 'lost', reason: 'VM b1r0v1 on node n2 is gone: the guest powered off' })
+  t.equal(transactions.verdict(batch, 'n1').verdict, 'commit')
+  t.equal(ledger.shares(batch)[1]?.missing.length, 1, 'told twice it is lost once')
+  t.same(told, [], 'no node ends the others')
+})

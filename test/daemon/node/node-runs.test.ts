@@ -7,9 +7,10 @@ import { openJournal } from '../../../lib/daemon/node/journal.ts'
 import { createNodeHandlers } from '../../../lib/daemon/node/node-handlers.ts'
 import { NodeRuns } from '../../../lib/daemon/node/node-runs.ts'
 import { VmrmError } from '../../../lib/errors/vmrm-error.ts'
+import { batchRun } from '../../../lib/job/run.ts'
 import { silentLog } from '../../../lib/log.ts'
 import { writeMessage } from '../../../lib/protocol/envelope.ts'
-import { createFakeController } from '../../fakes/controller-link.ts'
+import { createFakeController, shareFor } from '../../fakes/controller-link.ts'
 import { createFakeVmMaker } from '../../fakes/vm-maker.ts'
 import { until } from '../../support/until.ts'
 
@@ -429,4 +430,45 @@ t.test('a Prolog that asks again while a restart removes half a creation has it 
   maker.onRemove = async () => {}
   await next.remove(run)
   t.same([...maker.existing], [])
+})
+
+const batch = { name: 'build-42', content: 'c' }
+const batchRequest = { ...request, ...batchRun(7), batch }
+
+t.test('a VM that a running batch loses ends no other, and the controller hears of it once it can', async (t) => {
+  const { runs, maker, controller, told, start } = setUp(t)
+  const layout = { vms: '2', hostnames: 'tiny-[0001+2]', addresses: '10.77.0.2+2', macs: '52:54:76:00:00:01+2' }
+  controller.answer = (of) => ({ state: 'share', share: shareFor(of, layout) })
+  t.same(await runs.prepare(batchRequest), { outcome: 'prepared' })
+  await runs.applyVerdict(batchRun(7), 'commit', '')
+  controller.state = 'down'
+  await runs.vmStopped('b7r0v1', 'the guest powered off')
+  const live = runs.ofJob(batchRun(7).job)
+  t.match(live?.entry, { state: 'committed', missing: [{ vm: 'b7r0v1', reason: 'the guest powered off' }], batch })
+  t.same([...(live?.vms.keys() ?? [])], [0])
+  t.same([maker.removals, told], [[], []])
+  controller.state = 'up'
+  await runs.reconcile()
+  await runs.reconcile()
+  t.same(controller.reports, ['prepared b7r0', 'lost b7r0'])
+
+  const again = start()
+  await (await again.recover()).done
+  t.equal(again.ofJob(batchRun(7).job)?.entry.state, 'committed')
+  maker.existing.clear()
+  const last = start()
+  await (await last.recover()).done
+  const all = last.ofJob(batchRun(7).job)?.entry.missing?.map(({ vm }) => vm)
+  t.same(
+    all,
+    ['b7r0v1', 'b7r0v0'],
+    'after the end of the machine all of its VMs are lost, and the batch is still there',
+  )
+})
+
+t.test('a batch that was destroyed before this node heard of it is not made', async (t) => {
+  const { runs, maker, controller } = setUp(t)
+  await runs.remove(batchRun(7))
+  t.match(await runs.prepare(batchRequest), { outcome: 'refused' })
+  t.same([[...maker.existing], controller.reports], [[], []])
 })

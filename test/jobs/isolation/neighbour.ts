@@ -98,7 +98,7 @@ async function seen(): Promise<object> {
     const { runs } =
       role === 'controller' ? await client.call('list-runs', { all: false }) : await client.call('node-status', {})
     client.close()
-    found[name] = runs.map((run) => run.job)
+    found[name] = runs.flatMap((run) => run.job ?? [])
   }
   return found
 }

@@ -1,0 +1,73 @@
+// Has the nodes of a batch begin with its VMs, as Slurm's Prologs do for a job. It repeats itself until a node has heard, and
+// reports a node that does not answer; what comes of it the nodes report themselves.
+import { setTimeout as delay } from 'node:timers/promises'
+import { toVmrmError } from '../../../errors/vmrm-error.ts'
+import { type Run, runId } from '../../../job/run.ts'
+import type { Log } from '../../../log.ts'
+import { createSemaphore } from '../../semaphore.ts'
+import { reached } from '../../steps.ts'
+import type { Ledger } from '../ledger.ts'
+import type { NodeCaller } from '../messenger.ts'
+import type { Transactions } from '../transaction.ts'
+
+const pauseMs = 500
+const nodesAtOnce = 64
+/** Each call has its own bound. */
+const never = new AbortController().signal
+
+export interface BatchPreparer {
+  /** All nodes of a planned batch; returns at once. */
+  prepare(run: Run): void
+  /** One that may have forgotten it, as after a restart of its vmrmd. Nothing is done unless its VMs are still wanted. */
+  prepareAgain(run: Run, node: string): void
+}
+
+export function createBatchPreparer(options: {
+  ledger: Pick<Ledger, 'find' | 'share' | 'shares' | 'batchOf'>
+  transactions: Pick<Transactions, 'failed'>
+  nodes: Pick<NodeCaller, 'prepareBatch'>
+  log: Log
+  /** How long a node's daemon may be away, as in its own Prolog. */
+  awayMs: number
+  now: () => number
+}): BatchPreparer {
+  const { ledger, transactions, nodes, log, awayMs, now } = options
+  const calls = createSemaphore(nodesAtOnce)
+
+  /** False where the node is to make nothing any more. */
+  const tell = async (run: Run, node: string): Promise<void> => {
+    const record = ledger.find(run)
+    const batch = ledger.batchOf(run)
+    if (record?.state !== 'preparing' || batch === undefined || ledger.share(run, node) !== 'planned') return
+    await reached('batch.telling', runId(run))
+    await nodes.prepareBatch(node, record, batch)
+  }
+
+  const tellPatiently = async (run: Run, node: string): Promise<void> => {
+    for (const untilMs = now() + awayMs; ; await delay(pauseMs)) {
+      try {
+        return await calls.run(() => tell(run, node), never)
+      } catch (thrown) {
+        const error = toVmrmError(thrown)
+        if (error.code === 'daemon-unreachable' && now() < untilMs) continue
+        log.warn('batch.not-told', { run: runId(run), node, text: error.message })
+        const isSilent = error.code === 'daemon-unreachable'
+        const reason = isSilent ? `the vmrmd of node ${node} does not answer` : `node ${node}: ${error.message}`
+        return transactions.failed(run, node, { code: isSilent ? 'node-daemon-down' : error.code, reason })
+      }
+    }
+  }
+
+  return {
+    prepare(run) {
+      for (const { node } of ledger.shares(run)) void tellPatiently(run, node)
+    },
+    prepareAgain(run, node) {
+      void calls
+        .run(() => tell(run, node), never)
+        .catch((error: unknown) =>
+          log.debug('batch.not-told', { run: runId(run), node, text: toVmrmError(error).message }),
+        )
+    },
+  }
+}

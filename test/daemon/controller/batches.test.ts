@@ -1,0 +1,176 @@
+// Batches from the message to the nodes, on the real ledger, transaction and planner; the nodes are stand-ins.
+import t from 'tap'
+import { daemonConfigSchema } from '../../../lib/config/daemon-schema.ts'
+import { imageSchema } from '../../../lib/config/image-schema.ts'
+import { createBatchHandlers } from '../../../lib/daemon/controller/batches/batch-handlers.ts'
+import { createBatches } from '../../../lib/daemon/controller/batches/batches.ts'
+import { createBatchPreparer } from '../../../lib/daemon/controller/batches/prepare-batch.ts'
+import { openLedger } from '../../../lib/daemon/controller/ledger.ts'
+import { createMessenger } from '../../../lib/daemon/controller/messenger.ts'
+import { createPlanner } from '../../../lib/daemon/controller/planner.ts'
+import { createRemover } from '../../../lib/daemon/controller/remove-run.ts'
+import { createTransactions } from '../../../lib/daemon/controller/transaction.ts'
+import { VmrmError } from '../../../lib/errors/vmrm-error.ts'
+import { batchRun, runId } from '../../../lib/job/run.ts'
+import { silentLog } from '../../../lib/log.ts'
+import { createFakeSlurm } from '../../fakes/slurm.ts'
+import { until } from '../../support/until.ts'
+
+const config = daemonConfigSchema.parse({ version: '1', cluster: { name: 'c' }, controller: { host: 'ctl' } })
+const image = imageSchema.parse({
+  ...{ version: '1', name: 'tiny', revision: '7', os: { family: 'linux', agent: 'builtin' } },
+  ...{ master: { path: '/m', format: 'raw' }, boot: { kind: 'firmware' }, hostnames: { range: 'tiny-[1-4]' } },
+  network: { kind: 'private', addresses: '10.77.0.0/24' },
+  access: { policy: 'listed', users: [{ name: 'alice' }] },
+  limits: { maxMemoryMib: 2000, maxCpus: 8 },
+})
+const asked = { name: 'a', image: 'tiny', perNode: 2, cpus: 1, memoryMib: 200, user: 'alice' }
+const root = { from: 'local', uid: 0, gid: 0, pid: 1 } as const
+
+function setUp() {
+  const ledger = openLedger(':memory:')
+  const slurm = createFakeSlurm()
+  const told: string[] = []
+  const silent = new Set<string>()
+  const call = (what: string) => async (node: string, run: { job: number; restart: number }) => {
+    if (silent.has(node)) throw new VmrmError('daemon-unreachable', 'no answer')
+    told.push(`${what} ${node} ${runId(run)}`)
+  }
+  const caller = { verdict: call('verdict'), destroyRun: call('destroy'), prepareBatch: call('prepare') }
+  const nodes = { ...caller, expectRun: async () => {} }
+  const planner = createPlanner({
+    ...{ config, slurm, catalogue: async () => new Map([['tiny', image]]) },
+    groupsOf: async (user) => [user],
+    underlayOf: async (node) => `10.99.0.${node.slice(1)}`,
+  })
+  const common = { ledger, log: silentLog, now: () => 1000 }
+  const transactions = createTransactions({
+    ...{ ...common, planner, prepareMs: 60_000, mayLease: async () => {} },
+    messenger: createMessenger({ ...common, nodes, slurm }),
+    waitingRoom: { enter: async () => 'refused', leave: () => {} },
+    onBatchAborted: (run) => batches.aborted(run),
+  })
+  const batches = createBatches({
+    ...{ ...common, transactions, planner, mayLease: async () => {} },
+    preparer: createBatchPreparer({ ...common, transactions, nodes, awayMs: 0 }),
+    remover: createRemover({ ...common, transactions, nodes }),
+    presentNodes: () => ledger.knownNodes().filter((node) => !silent.has(node)),
+  })
+  for (const node of ['n1', 'n2', 'n3']) ledger.rememberNode(node, '10.99.0.1', 1)
+  const { 'create-batch': create, 'destroy-batch': destroy } = createBatchHandlers({
+    ...{ batches, trustedUids: [0] },
+    async lookUpAccount(user) {
+      if (user === 'nobody-here') throw new VmrmError('command-failed', 'getent ended with 2')
+      const name = user === 0 ? 'root' : String(user)
+      return { name, uid: user === 0 ? 0 : 2001, gid: 2001, gecos: '', home: '/', shell: '/bin/sh', groups: [] }
+    },
+  })
+  return { ledger, slurm, told, silent, batches, transactions, create, destroy }
+}
+
+t.test('each node is asked for its VMs, and what was asked for is planned', async (t) => {
+  const { create, ledger, told, slurm } = setUp()
+  t.same(await create({ ...asked, nodes: 'n[1-2]' }, root), { batch: 1, outcome: 'begun' })
+  await until('both have heard', () => told.length === 2)
+  t.same(told.sort(), ['prepare n1 b1r0', 'prepare n2 b1r0'])
+  const record = ledger.find(batchRun(1))
+  t.match(record, { state: 'preparing', user: 'alice', uid: 2001, image: 'tiny' })
+  const vms = record?.plan?.nodes.flatMap((node) => node.vms) ?? []
+  t.same(
+    vms.map(({ hostname, vcpus, memoryMib }) => [hostname, vcpus, memoryMib]),
+    [1, 2, 3, 4].map((number) => [`tiny-${number}`, 1, 200]),
+  )
+  const overhead = config.hypervisor.overheadMib
+  t.same(
+    record?.plan?.nodes.map(({ memoryMib, cpuIds }) => [memoryMib, cpuIds]),
+    [1, 2].map(() => [2 * (200 + overhead), []]),
+  )
+  t.same(slurm.done, [])
+})
+
+t.test('a request that comes again changes nothing, and the same name for something else is refused', async (t) => {
+  const { create, ledger } = setUp()
+  const both = await Promise.all([create(asked, root), create(asked, root)])
+  t.same(both.map(({ batch, outcome }) => `${batch} ${outcome}`).sort(), ['1 begun', '1 known'])
+  t.equal((await create(asked, root)).outcome, 'known')
+  await t.rejects(create({ ...asked, memoryMib: 201 }, root), {
+    code: 'batch-exists',
+    message: /^batch b1 has the name a/,
+  })
+  const { user: _, ...own } = asked
+  await t.rejects(create(own, root), { code: 'batch-exists' }, 'the owner is a part of it')
+  t.equal(ledger.inState('preparing').length, 1)
+})
+
+t.test('what cannot be is refused at once, and nothing is left of it', async (t) => {
+  const { create, ledger } = setUp()
+  const cases: [object, string, RegExp][] = [
+    [{ image: 'nosuch' }, 'image-unknown', /nosuch/],
+    [{ user: 'bob' }, 'image-not-allowed', /user bob may not/],
+    [{ user: 'nobody-here' }, 'request-invalid', /no user nobody-here/],
+    [{ memoryMib: 2001 }, 'size-over-limit', /2000 MiB a VM/],
+    [{ nodes: 'n[1-4]' }, 'request-invalid', /not heard of a vmrmd on node n4/],
+    [{ nodes: 'n1,n[1-2]' }, 'request-invalid', /n1 is named twice/],
+    [{ nodeCount: 4 }, 'nodes-too-few', /4 nodes are wanted, and 3/],
+  ]
+  for (const [change, code, message] of cases)
+    await t.rejects(create({ ...asked, ...change }, root), { code, message }, JSON.stringify(change))
+  const alice = { ...root, uid: 2001 }
+  await t.rejects(create(asked, alice), { code: 'not-permitted', message: /only root and SlurmUser/ })
+  t.equal(ledger.lastBatch(), 0)
+})
+
+t.test('where only a number of nodes is given, those with the fewest VMs are taken', async (t) => {
+  const { create, ledger, silent } = setUp()
+  const nodesOf = (batch: number) => ledger.find(batchRun(batch))?.plan?.nodes.map(({ node }) => node)
+  await create({ ...asked, nodes: 'n1', perNode: 1 }, root)
+  await until('the first is planned', () => nodesOf(1) !== undefined)
+  await create({ ...asked, name: 'b', nodeCount: 2, perNode: 1 }, root)
+  await until('it is planned', () => nodesOf(2) !== undefined)
+  t.same(nodesOf(2), ['n2', 'n3'])
+  silent.add('n1')
+  await t.rejects(create({ ...asked, name: 'c', nodeCount: 3 }, root), { code: 'nodes-too-few' })
+})
+
+t.test('a node that does not answer ends the batch everywhere, and Slurm hears nothing of it', async (t) => {
+  const { create, ledger, silent, told, slurm, batches } = setUp()
+  silent.add('n2')
+  await create({ ...asked, nodes: 'n[1-2]' }, root)
+  await until('it is being removed', () => told.includes('destroy n1 b1r0'))
+  t.match(ledger.find(batchRun(1)), { state: 'ending', code: 'node-daemon-down', reason: /vmrmd of node n2 does not/ })
+  t.equal(ledger.leaseCount() > 0, true, 'n2 has not confirmed')
+  silent.delete('n2')
+  batches.destroy({ name: 'a' })
+  await until('it is over', () => ledger.find(batchRun(1))?.state === 'ended')
+  t.equal(ledger.leaseCount(), 0)
+  t.same(slurm.done, [])
+})
+
+t.test('a node that has forgotten a batch while it was made is asked again', async (t) => {
+  const { create, told, batches, transactions } = setUp()
+  await create({ ...asked, nodes: 'n[1-2]' }, root)
+  await until('both have heard', () => told.length === 2)
+  batches.nodeIsThere('n1')
+  await until('n1 was asked again', () => told.length === 3)
+  transactions.prepared(batchRun(1), 'n1')
+  batches.nodeIsThere('n1')
+  batches.nodeIsThere('n3')
+  transactions.prepared(batchRun(1), 'n2')
+  await until('it is decided', () => told.filter((line) => line.startsWith('verdict')).length === 2)
+  t.equal(told.filter((line) => line.startsWith('prepare')).length, 3, 'not once it is prepared, and no other node')
+})
+
+t.test('a batch can be destroyed at any time and as often as one likes, by number or name', async (t) => {
+  const { create, destroy, ledger } = setUp()
+  await create(asked, root)
+  const { state } = await destroy({ name: 'a' }, root)
+  t.match(state, /ending|ended/)
+  await until('it is over', () => ledger.find(batchRun(1))?.state === 'ended')
+  t.equal(ledger.leaseCount(), 0)
+  t.same(await destroy({ batch: 1 }, root), { batch: 1, state: 'ended' })
+  ledger.forgetEndedBefore(Number.MAX_SAFE_INTEGER)
+  t.same(await destroy({ batch: 1 }, root), { batch: 1, state: 'ended' }, 'also when it is forgotten')
+  await t.rejects(destroy({ batch: 2 }, root), { code: 'batch-unknown' })
+  await t.rejects(destroy({ name: 'nosuch' }, root), { code: 'batch-unknown' })
+  await t.rejects(destroy({ batch: 1 }, { ...root, uid: 2001 }), { code: 'not-permitted' })
+})

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { execa } from 'execa'
+import { buildStatic, changeDisk, copyDisk, putFile } from './changed-disk.ts'
 import type { Cluster } from './cluster.ts'
 import type { TestImage } from './test-images.ts'
 
@@ -25,11 +26,9 @@ export async function makeRootedImage(cluster: Cluster): Promise<RootedImage> {
     string,
   ]
   const tiny = join(cluster.layout.images, 'tiny.qcow2')
-  await execa('gcc', ['-std=c11', '-static', '-s', '-O1', '-o', program, source], { timeout: 60_000 })
-  await execa('qemu-img', ['convert', '-f', 'qcow2', '-O', 'raw', tiny, raw], { timeout: 60_000 })
-  const guestPath = '/usr/bin/become-root'
-  const input = [`write ${program} ${guestPath}`, `set_inode_field ${guestPath} mode 0104755`].join('\n')
-  await execa('/usr/sbin/debugfs', ['-w', '-f', '-', raw], { input, timeout: 60_000 })
+  await buildStatic(source, program)
+  await copyDisk(tiny, raw)
+  await changeDisk(raw, putFile(program, '/usr/bin/become-root', '0104755'))
   await execa('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', raw, master], { timeout: 60_000 })
   rmSync(raw)
   const sha256 = sha256Of(master)

@@ -5,6 +5,7 @@
 #include "agent.h"
 
 #include "call_origin.h"
+#include "freeze.h"
 #include "identity_ssh.h"
 #include "service_ready.h"
 #include "socket.h"
@@ -328,7 +329,10 @@ void agent_on_child(struct agent *agent, pid_t pid, int wait_status)
 {
 	if (identity_worker_on_child(&agent->identity, pid, wait_status)) {
 		agent->owes_done = true;
-		if (agent->identity.answer.complaint.text[0] == '\0') {
+		if (agent->identity.answer.complaint.text[0] != '\0') {
+			thaw_others();
+		} else {
+			forget_frozen();
 			/* A clone has a boot id of its own from now on. */
 			agent->is_template = false;
 			read_boot_id(agent);
@@ -340,6 +344,8 @@ void agent_on_child(struct agent *agent, pid_t pid, int wait_status)
 	if (child_work_on_child(&agent->template_work, pid, wait_status, &agent->template_answer)) {
 		agent->is_template = agent->template_answer.complaint.text[0] == '\0';
 		agent->owes_ready = true;
+		if (agent->is_template)
+			freeze_others();
 		return;
 	}
 	for (size_t i = 0; i < agent->session_count; i++)
@@ -381,6 +387,7 @@ void agent_stop(struct agent *agent)
 
 void agent_free(struct agent *agent)
 {
+	thaw_others();
 	for (size_t i = 0; i < agent->session_count; i++)
 		task_free(agent->sessions[i]);
 	agent->session_count = 0;

@@ -1,6 +1,9 @@
 // Two clones of one running guest, gone on at the same instant: each becomes a machine of its own. QEMU alone and the real agent.
 import { randomBytes } from 'node:crypto'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { execa } from 'execa'
 import t from 'tap'
 import { loadImage } from '../../../lib/config/load.ts'
@@ -9,6 +12,7 @@ import { joinTexts, u64Field } from '../../../lib/guest/fields.ts'
 import { identityTag as tag } from '../../../lib/guest/identity.ts'
 import { silentLog } from '../../../lib/log.ts'
 import { vmSshKeys } from '../../../lib/ssh/run-keys.ts'
+import { buildStatic, changeDisk, copyDisk, putFile, readFromDisk } from '../../support/changed-disk.ts'
 import { type PausedClone, templateByHand } from '../../support/clone-by-hand.ts'
 import { until } from '../../support/until.ts'
 import { Host } from './host.ts'
@@ -17,6 +21,8 @@ import { Task } from './task.ts'
 const project = join(import.meta.dirname, '../../..')
 const templateUuid = '11111111-2222-4333-8444-000000000000'
 const bootMs = 120_000
+/** A template runs on so long before it is saved, and a clone before it has its identity: time for many draws. */
+const idleMs = 1500
 
 t.setTimeout(600_000)
 
@@ -70,9 +76,41 @@ async function factsOf(host: Host): Promise<ReadonlyMap<string, string>> {
   return new Map(lines.map((line) => [line.split(' ', 1)[0] ?? '', line.slice(line.indexOf(' ') + 1)]))
 }
 
+/** The tiny master with a program that draws random numbers from the boot on. */
+async function drawingDisk(tiny: string, folder: string): Promise<string> {
+  const [program, inittab, raw] = ['draw', 'inittab', 'raw'].map((name) => join(folder, name)) as [
+    string,
+    string,
+    string,
+  ]
+  await buildStatic(join(import.meta.dirname, 'draw.c'), program)
+  await copyDisk(tiny, raw)
+  await writeFile(inittab, `${await readFromDisk(raw, '/etc/inittab')}\n::once:/usr/bin/draw\n`)
+  const commands = [...putFile(program, '/usr/bin/draw', '0100755'), ...putFile(inittab, '/etc/inittab', '0100644')]
+  await changeDisk(raw, commands)
+  return raw
+}
+
+/** What was drawn before the guest stood still for the last time, and after. */
+async function drawsOf(host: Host): Promise<{ before: readonly string[]; after: readonly string[] }> {
+  const task = new Task(host, {
+    argv: ['sh', '-c', 'until tail -n 1 /run/drawn | grep -q end; do sleep 0.2; done; cat /run/drawn'],
+  })
+  await until('the draws', () => task.result, bootMs)
+  const draws = task.outText.split('\n').flatMap((line) => {
+    const [time, number] = line.split(' ')
+    return time === undefined || number === undefined ? [] : [{ ms: Number(time), number }]
+  })
+  const last = draws.findLastIndex(({ ms }, at) => ms - (draws[at - 1]?.ms ?? ms) >= idleMs)
+  if (last < 0) throw new Error('it never stood still')
+  const numbers = draws.map(({ number }) => number)
+  return { before: numbers.slice(0, last), after: numbers.slice(last) }
+}
+
 async function becomeTwin(clone: PausedClone, index: number): Promise<{ seen: string; complaint: string; host: Host }> {
   const host = Host.connect(clone.vm.portPath)
   const seen = await until('the greeting', () => host.hello, bootMs)
+  await delay(idleMs)
   return { seen: seen.state, complaint: await host.identify(identityOf(index)), host }
 }
 
@@ -81,11 +119,15 @@ t.test('two clones of one template share nothing that tells machines apart', asy
   await execa(join(project, 'test/images/build'), ['tiny'], { timeout: 240_000 })
   const folder = process.env.VMRM_IMAGES ?? '/var/tmp/vmrm-images'
   const image = loadImage(join(folder, 'tiny.xml'))
-  const template = await templateByHand({ image, qemuArguments: ['-uuid', templateUuid] }, async (vm) => {
+  const scratch = await mkdtemp(join(tmpdir(), 'vmrm-test-clones-'))
+  t.teardown(() => rm(scratch, { recursive: true, force: true }))
+  const backing = { path: await drawingDisk(join(folder, 'tiny.qcow2'), scratch), format: 'raw' } as const
+  const template = await templateByHand({ image, backing, qemuArguments: ['-uuid', templateUuid] }, async (vm) => {
     const channel = new GuestChannel({ path: vm.portPath, vm: 'template', log: silentLog })
     await channel.open(AbortSignal.timeout(bootMs))
     await channel.prepareTemplate(AbortSignal.timeout(bootMs))
     channel.close()
+    await delay(idleMs)
   })
   t.teardown(() => template.remove())
   const clones = await Promise.all(macs.map((mac) => template.clone({ mac })))
@@ -114,6 +156,16 @@ t.test('two clones of one template share nothing that tells machines apart', asy
   for (const bytes of [...each('urandom'), ...each('random')]) t.match(bytes, /^[0-9a-f]{128}$/)
   t.strictSame(each('nice'), ['0', '0'], "a task has not the agent's priority")
   t.strictSame(each('peers'), ['2', '2'], 'each knows both by name')
+  const [one, other] = await Promise.all(twins.map((twin) => drawsOf(twin.host)))
+  t.ok((one?.before.length ?? 0) > 100, 'the template has drawn random numbers')
+  t.strictSame(one?.before, other?.before)
+  t.ok((one?.after.length ?? 0) > 0, 'clones have drawn random numbers')
+  t.strictSame(
+    one?.after.filter((number) => other?.after.includes(number)),
+    [],
+    'no process has drawn a number that another clone has too',
+  )
+
   for (const [at, twin] of twins.entries()) {
     // Between the two readings of the host's clock lies the guest's, however slow the machine is.
     const before = Math.floor(Date.now() / 1000)

@@ -18,12 +18,12 @@ export const console: Command = {
   summary: "what a VM's kernel and services have written to its console",
   usage,
   help: `Prints the console log of a VM of a job that runs or starts: the kernel's and the system's words, not the job's output.
-The log is kept up to a size; of a longer one its end is there. On a terminal control characters are left out.
+The log is kept up to a size; of a longer one its end is there. What was cut off meanwhile is told on stderr. On a terminal control characters are left out.
   JOB        123; 123_4 in an array; 123+1 in a heterogeneous job
   BATCH      b7: VMs without a job
   --vm N     which VM of the job (default 0)
   --follow   go on until the VM ends
-  --attach   for root, on the VM's node: the console itself; Ctrl-] detaches
+  --attach   for root, on the VM's node: the console itself, one process at a time; Ctrl-] detaches
 You may read your own jobs' consoles; root and SlurmUser all.`,
   async run(args) {
     const { values, positionals } = readOptions(usage, args, {
@@ -40,10 +40,14 @@ You may read your own jobs' consoles; root and SlurmUser all.`,
     const of = batch === undefined ? { job: (await findJob(job, loadDaemonConfig().slurm)).id } : { batch }
     const printer = createPrinter(isatty(1) ? 'clean' : 'raw', (part) => process.stdout.write(part))
     await withController((controller) =>
-      copyConsole({ controller, of, vm, until: values.follow === true ? 'ended' : 'now', printer }),
+      copyConsole({ controller, of, vm, until: values.follow === true ? 'ended' : 'now', printer, remark }),
     )
     return 0
   },
+}
+
+function remark(sentence: string): void {
+  process.stderr.write(`vmrm: ${sentence}\n`)
 }
 
 async function attach(job: string, index: number): Promise<number> {
@@ -84,16 +88,21 @@ export function createPrinter(how: 'clean' | 'raw', write: (part: string | Uint8
   }
 }
 
-/** Asks for part after part. Once it has shown something, the end of the VM is its end. */
+/**
+ * Asks for part after part: until the end that the log had at first (`now`), or until the VM's. Once it has shown something,
+ * the end of the VM is its end. `remark` is told where what is shown does not go on from what was shown before.
+ */
 export async function copyConsole(options: {
   controller: Pick<ProtocolClient, 'call'>
   of: { readonly job: number } | { readonly batch: number }
   vm: number
   until: 'now' | 'ended'
   printer: Printer
+  remark: (sentence: string) => void
 }): Promise<void> {
-  const { controller, of, vm, until, printer } = options
+  const { controller, of, vm, until, printer, remark } = options
   let offset = 0
+  let firstEnd: number | undefined
   for (let asked = 0; ; asked += 1) {
     const part = await controller.call('read-console', { ...of, vm, offset }).catch((error: unknown) => {
       const { code } = toVmrmError(error)
@@ -101,12 +110,23 @@ export async function copyConsole(options: {
       throw error
     })
     if (part === undefined) return
+    if (asked > 0 && part.offset !== offset) {
+      printer.pause()
+      remark(breakBetween(offset, part.offset))
+    }
     printer.print(part.data)
     offset = part.offset + part.data.length
-    if (part.data.length > 0) continue
+    firstEnd ??= part.end
+    const isAtEnd = part.data.length === 0 || (until === 'now' && offset >= firstEnd)
+    if (!isAtEnd) continue
     printer.pause()
     const isOver = part.state !== 'preparing' && part.state !== 'committed'
     if (until === 'now' || isOver) return
     await delay(followMs)
   }
+}
+
+function breakBetween(shown: number, next: number): string {
+  if (next > shown) return `the log was cut: ${next - shown} bytes of it are missing here`
+  return 'the log begins anew here: some of it may have been shown before'
 }

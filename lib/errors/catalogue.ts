@@ -149,6 +149,16 @@ export const catalogue = {
     hint: 'Try again in a moment; `vmrm ps JOB` shows when they are committed.',
   },
   'vm-unknown': { family: 'user', meaning: 'The job has no VM of that number.', hint: 'See `vmrm ps JOB`.' },
+  'console-taken': {
+    family: 'user',
+    meaning: "Somebody is attached to a VM's serial console, which serves one at a time.",
+    hint: '',
+  },
+  'console-failed': {
+    family: 'peer',
+    meaning: "A VM's serial console cannot be reached, or the connection to it broke.",
+    hint: '',
+  },
   'run-unknown': { family: 'user', meaning: 'There is no such run on this node or controller.', hint: '' },
   'run-ended': { family: 'peer', meaning: 'The run was ended while this was under way.', hint: '' },
   'batch-unknown': {

@@ -57,15 +57,20 @@ function readable(text: string, maxLines: number): string {
 /**
  * Keeps a console log from filling the disk: one that is larger than `maxBytes` is emptied but for its last quarter of
  * that. QEMU has it open to append (domain-xml.ts), so it goes on at the new end; what it writes in the instant between
- * reading and cutting is lost. To be called now and then, as often as `maxBytes` can be written. Returns how many bytes
- * are gone from its beginning.
+ * reading and cutting is lost. To be called now and then, as often as `maxBytes` can be written. `willCut` is called with the
+ * size before anything is gone. Returns how many bytes are gone from its beginning.
  */
-export async function capConsole(path: string, maxBytes: number): Promise<number> {
+export async function capConsole(
+  path: string,
+  maxBytes: number,
+  willCut?: (size: number) => Promise<void>,
+): Promise<number> {
   const file = await openConsole(path, 'r+')
   if (file === undefined) return 0
   try {
     const { size } = await file.stat()
     if (size <= maxBytes) return 0
+    await willCut?.(size)
     const kept = Buffer.alloc(Math.floor(maxBytes / 4))
     const { bytesRead } = await file.read(kept, 0, kept.length, size - kept.length)
     await file.truncate(0)
@@ -84,14 +89,18 @@ export async function readConsole(
   path: string,
   position: number,
   maxBytes: number,
-): Promise<{ readonly position: number; readonly data: Uint8Array }> {
+): Promise<{ readonly position: number; readonly size: number; readonly data: Uint8Array }> {
   const file = await openConsole(path, 'r')
-  if (file === undefined) return { position: 0, data: new Uint8Array() }
+  if (file === undefined) return { position: 0, size: 0, data: new Uint8Array() }
   try {
     const { size } = await file.stat()
     const from = position < 0 || position > size ? 0 : position
     const { buffer, bytesRead } = await file.read(Buffer.alloc(maxBytes), 0, maxBytes, from)
-    return { position: from, data: new Uint8Array(buffer.subarray(0, bytesRead)) }
+    return {
+      position: from,
+      size: Math.max(size, from + bytesRead),
+      data: new Uint8Array(buffer.subarray(0, bytesRead)),
+    }
   } finally {
     await file.close()
   }

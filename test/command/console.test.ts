@@ -23,6 +23,7 @@ t.test('a terminal gets whole clean lines, anything else the bytes', async (t) =
 
 t.test('it asks on from where the last part ended, until nothing more is there or the VM has ended', async (t) => {
   const parts = ['hello ', 'world\n', '', 'late\n']
+  const remark = (sentence: string) => t.fail(sentence)
   const asked: number[] = []
   const play = async (until: 'now' | 'ended') => {
     let text = ''
@@ -32,23 +33,64 @@ t.test('it asks on from where the last part ended, until nothing more is there o
       asked.push(offset)
       const part = parts[number++]
       if (part === undefined) throw new VmrmError('run-unknown', 'gone')
-      return { offset, data: bytes(part), state: 'committed' }
+      return { offset, end: 12, data: bytes(part), state: 'committed' }
     }
     const printer = createPrinter('clean', (part) => {
       text += String(part)
     })
-    await copyConsole({ controller: { call: call as never }, of: { job: 1 }, vm: 0, until, printer })
+    await copyConsole({ controller: { call: call as never }, of: { job: 1 }, vm: 0, until, printer, remark })
     return text
   }
   t.equal(await play('now'), 'hello world\n')
-  t.same(asked, [0, 6, 12])
+  t.same(asked, [0, 6])
   t.equal(await play('ended'), 'hello world\nlate\n')
   const call = async () => {
     throw new VmrmError('job-without-vms', 'none')
   }
   const printer = createPrinter('raw', () => {})
-  await t.rejects(copyConsole({ controller: { call }, of: { job: 1 }, vm: 0, until: 'ended', printer }), {
+  await t.rejects(copyConsole({ controller: { call }, of: { job: 1 }, vm: 0, until: 'ended', printer, remark }), {
     message: 'none',
+  })
+})
+
+/** What is shown of a log whose parts are these, with remarks in brackets. */
+async function shownOf(
+  until: 'now' | 'ended',
+  answer: (asked: number) => readonly [number, number, string] | undefined,
+) {
+  let shown = ''
+  let asked = 0
+  const call = async () => {
+    const part = answer(asked++)
+    if (part === undefined) throw new VmrmError('run-unknown', 'gone')
+    return { offset: part[0], end: part[1], data: bytes(part[2]), state: 'committed' }
+  }
+  const printer = createPrinter('clean', (part) => {
+    shown += String(part)
+  })
+  const remark = (sentence: string) => {
+    shown += `[${sentence}]`
+  }
+  await copyConsole({ controller: { call: call as never }, of: { job: 1 }, vm: 0, until, printer, remark })
+  return { shown, asked }
+}
+
+t.test('of a guest that never stops talking it shows what was there at the begin', async (t) => {
+  const chatty = (asked: number) => [asked * 4, asked * 4 + 12, `${asked}__\n`] as const
+  t.same(await shownOf('now', chatty), { shown: '0__\n1__\n2__\n', asked: 3 })
+})
+
+t.test('what is missing of a log that was cut, or shown again of one that begins anew, is told', async (t) => {
+  const parts = [
+    [7, 12, 'cut '],
+    [50, 55, 'gap\n'],
+    [0, 4, 'new\n'],
+  ] as const
+  t.same(await shownOf('ended', (asked) => parts[asked]), {
+    shown:
+      'cut [the log was cut: 39 bytes of it are missing here]gap\n' +
+      '[the log begins anew here: some of it may have been shown before]new\n',
+    asked: 4,
   })
 })
 
@@ -64,6 +106,7 @@ t.test("the job's user, root and SlurmUser may read; for others the job has no V
   const ask = async (uid: number, vm: number, run: RunRecord = record) => {
     const readConsole = async (node: string, _run: object, part: { offset: number }) => ({
       offset: part.offset,
+      end: 9,
       data: bytes(node),
     })
     const handle = createConsoleHandler({ ledger: ledger(run), readConsole, trustedUids: [0, 64030] })

@@ -199,7 +199,7 @@ async function testConsole(t: Test, jobs: Jobs, job: string, name: string): Prom
     await exec(job, '--', 'unshare', '-Urm', 'mount', '-t', 'tmpfs', '-o', 'nonsense=1', 'none', '/mnt')
     await terminal.expect(/tmpfs: Unknown parameter 'nonsense'/)
     const second = await jobs.cluster.run(['vmrm', 'console', '--attach', job], { node: 'n1' })
-    t.match(second, { exitCode: 65, stderr: /^vmrm: process \d+ is attached to the console of VM/ })
+    t.match(second, { exitCode: 65, stderr: /^vmrm: another process on this node is attached to the console of VM/ })
     terminal.send('\x1d')
     await terminal.expect(/vmrm: detached\r\n/)
     await terminal.expect(local)

@@ -1,8 +1,10 @@
 import {
   appendFileSync,
   closeSync,
+  mkdirSync,
   mkdtempSync,
   openSync,
+  readdirSync,
   readFileSync,
   rmSync,
   symlinkSync,
@@ -13,6 +15,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { createConsoles } from '../../lib/daemon/node/consoles.ts'
+import { createLog, silentLog } from '../../lib/log.ts'
 import { capConsole, consoleTail, readConsole } from '../../lib/vm/console.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'vmrm-console-'))
@@ -54,7 +57,7 @@ t.test("A kernel's complaint is kept where its trace has pushed it out of the la
 t.test('A console that is not there has no lines and cannot be cut', async (t) => {
   t.equal(await consoleTail(join(folder, 'none')), '')
   t.equal(await capConsole(join(folder, 'none'), 100), 0)
-  t.match(await readConsole(join(folder, 'none'), 0, 100), { position: 0, data: { length: 0 } })
+  t.match(await readConsole(join(folder, 'none'), 0, 100), { position: 0, size: 0, data: { length: 0 } })
 })
 
 t.test('A symbolic link is not followed', async (t) => {
@@ -87,9 +90,14 @@ t.test(
 )
 
 t.test('A log is read by an offset that goes on counting over a cut', async (t) => {
-  const consoles = createConsoles({ maxBytes: 100, partBytes: 40 })
+  const vm = join(folder, 'v0')
+  const path = join(vm, 'console.log')
+  mkdirSync(vm)
+  const start = () => createConsoles({ maxBytes: 100, partBytes: 40, log: silentLog })
+  let consoles = start()
   const text = async (offset: number) => {
     const part = await consoles.read(path, offset)
+    t.ok(part.end >= part.offset + part.data.length)
     return [part.offset, Buffer.from(part.data).toString()]
   }
   writeFileSync(path, '0123456789'.repeat(9))
@@ -101,6 +109,43 @@ t.test('A log is read by an offset that goes on counting over a cut', async (t) 
   t.same(await text(90), [95, 'x'.repeat(25)], 'what is cut off is left out, and the offset says so')
   t.same(await text(110), [110, 'x'.repeat(10)])
   t.same(await text(120), [120, ''])
+  t.equal((await consoles.read(path, 0)).end, 120)
+  consoles = start()
+  appendFileSync(path, 'after')
+  t.same(await text(119), [119, 'xafter'], 'a restart of the daemon changes no offset')
+  appendFileSync(path, 'y'.repeat(100))
+  await consoles.cap([path])
+  t.same(await text(125), [200, 'y'.repeat(25)])
+  t.same(
+    readdirSync(folder).sort(),
+    ['console.log', 'link', 'v0', 'v0.cut', 'victim'],
+    'one file is beside the VM’s folder',
+  )
+
+  // As a kill between the cut and its count would leave it.
+  writeFileSync(join(folder, 'v0.cut'), String(325))
+  consoles = start()
+  const part = await consoles.read(path, 225)
+  t.same([part.offset, part.data.length], [325, 25], 'a gap is told, and nothing is missed')
+  writeFileSync(join(folder, 'v0.cut'), 'no number')
+  consoles = start()
+  t.same(await text(0), [0, 'y'.repeat(25)])
+  rmSync(join(folder, 'v0.cut'))
+  rmSync(path)
   await consoles.cap([])
-  t.same(await text(0), [0, 'x'.repeat(25)], 'a log that is no more is forgotten')
+  t.same(await text(7), [0, ''], 'a log that is no more is forgotten')
+})
+
+t.test('Where the count cannot be kept the log is cut all the same', async (t) => {
+  const vm = join(folder, 'v1')
+  const path = join(vm, 'console.log')
+  mkdirSync(vm)
+  mkdirSync(join(folder, 'v1.cut.new'))
+  writeFileSync(path, 'x'.repeat(200))
+  const lines: string[] = []
+  const log = createLog({ level: 'warn', write: (line) => lines.push(line) })
+  const consoles = createConsoles({ maxBytes: 100, partBytes: 40, log })
+  await consoles.cap([path])
+  t.match(await consoles.read(path, 0), { offset: 175, end: 200 })
+  t.match(lines[0], /console\.uncounted/)
 })

@@ -92,7 +92,7 @@ export async function runNode(options: DaemonOptions): Promise<void> {
   const controller = createControllerLink({ client, node, address, health })
   const journal = openJournal({ runsFolder: config.paths.runs, log })
   const maxBytes = config.hypervisor.consoleMaxKib * 1024
-  const consoles = createConsoles({ maxBytes, partBytes: consolePartBytes })
+  const consoles = createConsoles({ maxBytes, partBytes: consolePartBytes, log })
   const catalogue = openCatalogue(config.paths.images)
   // Side by side: jobs wait for a daemon that comes back.
   const [machineCpus, peerCredentials, accelerator, qemuGid] = await Promise.all([

@@ -89,5 +89,8 @@ export const vmIndex = z.int().min(0).max(999_999)
 /** Where a console's bytes are counted from: its first, whether it is still kept or not. */
 export const consoleOffset = z.int().min(0)
 export const consolePartBytes = 65_536
-/** Bytes of a console log from `offset` on, which is not the one asked for where those are cut off; none: that is its end. */
-export const consolePart = { offset: consoleOffset, data: bytes(consolePartBytes) }
+/**
+ * Bytes of a console log from `offset` on, which is not the one asked for where those are cut off; none: that is its end.
+ * `end`: where the log ended when they were read.
+ */
+export const consolePart = { offset: consoleOffset, end: consoleOffset, data: bytes(consolePartBytes) }

@@ -310,7 +310,7 @@ t.test('whatever a reason holds, the hook gets its answer', async (t) => {
     runs,
     node: 'n1',
     markers: join(t.testdirName, 'markers'),
-    readConsole: async (_run, _vm, offset) => ({ offset, data: new Uint8Array() }),
+    readConsole: async (_run, _vm, offset) => ({ offset, end: offset, data: new Uint8Array() }),
     health: () => 'ready',
     trustedUids: [0],
   })
@@ -322,7 +322,7 @@ t.test('whatever a reason holds, the hook gets its answer', async (t) => {
 t.test('a run that is over before its Prolog began is expected no more, one that is under way still is', async (t) => {
   const { runs } = setUp(t)
   const markers = join(t.testdirName, 'markers')
-  const readConsole = async () => ({ offset: 0, data: new Uint8Array() })
+  const readConsole = async () => ({ offset: 0, end: 0, data: new Uint8Array() })
   const handlers = createNodeHandlers({
     runs,
     readConsole,

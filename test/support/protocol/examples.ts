@@ -82,7 +82,7 @@ export const examples: Readonly<Record<string, unknown>> = {
   'forget-node request': { node: 'n1' },
   'forget-node reply': { runs: [run] },
   'get-console request': { ...run, vm: 0, offset: 7 },
-  'get-console reply': { offset: 7, data: new Uint8Array() },
+  'get-console reply': { offset: 7, end: 7, data: new Uint8Array() },
   'subscribe request': { events: ['run-state'], job: 5 },
   'subscribe reply': {},
   'run-state event': { ...run, state: 'ended' },

@@ -68,7 +68,7 @@ export const examples: Readonly<Record<string, unknown>> = {
   'show-image request': { name: 'tiny' },
   'show-image reply': { xml: '<image name="tiny">\n  <os>&amp;</os>\r\n ]]> </image>\n' },
   'read-console request': { job: 5, vm: 3, offset: 0 },
-  'read-console reply': { offset: 2 ** 40, data: new Uint8Array([0, 255, 27, 10]), state: 'committed' },
+  'read-console reply': { offset: 2 ** 40, end: 2 ** 41, data: new Uint8Array([0, 255, 27, 10]), state: 'committed' },
   'tell-run request': run,
   'tell-run reply': {
     run: {

@@ -23,6 +23,9 @@ const benches: Readonly<Record<string, () => Promise<(options: BenchOptions) => 
   transparent: async () => (await import('./transparent.ts')).benchTransparent,
 }
 
+/** Where it is not 5: a round of all sizes takes a minute. */
+const usualRuns: Readonly<Record<string, number>> = { scale: 2 }
+
 /** The most VMs of a job that a node of the test cluster and the guests' addresses have room for. */
 const mostClones = 200
 
@@ -46,14 +49,14 @@ function parse(argv: readonly string[]): Asked {
     allowPositionals: true,
     options: {
       json: { type: 'boolean' },
-      runs: { type: 'string', default: '5' },
+      runs: { type: 'string' },
       n: { type: 'string', default: '1,10,50,100' },
       nodes: { type: 'string', default: '1024' },
       check: { type: 'boolean' },
     },
   })
   const [name = '', ...more] = positionals
-  const runs = Number(values.runs)
+  const runs = Number(values.runs ?? usualRuns[name] ?? 5)
   const n = values.n.split(',').map(Number)
   const nodes = Number(values.nodes)
   if (!(name in benches) || more.length > 0) throw new Error(`which benchmark? ${Object.keys(benches).join(', ')}`)

@@ -21,8 +21,14 @@ export interface SimulatedSite {
   /** Of the controller's munged. */
   readonly mungeSocket: string
   readonly log: string
-  /** CPU time of vmrmd and of its munged, in ms; memory of vmrmd. */
-  usage(): { readonly daemonMs: number; readonly mungedMs: number; readonly rssMib: number; readonly peakMib: number }
+  /** CPU time of vmrmd, of its munged and of the nodes' munged, in ms; memory of vmrmd. */
+  usage(): {
+    readonly daemonMs: number
+    readonly mungedMs: number
+    readonly nodesMungedMs: number
+    readonly rssMib: number
+    readonly peakMib: number
+  }
   /** SIGKILL and a new start. */
   restart(): Promise<void>
   stop(): Promise<void>
@@ -66,6 +72,7 @@ export async function startSite(options: { nodes: number; lostNodeSeconds?: numb
     usage: () => ({
       daemonMs: cpuMsOf(daemon.pid ?? 0),
       mungedMs: cpuMsOf(munged.pid),
+      nodesMungedMs: cpuMsOf(nodesMunged.pid),
       ...memoryOf(daemon.pid ?? 0),
     }),
     async restart() {
@@ -151,6 +158,14 @@ async function end(daemon: ChildProcess, signal: 'SIGTERM' | 'SIGKILL'): Promise
 function cpuMsOf(pid: number): number {
   const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
   return ((Number(fields[11]) + Number(fields[12])) * 1000) / ticksPerSecond
+}
+
+/** What this machine's CPUs have worked in all, in ms. */
+export function machineMs(): number {
+  const [, user, nice, system, , , irq, softirq] = (readFileSync('/proc/stat', 'utf8').split('\n')[0] ?? '')
+    .split(/\s+/)
+    .map(Number)
+  return (((user ?? 0) + (nice ?? 0) + (system ?? 0) + (irq ?? 0) + (softirq ?? 0)) * 1000) / ticksPerSecond
 }
 
 function memoryOf(pid: number): { rssMib: number; peakMib: number } {

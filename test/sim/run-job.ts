@@ -1,6 +1,6 @@
 // One job of a simulation from PrologSlurmctld to the last node that has done what was decided, with its times.
 
-import type { SimulatedSite } from './controller.ts'
+import { machineMs, type SimulatedSite } from './controller.ts'
 import type { Fleet } from './fleet.ts'
 import type { NodeTask } from './fleet-worker.ts'
 import type { NodeOutcome } from './simulated-node.ts'
@@ -17,10 +17,12 @@ export interface SimulatedRun {
   readonly simulatedMs: number
   /** wallMs without simulatedMs. */
   readonly controlMs: number
-  /** CPU time of the controller's vmrmd, of its munged, and of the simulated nodes. */
+  /** CPU time of the controller's vmrmd and of its munged; of the simulated nodes and of theirs. */
   readonly daemonMs: number
   readonly mungedMs: number
   readonly nodesMs: number
+  /** CPU time of whatever else this machine did meanwhile. */
+  readonly othersMs: number
 }
 
 export interface SimulatedFaults {
@@ -51,7 +53,7 @@ export async function runJob(options: {
   const owner = { uid: 0, gid: 0, user: 'root' }
   const request = { image: 'sim', perNode, script: 'guest' } as const
   const tasks = tasksOf({ names, perNode, seed: options.seed, faults })
-  const before = site.usage()
+  const before = { ...site.usage(), machineMs: machineMs(), ownMs: ownMs() }
   const beganMs = clock()
   await site.client.call('run-begin', {
     ...{ job, restart: 0, ...owner, account: '', partition: 'batch', nodes: hostlist ?? '', selector: String(job) },
@@ -59,18 +61,27 @@ export async function runJob(options: {
   })
   const plannedMs = clock() - beganMs
   const { outcomes, cpuMs } = await fleet.run({ job, restart: 0, ...owner, script: 'guest' }, tasks)
-  const after = site.usage()
+  const after = { ...site.usage(), machineMs: machineMs(), ownMs: ownMs() }
   const live = outcomes.filter(({ state }) => state !== 'died')
   const wallMs = Math.max(...live.map(({ decidedMs }) => decidedMs)) - beganMs
   // The one whose report made the decision possible.
   const last = live.reduce((latest, each) => (each.madeMs > latest.madeMs ? each : latest))
   const simulatedMs = last.state === 'committed' ? last.simulatedMs : 0
+  const spent = (of: Exclude<keyof typeof after, 'rssMib' | 'peakMib'>) => after[of] - before[of]
+  const nodesMs = cpuMs + spent('nodesMungedMs')
+  const simulationMs = spent('daemonMs') + spent('mungedMs') + nodesMs + spent('ownMs')
   return {
     ...{ vms: nodes * perNode, outcomes, wallMs, plannedMs, simulatedMs, controlMs: wallMs - simulatedMs },
-    daemonMs: after.daemonMs - before.daemonMs,
-    mungedMs: after.mungedMs - before.mungedMs,
-    nodesMs: cpuMs,
+    daemonMs: spent('daemonMs'),
+    mungedMs: spent('mungedMs'),
+    nodesMs,
+    othersMs: Math.max(0, spent('machineMs') - simulationMs),
   }
+}
+
+const ownMs = () => {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1000
 }
 
 /** The Epilogs and EpilogSlurmctld. */

@@ -1,0 +1,241 @@
+// VMs without a job, through the real cluster: made whole or not at all whoever is killed, somebody of their own, found again
+// after a loss of the ledger, and gone without a trace when they are destroyed.
+import { rmSync } from 'node:fs'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import type { StepName } from '../../lib/daemon/steps.ts'
+import { hostNamed } from '../cluster/layout.ts'
+import { holdAt, makeHoldable } from '../crash/held-steps.ts'
+import { kill, type Victim } from '../crash/victims.ts'
+import type { Cluster, Finished } from '../support/cluster.ts'
+import { crashDaemon, withTimeouts } from '../support/daemon-faults.ts'
+import { type Jobs, withJobs } from '../support/job-cluster.ts'
+import { withImages } from '../support/test-images.ts'
+import { until } from '../support/until.ts'
+
+t.setTimeout(900_000)
+
+/** A few clones on a machine that is busy with other guests. */
+const boundMs = 300_000
+const lookEveryMs = 300
+const timeouts =
+  'prepare-seconds="250" reconcile-seconds="2" controller-seconds="60" node-daemon-seconds="120" lost-node-seconds="120"'
+
+interface Batch {
+  readonly batch: number
+  readonly name: string
+  readonly state: string
+  readonly reason?: string
+  readonly user: string
+  readonly vms: readonly { name: string; hostname: string; node: string; address: string; state: string }[]
+}
+
+const create = (cluster: Cluster, name: string, ...options: string[]) =>
+  cluster.run(['vmrm', 'create', 'tiny', '--memory=200', '--user=alice', `--name=${name}`, '--json', ...options], {
+    timeoutMs: boundMs,
+  })
+const made = ({ stdout, stderr }: Finished): Batch => {
+  if (stdout === '') throw new Error(stderr)
+  return JSON.parse(stdout) as Batch
+}
+
+async function find(cluster: Cluster, name: string): Promise<Batch | undefined> {
+  const { stdout } = await cluster.run(['vmrm', 'ps', '--all', '--json'])
+  return (JSON.parse(stdout) as Batch[]).find((run) => run.name === name)
+}
+
+async function domains(cluster: Cluster): Promise<readonly string[]> {
+  const lists = await Promise.all(
+    ['n1', 'n2'].map((node) => cluster.run(['virsh', '--quiet', 'list', '--all', '--name'], { node })),
+  )
+  return lists.flatMap(({ stdout }) => stdout.split('\n').filter((name) => name.startsWith('b'))).sort()
+}
+
+/** A command as the batch's user in one of its VMs. */
+const inVm = (cluster: Cluster, { batch, vms }: Batch, index: number, script: string) =>
+  cluster.run(['vmrm', 'exec', `b${batch}`, '--vm', String(index), '--', 'bash', '-c', script], {
+    node: vms[index]?.node ?? '',
+    timeoutMs: boundMs,
+  })
+
+/** One line each; a VM that is reached refuses a connection to a port where nobody listens. */
+const whoAmI = (others: readonly string[]) => `
+hostname; cat /etc/machine-id; cat /sys/class/net/[!l]*/address; cat /proc/sys/kernel/random/boot_id; id -un
+for other in ${others.join(' ')}; do
+  for round in {1..20}; do
+    { exec 3<>"/dev/tcp/$other/9"; } 2>&1 | grep -q refused && echo "$other" && break
+  done
+done
+exit 3`
+
+async function identities(t: Test, cluster: Cluster, batch: Batch): Promise<readonly string[]> {
+  const names = batch.vms.map(({ hostname }) => hostname)
+  const said = await Promise.all(names.map((_, index) => inVm(cluster, batch, index, whoAmI(names))))
+  const lines = said.map(({ stdout }) => stdout.trim().split('\n'))
+  t.same(
+    lines.map(([hostname]) => hostname),
+    names,
+    said.map(({ stderr }) => stderr).join(''),
+  )
+  for (const fact of [1, 2, 3]) t.equal(new Set(lines.map((each) => each[fact])).size, names.length, `fact ${fact}`)
+  for (const each of lines) t.same(each.slice(4), ['alice', ...names], 'its user is who was named, and it reaches all')
+  t.same(new Set(said.map(({ exitCode }) => exitCode)), new Set([3]), 'exit codes come through')
+  return lines.map((each) => each[3] ?? '')
+}
+
+async function ask(t: Test, { cluster, alice }: Jobs, batch: Batch): Promise<void> {
+  const size = ['--nodes=n[1-2]', '--vm-per-node=2']
+  t.same(made(await create(cluster, 'first', ...size)), batch, 'asked for again it is the same')
+  const other = await create(cluster, 'first', ...size, '--cpus=2')
+  t.equal(other.exitCode, 65)
+  t.match(other.stderr, `vmrm: batch b${batch.batch} has the name first and was asked for in another way`)
+  for (const argv of [
+    ['create', 'tiny', '--memory=200'],
+    ['destroy', 'first'],
+  ]) {
+    const refused = await alice(['vmrm', ...argv])
+    t.equal(refused.exitCode, 65)
+    t.match(refused.stderr, /^vmrm: only root and SlurmUser may make VMs without a job\n/)
+  }
+  t.match((await alice(['vmrm', 'ps'])).stdout, `b${batch.batch} `, 'the owner sees it')
+  t.equal((await cluster.run(['vmrm', 'ps'], { user: 'bob' })).stdout, 'no runs\n', 'nobody else does')
+  const bobs = await cluster.run(['vmrm', 'exec', `b${batch.batch}`, '--', 'true'], { user: 'bob', node: 'n1' })
+  t.match(bobs.stderr, /there is no batch b\d+ that you may see/)
+}
+
+async function besideAJob(t: Test, { alice }: Jobs, { vms }: Batch): Promise<void> {
+  const job = await alice(['srun', '-N2', '--vm-image=tiny', '--mem=400', 'hostname'], { timeoutMs: boundMs })
+  t.equal(job.exitCode, 0, job.stderr)
+  const names = job.stdout.trim().split('\n')
+  t.equal(new Set([...names, ...vms.map(({ hostname }) => hostname)]).size, 6, 'no name is had twice')
+}
+
+async function lostLedger(t: Test, cluster: Cluster, batch: Batch, boots: readonly string[]): Promise<void> {
+  await crashDaemon(cluster, 'n1', 'vmrmd')
+  await crashDaemon(cluster, 'ctl', 'vmrmd')
+  rmSync(join(hostNamed(cluster.layout, 'ctl').folder, 'var/lib/vmrm/controller'), { recursive: true })
+  for (const host of ['ctl', 'n1']) await cluster.daemon('start', host, 'vmrmd')
+  const found = await until(
+    'the batch is known again',
+    async () => {
+      const run = await find(cluster, 'first')
+      return run?.vms.every(({ state }) => state === 'running') ? run : undefined
+    },
+    boundMs,
+    lookEveryMs,
+  )
+  t.match(found, { batch: batch.batch, state: 'committed', user: 'alice', vms: [...batch.vms] })
+  t.same(await identities(t, cluster, batch), boots, 'its VMs have not noticed')
+  const again = made(await create(cluster, 'first', '--nodes=n[1-2]', '--vm-per-node=2'))
+  t.equal(again.batch, batch.batch, 'asked for again it is still the same')
+}
+
+async function lostVm(t: Test, cluster: Cluster, batch: Batch): Promise<void> {
+  const { layout } = cluster
+  await kill('qemu', { layout, host: 'n1', subject: `b${batch.batch}r0v1`, pid: 0 })
+  const torn = await until(
+    'the loss is known',
+    async () => {
+      const run = await find(cluster, 'first')
+      return run?.state === 'lost' ? run : undefined
+    },
+    boundMs,
+    lookEveryMs,
+  )
+  t.match(torn.reason, new RegExp(`^VM b${batch.batch}r0v1 on node n1 is gone: `))
+  t.same(
+    torn.vms.map(({ state }) => state),
+    ['running', 'lost', 'running', 'running'],
+  )
+  t.equal((await inVm(cluster, batch, 0, 'exit 7')).exitCode, 7, 'its neighbour goes on')
+  t.match((await inVm(cluster, batch, 1, 'true')).stderr, /VM 1 of batch b\d+ is gone/)
+}
+
+/** Kills somebody at a step of a creation; resolves to what `vmrm create` said when everybody is back. */
+async function createAndKill(
+  cluster: Cluster,
+  point: { step: StepName; host: string; victim: Victim; name: string; options?: readonly string[] },
+): Promise<Finished> {
+  const { layout } = cluster
+  const { step, host, victim, name, options = ['--nodes=n[1-2]'] } = point
+  const hold = holdAt(layout, host, step, 'any')
+  let isOver = false
+  const creation = create(cluster, name, ...options).finally(() => {
+    isOver = true
+  })
+  const held = await hold.reached(async () => isOver, boundMs)
+  const back = held && (await kill(victim, { layout, host: 'n1', subject: held.subject, pid: held.pid }))
+  hold.release()
+  await back?.()
+  if (held === undefined) throw new Error(`${step} was not taken: ${JSON.stringify(await creation)}`)
+  return creation
+}
+
+const points: readonly [step: StepName, host: string, victim: Victim, outcome: 'all' | 'none'][] = [
+  ['begin.recorded', 'ctl', 'controller', 'none'],
+  ['batch.telling', 'ctl', 'controller', 'none'],
+  ['verdict.decided', 'ctl', 'controller', 'all'],
+  ['prepare.journaled', 'n1', 'node', 'all'],
+  ['start.identified', 'n1', 'node', 'all'],
+  ['verdict.received', 'n1', 'node', 'all'],
+]
+
+async function destroy(t: Test, cluster: Cluster, ...batches: string[]): Promise<void> {
+  const gone = await cluster.run(['vmrm', 'destroy', ...batches], { timeoutMs: boundMs })
+  t.equal(gone.exitCode, 0, gone.stderr)
+}
+
+t.test('a batch of VMs is made, used, found again and destroyed', (t) =>
+  withJobs(t, 'batches', async (jobs) => {
+    const { cluster } = jobs
+    makeHoldable(cluster.layout)
+    await withTimeouts(cluster, timeouts, async () => {
+      const batch = made(await create(cluster, 'first', '--nodes=n[1-2]', '--vm-per-node=2'))
+      t.match(batch, { batch: 1, name: 'first', state: 'committed', user: 'alice' })
+      t.same(
+        batch.vms.map(({ name, node, state }) => [name, node, state]),
+        [0, 1, 2, 3].map((index) => [`b1r0v${index}`, index < 2 ? 'n1' : 'n2', 'running']),
+      )
+      t.same(
+        await domains(cluster),
+        batch.vms.map(({ name }) => name),
+      )
+      const boots = await identities(t, cluster, batch)
+      await ask(t, jobs, batch)
+      await besideAJob(t, jobs, batch)
+      await lostLedger(t, cluster, batch, boots)
+      await lostVm(t, cluster, batch)
+      await destroy(t, cluster, 'first')
+      t.same(await domains(cluster), [])
+      await destroy(t, cluster, 'first', `b${batch.batch}`)
+      t.match((await create(cluster, 'first', '--nodes=n[1-2]', '--vm-per-node=2')).stderr, /has no VMs/)
+
+      for (const [step, host, victim, outcome] of points) {
+        const name = `${victim}-at-${step}`
+        const said = await createAndKill(cluster, { step, host, victim, name })
+        const all = outcome === 'all' ? made(said).vms.map((vm) => vm.name) : []
+        t.equal(said.exitCode === 0, outcome === 'all', `${name}: ${said.stderr}`)
+        if (outcome === 'none') t.match(said.stderr, /^vmrm: batch b\d+ \(.*\) has no VMs: .*restarted.*\n$/)
+        t.same(await domains(cluster), all, name)
+        await destroy(t, cluster, name)
+      }
+
+      // Without a template, which would be made first, a VM that fails has failed.
+      const boot = { name: 'boots', changes: [[/<template use="auto"/, '<template use="never"']] as const }
+      await withImages(cluster, [boot], async () => {
+        const image = ['boots', '--nodes=n[1-2]', '--vm-per-node=2']
+        const argv = ['vmrm', 'create', ...image, '--memory=200', '--name=torn']
+        const hold = holdAt(cluster.layout, 'n2', 'start.created', 'any')
+        const creation = cluster.run(argv, { timeoutMs: boundMs })
+        const held = await hold.reached(async () => false, boundMs)
+        const scene = { layout: cluster.layout, host: 'n2', subject: held?.subject ?? '', pid: 0 }
+        await kill('qemu', scene)
+        hold.release()
+        const { exitCode, stderr } = await creation
+        t.not(exitCode, 0)
+        t.match(stderr, new RegExp(`^vmrm: batch b\\d+ \\(torn\\) has no VMs: .*${scene.subject}.*\\n$`), 'one reason')
+        t.same(await domains(cluster), [])
+      })
+    })
+  }),
+)

@@ -85,8 +85,16 @@ static bool publish_value(spank_t spank, enum setting setting, const char *value
   return true;
 }
 
+// Whether a job that names no image gets one is decided by job_submit/lua, which Slurm (22.05) does not show --x11.
+static bool publish_display(spank_t spank, const struct request *request) {
+  if (request->image != NULL || !command_line_has("x11")) return true;
+  spank_err_t error = spank_job_control_setenv(spank, "VMRM_X11", "1", 1);
+  if (error != ESPANK_SUCCESS) slurm_error("vmrm: cannot pass VMRM_X11 on to the job: %s", spank_strerror(error));
+  return error == ESPANK_SUCCESS;
+}
+
 static bool publish(spank_t spank, const struct request *request) {
-  return publish_value(spank, SETTING_IMAGE, request->image) &&
+  return publish_display(spank, request) && publish_value(spank, SETTING_IMAGE, request->image) &&
          publish_value(spank, SETTING_PER_NODE, request->per_node) &&
          publish_value(spank, SETTING_SCRIPT, request->script) &&
          publish_value(spank, SETTING_STRATEGY, request->strategy);

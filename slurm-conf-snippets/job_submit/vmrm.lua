@@ -53,6 +53,10 @@ local function check_habits(job, rules)
   if job_fields.variable(job, 'VMRM_CHECKPOINT') then
     return 'VMRM_CHECKPOINT: checkpoints are not available in this version of vmrm'
   end
+  -- The plug-in leaves it where the job named no image; where it named one, the plug-in has refused.
+  if job_fields.spank_variable(job, 'VMRM_X11') then
+    return '--x11 does not work in VMs, and this job would run in them by default: leave it out, or add --vm-image=none where that is allowed'
+  end
   if job.script == nil then return nil end
   if rules.requeue == 'required' and job_fields.given(job, 'requeue') == 0 then
     return 'jobs in VMs must be ones that Slurm may requeue on this cluster: leave --no-requeue out'

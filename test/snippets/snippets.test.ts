@@ -132,6 +132,22 @@ t.test('srun and salloc are held to the same rules', async (t) => {
     t.match((await slurm.run([command, ...vm, '-c3', 'true'])).stderr, 'a VM of the job would have 3 CPUs')
 })
 
+t.test('--x11 is refused to a job with a default image, which the plug-in cannot know of', async (t) => {
+  // Before it asks a plug-in, srun looks for the cookie of a display whose host it can find.
+  const env = { DISPLAY: 'mini:3', XAUTHORITY: join(slurm.shared, 'xauth') }
+  t.match(await slurm.run(['xauth', 'add', 'mini:3', '.', 'cafe'.repeat(8)], { env }), { code: 0 })
+  const sentence = 'error: vmrm: --x11 does not work in VMs, and this job would run in them by default: leave it out'
+  for (const argv of [
+    ['srun', '--x11', '-p', 'vms'],
+    ['salloc', '--x11=all', '--partition=main,vms'],
+  ])
+    t.match(await slurm.run([...argv, 'true'], { env }), { code: 1, stderr: `${argv[0]}: ${sentence}` })
+  for (const own of [[], ['-p', 'vms', '--vm-image=none']]) {
+    const { stderr } = await slurm.run(['srun', '--x11', ...own, 'true'], { env })
+    t.notMatch(stderr, '--x11 does not work', own.join(' '))
+  }
+})
+
 const writeTable = (content: string) => slurm.put({ path: '/etc/vmrm/job_submit_table.lua', content })
 /** AdminComment and the batch job's variables of vmrm, as a job that is held has them. */
 const decision = async (t: Test, args: readonly string[], user: 'alice' | 'bob' = 'alice') => {

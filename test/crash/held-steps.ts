@@ -38,8 +38,8 @@ export interface Held {
 }
 
 export interface Hold {
-  /** Waits until the step is taken. Undefined where `isOver` has said so for a while. */
-  reached(isOver: () => Promise<boolean>, timeoutMs: number): Promise<Held | undefined>
+  /** Waits until the step is taken. Undefined where the job has had an outcome for a while. */
+  reached(outcome: () => Promise<string | undefined>, timeoutMs: number): Promise<Held | undefined>
   /** The process goes on, if it lives; a request that was not met is withdrawn. */
   release(): void
 }
@@ -50,17 +50,17 @@ export function holdAt(layout: Layout, host: string, step: StepName, subject: st
   const held = `${asked}.held`
   writeFileSync(asked, '')
   return {
-    async reached(isOver, timeoutMs) {
+    async reached(outcomeByNow, timeoutMs) {
       let looked = performance.now()
-      let overSince: number | undefined
+      let overSinceMs: number | undefined
       const outcome = await until(
         `${step} of ${subject} on ${host}`,
         async () => {
           if (existsSync(held) && !existsSync(asked)) return heldIn(held)
           if (performance.now() - looked < 1000) return undefined
           looked = performance.now()
-          overSince = (await isOver()) ? (overSince ?? looked) : undefined
-          return overSince !== undefined && looked - overSince > lastStepsMs ? ('over' as const) : undefined
+          if (overSinceMs === undefined && (await outcomeByNow()) !== undefined) overSinceMs = looked
+          return overSinceMs !== undefined && looked - overSinceMs > lastStepsMs ? ('over' as const) : undefined
         },
         timeoutMs,
       )

@@ -7,11 +7,30 @@ import { withJobs } from '../support/job-cluster.ts'
 import type { Ledger } from '../support/leaks.ts'
 import { until } from '../support/until.ts'
 import { controllerScenarios, nodeScenarios, type Scenario } from './kill-points.ts'
-import { type Lane, leftOn, play, type Result } from './scenario.ts'
+import { leasesOf, leftOn } from './nothing-left.ts'
+import { type Lane, play, type Result } from './scenario.ts'
 import { lanes, withStage } from './stage.ts'
 
 const boundMs = 120_000
 const lookEveryMs = 200
+
+/** Where a job plays, the state before any, and the jobs that were played: their leases are looked at in the end. */
+interface Place {
+  readonly cluster: Cluster
+  readonly lane: Lane
+  readonly before: Ledger
+  readonly jobs: number[]
+}
+
+async function nothingIsLeft(
+  t: Test,
+  { cluster, lane, before, jobs }: Place,
+  job: number,
+  name: string,
+): Promise<void> {
+  jobs.push(job)
+  t.same(await leftOn(cluster, lane, job, before), [], `${name}: nothing is left`)
+}
 
 /** What a user finds must be all of the job or one reason. */
 function check(t: Test, scenario: Scenario, { outcome, output, reason }: Result): void {
@@ -34,25 +53,27 @@ function check(t: Test, scenario: Scenario, { outcome, output, reason }: Result)
 }
 
 /** Eight VMs on two nodes, one of which fails: whichever it is, there are none. */
-async function failOneOfEight(t: Test, cluster: Cluster, lane: Lane, before: Ledger, queue: number[]): Promise<void> {
+async function failOneOfEight(t: Test, place: Place, queue: number[]): Promise<void> {
+  const { cluster, lane } = place
   for (let vm = queue.shift(); vm !== undefined; vm = queue.shift()) {
     const step = (['start.created', 'start.confined', 'start.resumed'] as const)[vm % 3] ?? 'start.created'
-    const result = await play(cluster, lane, {
-      points: [{ step, victim: 'qemu', vm }],
-      shape: { nodes: 2, perNode: 4, image: 'crash-boot' },
-    })
+    // The last one while others boot.
+    const image = vm === 7 ? 'crash-boot' : 'crash-idle'
+    const points = [{ step, victim: 'qemu', vm }] as const
+    const result = await play(cluster, lane, { points, shape: { nodes: 2, perNode: 4, image } })
     const name = `VM ${vm} of 8 fails at ${step}`
     check(t, { name, points: [], outcomes: ['none'] }, result)
     t.same(result.missed, [], `${name}: the step was reached`)
     const sentences = result.output.split('\n').filter((line) => /^vmrm: VM /.test(line))
     t.equal(sentences.length, 1, `${name}: one reason\n${result.output}`)
     t.match(sentences[0], new RegExp(`^vmrm: VM j${result.job}r0v${vm} on node ${lane[vm < 4 ? 0 : 1]}[: ]`), name)
-    t.same(await leftOn(cluster, lane, result.job, before), [], `${name}: nothing is left`)
+    await nothingIsLeft(t, place, result.job, name)
   }
 }
 
 /** The same with best-effort: the job begins with the others, unless it is the first VM. */
-async function failWithBestEffort(t: Test, cluster: Cluster, lane: Lane, before: Ledger): Promise<void> {
+async function failWithBestEffort(t: Test, place: Place): Promise<void> {
+  const { cluster, lane } = place
   const shape = { nodes: 2, perNode: 2, strategy: 'best-effort', image: 'crash-boot' } as const
   const most = await play(cluster, lane, { points: [{ step: 'start.resumed', victim: 'qemu', vm: 3 }], shape })
   const { output, job } = most
@@ -72,11 +93,12 @@ async function failWithBestEffort(t: Test, cluster: Cluster, lane: Lane, before:
   const ps = (await cluster.run(['vmrm', 'ps', String(job)])).stdout
   t.match(ps, new RegExp(`j${job}r0v3 +${missing} .* missing`), ps)
   t.match(most.reason, /^vmrm: 1 of 4 VMs did not come up: VM /)
-  t.same(await leftOn(cluster, lane, job, before), [], 'nothing is left of it')
+  await nothingIsLeft(t, place, job, 'best-effort')
 
   const first = await play(cluster, lane, { points: [{ step: 'start.resumed', victim: 'qemu', vm: 0 }], shape })
-  check(t, { name: 'best-effort without the first VM', points: [], outcomes: ['none'] }, first)
-  t.same(await leftOn(cluster, lane, first.job, before), [], 'nothing is left of it')
+  const name = 'best-effort without the first VM'
+  check(t, { name, points: [], outcomes: ['none'] }, first)
+  await nothingIsLeft(t, place, first.job, name)
 }
 
 async function makeIdle(cluster: Cluster, lane: Lane, scenario: Scenario): Promise<void> {
@@ -95,13 +117,14 @@ async function makeIdle(cluster: Cluster, lane: Lane, scenario: Scenario): Promi
   )
 }
 
-async function playAll(t: Test, cluster: Cluster, lane: Lane, before: Ledger, queue: Scenario[]): Promise<void> {
+async function playAll(t: Test, place: Place, queue: Scenario[]): Promise<void> {
+  const { cluster, lane } = place
   for (let scenario = queue.shift(); scenario !== undefined; scenario = queue.shift()) {
     const beganMs = performance.now()
     const result = await play(cluster, lane, scenario)
     t.same(result.missed, [], `${scenario.name}: every step was reached`)
     check(t, scenario, result)
-    t.same(await leftOn(cluster, lane, result.job, before), [], `${scenario.name}: nothing is left`)
+    await nothingIsLeft(t, place, result.job, scenario.name)
     await makeIdle(cluster, lane, scenario)
     t.comment(`${scenario.name}: ${result.outcome}, ${Math.round((performance.now() - beganMs) / 1000)} s`)
   }
@@ -115,14 +138,18 @@ t.test('whoever is killed at whatever step, a job has all its VMs or none', asyn
       await withStage(t, cluster, async ({ before }) => {
         const queue = [...nodeScenarios]
         const vms = [0, 1, 2, 3, 4, 5, 6, 7]
+        const jobs: number[] = []
+        const places = lanes.map((lane): Place => ({ cluster, lane, before, jobs }))
         await Promise.all(
-          lanes.map(async (lane, at) => {
-            await playAll(t, cluster, lane, before, queue)
-            if (at === 0) await failWithBestEffort(t, cluster, lane, before)
-            await failOneOfEight(t, cluster, lane, before, vms)
+          places.map(async (place, at) => {
+            await playAll(t, place, queue)
+            if (at === 0) await failWithBestEffort(t, place)
+            await failOneOfEight(t, place, vms)
           }),
         )
-        await playAll(t, cluster, lanes[0] as Lane, before, [...controllerScenarios])
+        t.same(await leasesOf(cluster, jobs), [], 'all leases are free')
+        await playAll(t, places[0] as Place, [...controllerScenarios])
+        t.same(await leasesOf(cluster, jobs), [], 'and those of the jobs whose controller was killed')
       })
     },
     ['--nodes', '4'],

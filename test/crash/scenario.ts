@@ -1,10 +1,11 @@
 // One job through its kill points: stop a process at each step, kill the victim, bring it back, let go; then what became of
-// the job, and whether anything is left of it on its nodes.
+// the job. What is left of it is nothing-left.ts's.
+import { statSync } from 'node:fs'
 import { steps } from '../../lib/daemon/steps.ts'
-import { controllerName } from '../cluster/layout.ts'
+import { logPath } from '../cluster/daemons.ts'
+import { controllerName, hostNamed } from '../cluster/layout.ts'
 import { jobFields } from '../support/batch.ts'
 import type { Cluster } from '../support/cluster.ts'
-import { compareLedgers, type Ledger, takeLedger } from '../support/leaks.ts'
 import { until } from '../support/until.ts'
 import { type Hold, holdAt } from './held-steps.ts'
 import type { KillPoint, Outcome, Scenario } from './kill-points.ts'
@@ -23,8 +24,8 @@ export interface Result {
 }
 
 export interface Shape {
-  /** Default: `tiny`, whose VMs are clones of a template that is there; `crash` has none yet, `crash-boot` never. */
-  readonly image?: 'tiny' | 'crash' | 'crash-boot'
+  /** Default: `tiny`, whose VMs are clones of a template that is there; `crash` has none yet, the others never. */
+  readonly image?: 'tiny' | 'crash' | 'crash-boot' | 'crash-idle'
   /** Of each VM. Each size has a template of its own. */
   readonly memoryMib?: number
   readonly nodes: 1 | 2
@@ -36,8 +37,9 @@ export interface Shape {
 export const vmMib = 300
 /** Boots under a busy emulator take long, and so does a requeue. */
 const boundMs = 500_000
-/** Each look at a job or at a host starts programs. */
+/** Each look at a job or at a host starts programs: between two of them slurmctld has said something, or this has passed. */
 const lookEveryMs = 200
+const lookAnywayMs = 2000
 const script = `#!/bin/sh
 echo "vms $VMRM_VMS without $VMRM_VMS_MISSING"
 srun -l hostname
@@ -61,7 +63,7 @@ export async function play(
   const job = await submitHeld(cluster, lane, shape)
   const subjectOf = ({ step, vm }: KillPoint) =>
     step.startsWith('template.') ? 'any' : `j${job}r0${vm === undefined ? '' : `v${vm}`}`
-  const isOver = async () => (await outcomeOf(cluster, job)) !== undefined
+  const outcomeByNow = watchOutcome(cluster, job)
   const missed: KillPoint[] = []
   let next: Hold | undefined
   const ask = (point: KillPoint | undefined) => {
@@ -71,7 +73,7 @@ export async function play(
   await cluster.run(['scontrol', 'release', String(job)])
   for (const [at, point] of points.entries()) {
     const hold = next
-    const held = await hold?.reached(isOver, boundMs)
+    const held = await hold?.reached(outcomeByNow, boundMs)
     if (held === undefined) missed.push(point)
     const place = placeOf(point, lane, shape)
     // At a step of the controller's the node's daemons are killed on the first node.
@@ -84,7 +86,7 @@ export async function play(
     await back?.()
   }
   next?.release()
-  const outcome = await until(`what becomes of job ${job}`, () => outcomeOf(cluster, job), boundMs, lookEveryMs)
+  const outcome = await until(`what becomes of job ${job}`, outcomeByNow, boundMs, lookEveryMs)
   const fields = await jobFields(cluster, job)
   const output = (await cluster.run(['cat', `/home/alice/job-${job}.out`])).stdout
   if (outcome === 'again') await cluster.run(['scancel', String(job)])
@@ -103,31 +105,23 @@ async function submitHeld(cluster: Cluster, lane: Lane, shape: Shape): Promise<n
   return job
 }
 
-/** Undefined while it is not over. */
+/** Undefined while it is not over, as far as slurmctld has told. */
+function watchOutcome(cluster: Cluster, job: number): () => Promise<Outcome | undefined> {
+  const log = logPath(hostNamed(cluster.layout, controllerName), 'slurmctld')
+  let looked = { atMs: Number.NEGATIVE_INFINITY, bytes: -1 }
+  return async () => {
+    const { size: bytes } = statSync(log)
+    const agoMs = performance.now() - looked.atMs
+    if (agoMs < lookEveryMs || (bytes === looked.bytes && agoMs < lookAnywayMs)) return undefined
+    looked = { atMs: performance.now(), bytes }
+    return outcomeOf(cluster, job)
+  }
+}
+
 async function outcomeOf(cluster: Cluster, job: number): Promise<Outcome | undefined> {
   const fields = await jobFields(cluster, job)
   if (Number(fields.get('Restarts')) > 0) return 'again'
   const state = fields.get('JobState') ?? ''
   if (state === 'COMPLETED') return 'all'
   return /^(FAILED|CANCELLED|NODE_FAIL|TIMEOUT)/.test(state) ? 'none' : undefined
-}
-
-/** What of the lane's nodes, and of the job's leases, differs from before; waits until nothing does. */
-export async function leftOn(cluster: Cluster, lane: Lane, job: number, before: Ledger): Promise<string[]> {
-  const hosts = cluster.layout.hosts.filter((host) => lane.includes(host.name) || host.role === 'controller')
-  let differences: string[] = []
-  await until(
-    'the state from before',
-    async () => {
-      const now = await takeLedger({ ...cluster.layout, hosts })
-      differences = compareLedgers(before, now).filter(
-        (line) => lane.some((node) => line.startsWith(`${node} `)) || line.endsWith(`j${job}r0`),
-      )
-      // Other lanes' jobs come and go; their lines are not this one's.
-      return differences.length === 0
-    },
-    boundMs,
-    lookEveryMs,
-  ).catch(() => {}) // what is left is the answer
-  return differences
 }

@@ -1,7 +1,7 @@
 // Jobs whose VMs cannot be made: each fails within its bound, with what happened in its own output and its cause in
 // AdminComment; no node drains and nothing is left. All at once, which is also how it happens on a cluster.
 import t from 'tap'
-import { type EndedJob, ended, nodeStates, submit } from '../support/batch.ts'
+import { type EndedJob, ended, nodesAtRest, submit } from '../support/batch.ts'
 import { withCluster } from '../support/cluster.ts'
 import { type TestImage, withImages } from '../support/test-images.ts'
 import { until } from '../support/until.ts'
@@ -137,7 +137,7 @@ t.test('a job whose VMs cannot be made fails with its reason; no node drains', a
         t.match(job.adminComment, comment, `AdminComment: ${what}`)
         t.notMatch(job.adminComment, / \| |\[ +\d+\.\d+\]/, 'no console lines in AdminComment')
       }
-      t.same(await nodeStates(cluster), ['n1 idle', 'n2 idle'])
+      t.same(await nodesAtRest(cluster), ['n1 idle', 'n2 idle'])
     })
   })
 })
@@ -163,7 +163,7 @@ t.test('a job that finds the address range full fails and says so', async (t) =>
       t.match(job, { state: 'FAILED', output: /1 wanted, 0 of 1 free\. Wait for other jobs to end/ })
       await cluster.run(['scancel', String(holder)])
       await ended(cluster, holder, { timeoutMs: marginMs })
-      t.same(await nodeStates(cluster), ['n1 idle', 'n2 idle'])
+      t.same(await nodesAtRest(cluster), ['n1 idle', 'n2 idle'])
     })
   })
 })

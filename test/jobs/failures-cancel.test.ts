@@ -4,7 +4,7 @@ import t from 'tap'
 import { findDaemon } from '../cluster/daemons.ts'
 import { hostNamed } from '../cluster/layout.ts'
 import { signalProcess } from '../cluster/procfs.ts'
-import { isOver, jobState, nodeStates, submit } from '../support/batch.ts'
+import { isOver, jobState, nodesAtRest, submit } from '../support/batch.ts'
 import { type Cluster, withCluster } from '../support/cluster.ts'
 import { createRandom } from '../support/random.ts'
 import { until } from '../support/until.ts'
@@ -50,7 +50,7 @@ t.test('a job can be cancelled at any moment', async (t) => {
     for (const { afterMs, nodes, state, tookMs } of results) {
       t.ok(tookMs < goneMs, `${nodes} nodes, ${afterMs} ms after sbatch (${state}): gone after ${tookMs} ms`)
     }
-    t.same(await nodeStates(cluster), ['n1 idle', 'n2 idle'])
+    t.same(await nodesAtRest(cluster), ['n1 idle', 'n2 idle'])
   })
 })
 
@@ -72,6 +72,6 @@ t.test('a job can be cancelled while PrologSlurmctld waits', async (t) => {
       signalProcess(daemon, 'SIGCONT')
     }
     t.ok(tookMs < goneMs, `gone after ${Math.round(tookMs)} ms`)
-    t.same(await nodeStates(cluster), ['n1 idle', 'n2 idle'])
+    t.same(await nodesAtRest(cluster), ['n1 idle', 'n2 idle'])
   })
 })

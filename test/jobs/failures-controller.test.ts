@@ -1,7 +1,7 @@
 // The controller's vmrmd is killed at each moment of a job. Running jobs do not notice; a job that needs it waits or fails
 // within a bound, with the sentence in its own output; no node drains.
 import t from 'tap'
-import { ended, jobOutput, jobState, nodeStates, submit, trySubmit } from '../support/batch.ts'
+import { ended, jobOutput, jobState, nodesAtRest, submit, trySubmit } from '../support/batch.ts'
 import { type Cluster, withCluster } from '../support/cluster.ts'
 import { crashDaemon, withTimeouts } from '../support/daemon-faults.ts'
 import { until } from '../support/until.ts'
@@ -57,7 +57,7 @@ t.test("the controller's daemon may be down at any moment of a job", async (t) =
           'no line is lost',
         )
         t.equal(lines.at(-1), `last ${lines.length - 1}`)
-        t.same(await nodeStates(cluster), ['n1 idle', 'n2 idle'])
+        t.same(await nodesAtRest(cluster), ['n1 idle', 'n2 idle'])
       } finally {
         await cluster.run(['touch', 'stop'], { user: 'alice' })
         await cluster.up()

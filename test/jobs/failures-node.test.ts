@@ -6,7 +6,7 @@ import { renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { hostNamed } from '../cluster/layout.ts'
-import { ended, jobOutput, nodeStates, submit } from '../support/batch.ts'
+import { ended, jobOutput, nodeStates, nodesAtRest, submit } from '../support/batch.ts'
 import { type Cluster, withCluster } from '../support/cluster.ts'
 import { crashDaemon, withTimeouts } from '../support/daemon-faults.ts'
 import { until } from '../support/until.ts'
@@ -171,6 +171,6 @@ t.test('a marker that a killed Epilog left is swept when its job is over', async
     utimesSync(marker, new Date(0), new Date(0))
     await cluster.daemon('restart', 'n1', 'vmrmd')
     // The leak ledger of withCluster waits for it to go.
-    t.same(await nodeStates(cluster), ['n1 idle', 'n2 idle'])
+    t.same(await nodesAtRest(cluster), ['n1 idle', 'n2 idle'])
   })
 })

@@ -1,7 +1,7 @@
 // What goes wrong while a job runs: a QEMU that is killed, a guest that panics, a node's disk that fills up. The job's
 // tasks end on all its nodes and say which VM it was; no node drains and nothing is left.
 import t from 'tap'
-import { ended, jobOutput, nodeStates, submit } from '../support/batch.ts'
+import { ended, jobOutput, nodesAtRest, submit } from '../support/batch.ts'
 import { type Cluster, withCluster } from '../support/cluster.ts'
 import { withImages } from '../support/test-images.ts'
 import { until } from '../support/until.ts'
@@ -65,7 +65,7 @@ t.test('a QEMU that is killed or a guest that panics ends the job on all its nod
         output: /ended while the job ran: its guest's kernel panicked/,
       })
       t.match(panicked.adminComment, /kernel panicked/)
-      t.same(await nodeStates(cluster), ['n1 idle', 'n2 idle'])
+      t.same(await nodesAtRest(cluster), ['n1 idle', 'n2 idle'])
     })
   })
 })
@@ -79,7 +79,7 @@ t.test('a full disk of a node fails the job with a sentence, at its start and in
       const job = await ended(cluster, await submit(cluster, 'echo ran', { arguments: onFirst }), { timeoutMs: bootMs })
       t.match(job, { state: 'FAILED', exitCode: '1:0', adminComment: /no room|No room/ })
       t.match(job.output, /^vmrm: (VM j\d+r0v0 on )?node n1.*no (room|space)/im)
-      t.same(await nodeStates(cluster), ['n1 idle', 'n2 idle'])
+      t.same(await nodesAtRest(cluster), ['n1 idle', 'n2 idle'])
     })
     await withSmallDisk(cluster, 'n1', '24m', async () => {
       const script = 'echo started; head -c 100M /dev/urandom > /var/tmp/big; sync; echo not reached; sleep 600'
@@ -93,7 +93,7 @@ t.test('a full disk of a node fails the job with a sentence, at its start and in
       )
       t.notMatch(job.output, /not reached/)
       t.match(job.adminComment, /its disk could not be written/)
-      t.same(await nodeStates(cluster), ['n1 idle', 'n2 idle'])
+      t.same(await nodesAtRest(cluster), ['n1 idle', 'n2 idle'])
     })
   })
 })

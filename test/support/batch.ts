@@ -93,3 +93,18 @@ export async function nodeStates(cluster: Cluster): Promise<readonly string[]> {
     .split('\n')
     .map((line) => line.replace(/ none$/, ''))
 }
+
+const restMs = 60_000
+const lookEveryMs = 200
+
+/** The same once no node is busy: one may still complete a job that is over for its user. */
+export async function nodesAtRest(cluster: Cluster): Promise<readonly string[]> {
+  let states: readonly string[] = []
+  const isAtRest = async () => {
+    states = await nodeStates(cluster)
+    return !states.some((line) => / (mixed|allocated|completing)/.test(line))
+  }
+  // What they are then is the answer.
+  await until('nodes at rest', isAtRest, restMs, lookEveryMs).catch(() => {})
+  return states
+}

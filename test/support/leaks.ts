@@ -45,9 +45,15 @@ async function network(running: RunningHost, prefix: readonly string[]): Promise
   const addresses = await linesFrom(running, [...prefix, '/usr/sbin/ip', '-brief', 'address'])
   return {
     devices: links.map((line) => line.split(/[\s@]/)[0] ?? ''),
-    addresses: addresses.map((line) => line.split(/\s+/).slice(0, 1).concat(line.split(/\s+/).slice(2)).join(' ')),
+    addresses: addresses.map(withoutBootsOwn),
     nft: rules,
   }
+}
+
+/** Device and addresses; the number of its other end and what follows from a random MAC are new when a host boots again. */
+function withoutBootsOwn(line: string): string {
+  const [device = '', , ...addresses] = line.trim().split(/\s+/)
+  return [device.replace(/@.*/, ''), ...addresses.filter((address) => !address.startsWith('fe80:'))].join(' ')
 }
 
 function mounts(running: RunningHost): string[] {

@@ -4,6 +4,7 @@ import { EventEmitter, once } from 'node:events'
 import type { GuestChannel } from '../../guest/channel.ts'
 import { runId, vmName } from '../../job/run.ts'
 import { isDiskFull } from '../durable-file.ts'
+import { orAborted } from '../or-aborted.ts'
 import type { Journal, JournalEntry } from './journal.ts'
 
 export interface LiveVm {
@@ -70,18 +71,9 @@ export class LiveRun {
 
   /** Waits until no exclusive work is under way or waiting, such as taking the run up after a restart. */
   async idle(signal: AbortSignal): Promise<void> {
-    const stop = Promise.withResolvers<never>()
-    stop.promise.catch(() => {})
-    const abort = () => stop.reject(signal.reason)
-    if (signal.aborted) abort()
-    signal.addEventListener('abort', abort, { once: true })
-    try {
-      for (let queue: Promise<unknown> | undefined; queue !== this.#queue; ) {
-        queue = this.#queue
-        await Promise.race([queue, stop.promise])
-      }
-    } finally {
-      signal.removeEventListener('abort', abort)
+    for (let queue: Promise<unknown> | undefined; queue !== this.#queue; ) {
+      queue = this.#queue
+      await orAborted(queue, signal)
     }
   }
 

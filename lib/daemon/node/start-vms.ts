@@ -3,7 +3,7 @@
 import { toVmrmError, VmrmError } from '../../errors/vmrm-error.ts'
 import type { Strategy } from '../../job/decision.ts'
 import type { Log } from '../../log.ts'
-import { allOrFirstError } from './all-or-first-error.ts'
+import { allOrStopped } from './all-or-stopped.ts'
 import type { LiveRun, LiveVm } from './live-run.ts'
 
 export interface StartVms {
@@ -24,17 +24,7 @@ export async function startVms(options: StartVms): Promise<readonly LiveVm[]> {
 }
 
 async function startAll({ vms, start, signal }: StartVms): Promise<readonly LiveVm[]> {
-  // Its own signal, so that the first VM that fails stops the others.
-  const failed = new AbortController()
-  const both = AbortSignal.any([signal, failed.signal])
-  return allOrFirstError(
-    vms.map((_, position) =>
-      start(position, both).catch((error: unknown) => {
-        failed.abort(error)
-        throw error
-      }),
-    ),
-  )
+  return allOrStopped(signal, (both) => vms.map((_, position) => start(position, both)))
 }
 
 async function startMost({ run, vms, start, destroy, signal, log }: StartVms): Promise<readonly LiveVm[]> {

@@ -13,6 +13,7 @@ import type { Hypervisor } from '../../vm/hypervisor.ts'
 import type { Account } from '../account.ts'
 import { reached } from '../steps.ts'
 import { allOrFirstError } from './all-or-first-error.ts'
+import { allOrStopped } from './all-or-stopped.ts'
 import { exportedFolders } from './identity-of.ts'
 import type { JournalEntry } from './journal.ts'
 import type { LiveRun, LiveVm } from './live-run.ts'
@@ -57,28 +58,22 @@ export function createVmMaker(options: VmMakerOptions): VmMaker {
     await requireHypervisor(hypervisor, signal)
     // The name service answers in its own time, which the network need not wait for.
     const lookUp = options.lookUpAccount(entry.uid)
-    // Its own signal, so that what fails first stops the others: a template may take as long as a boot.
-    const failed = new AbortController()
-    const both = AbortSignal.any([signal, failed.signal])
-    const orStop = <T>(work: Promise<T>): Promise<T> =>
-      work.catch((error: unknown) => {
-        failed.abort(error)
-        throw error
-      })
-    const sources = cloneSources.prepare({ entry, share, image }, both)
-    const parts = [
+    const [sourceOf, account] = await allOrStopped(signal, (both) => [
+      // May take as long as a boot; the others are soon done.
+      cloneSources.prepare({ entry, share, image }, both).then(async (sources) => {
+        await reached('prepare.templates', run.name)
+        return sources
+      }),
+      lookUp.then(async (found) => {
+        await addExports(exports, entry, share, image, found)
+        await reached('prepare.export', run.name)
+        return found
+      }),
       timed(log, run.name, 'network', () => networks.setUp(networks.plan(entry, share, image), signal)).then(() =>
         reached('prepare.network', run.name),
       ),
-      lookUp
-        .then((account) => addExports(exports, entry, share, image, account))
-        .then(() => reached('prepare.export', run.name)),
       cgroups.create(entry, share).then(() => reached('prepare.cgroup', run.name)),
-      sources.then(() => reached('prepare.templates', run.name)),
-    ]
-    await allOrFirstError(parts.map(orStop))
-    const account = await lookUp
-    const sourceOf = await sources
+    ])
     return startVms({
       ...{ run, log, strategy: share.strategy ?? 'all-or-nothing', vms: share.vms },
       start: (position, signal) => {
@@ -86,7 +81,7 @@ export function createVmMaker(options: VmMakerOptions): VmMaker {
         return startOne(run, { entry, share, position, image, account, source: sourceOf(vm) }, signal)
       },
       destroy: (name) => hypervisor.destroy(name),
-      signal: both,
+      signal,
     })
   }
 

@@ -7,6 +7,7 @@ import { toVmrmError, VmrmError } from '../../../errors/vmrm-error.ts'
 import { chooseEvictions } from '../../../image/template/eviction.ts'
 import type { Log } from '../../../log.ts'
 import { templateName } from '../../../vm/template-name.ts'
+import { orAborted } from '../../or-aborted.ts'
 import { reached } from '../../steps.ts'
 import type { Machine } from '../domain-of.ts'
 import { describeTemplate, type TemplatePlan } from './describe-template.ts'
@@ -287,14 +288,10 @@ export class Templates {
 
 /** Waits for it, but no longer than the caller may. */
 async function awaitMaking(making: Making, signal: AbortSignal): Promise<StoredTemplate> {
-  const gone = Promise.withResolvers<never>()
-  const abort = () => gone.reject(signal.reason)
-  signal.addEventListener('abort', abort, { once: true })
   making.waiters += 1
   try {
-    return await Promise.race([making.done, gone.promise])
+    return await orAborted(making.done, signal)
   } finally {
-    signal.removeEventListener('abort', abort)
     making.waiters -= 1
     if (making.waiters === 0) making.stop.abort(new VmrmError('run-ended', 'nobody waits for the template any more'))
   }

@@ -17,13 +17,24 @@ const lookUpMs = 10_000
 
 /** The account of a uid or name. Throws `command-failed` if the name service does not know it. */
 export async function lookUpAccount(user: string | number): Promise<Account> {
-  const entry = (await run('/usr/bin/getent', ['passwd', String(user)])).split(':')
-  const [name = '', , uid, gid, gecos = '', home = '', shell = ''] = entry
-  if (entry.length < 7 || name === '') throw new VmrmError('command-failed', `getent passwd ${user} gives no account`)
-  const numbers = { uid: Number(uid), gid: Number(gid) }
+  const entry = await run('/usr/bin/getent', ['passwd', String(user)])
+  const uid = uidIn(entry, user)
+  const [name = '', , , gid, gecos = '', home = '', shell = ''] = entry.split(':')
+  const numbers = { uid, gid: Number(gid) }
   // A directory may leave these out; they are what login(1) takes then.
   const places = { home: home.startsWith('/') ? home : '/', shell: shell.trim() || '/bin/sh' }
   return { name, ...numbers, gecos, ...places, groups: await lookUpGroups(name) }
+}
+
+function uidIn(entry: string, user: string | number): number {
+  const [name = '', , uid, ...rest] = entry.split(':')
+  if (rest.length < 4 || name === '') throw new VmrmError('command-failed', `getent passwd ${user} gives no account`)
+  return Number(uid)
+}
+
+/** The uid of a user, with one question where all of the account takes three. Throws `command-failed` as `lookUpAccount` does. */
+export async function lookUpUid(user: string): Promise<number> {
+  return uidIn(await run('/usr/bin/getent', ['passwd', user]), user)
 }
 
 /** `id` and not `getent group`: the members of a group may be tens of thousands. */

@@ -10,7 +10,7 @@ import type { ProtocolClient } from '../../protocol/client.ts'
 import { peerCredentials } from '../../protocol/peer-credentials.ts'
 import { createServer } from '../../protocol/server.ts'
 import { createSlurmCommands } from '../../slurm/commands.ts'
-import { lookUpAccount } from '../account.ts'
+import { lookUpAccount, lookUpUid } from '../account.ts'
 import { idleMs, nodeClient } from '../cluster-peers.ts'
 import { repeatEvery } from '../repeat-every.ts'
 import { createBatchHandlers } from './batches/batch-handlers.ts'
@@ -46,7 +46,7 @@ const mayLeaseMs = 40_000
 export async function runController(options: { config: DaemonConfig; log: Log; signal: AbortSignal }): Promise<void> {
   const beganMs = performance.now()
   const { config, log, signal } = options
-  const slurmUid = (await lookUpAccount(config.controller.user)).uid
+  const slurmUid = await lookUpUid(config.controller.user)
   const ownUid = process.getuid?.() ?? slurmUid
   const trustedUids = [0, slurmUid]
   mkdirSync(config.paths.controllerState, { recursive: true, mode: 0o700 })

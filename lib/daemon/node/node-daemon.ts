@@ -20,7 +20,7 @@ import { type RelayedCommand, relayedCommands } from '../../slurm/relayed-comman
 import { chooseAccelerator } from '../../vm/accelerator.ts'
 import { type Hypervisor, type StoppedVm, stopReasonTexts } from '../../vm/hypervisor.ts'
 import { createLibvirtHypervisor } from '../../vm/libvirt-hypervisor.ts'
-import { lookUpAccount, lookUpGroup } from '../account.ts'
+import { lookUpAccount, lookUpGroup, lookUpUid } from '../account.ts'
 import { type ClusterIdentity, connectMs, controllerClient, idleMs } from '../cluster-peers.ts'
 import { repeatEvery } from '../repeat-every.ts'
 import { createSemaphore, type Semaphore } from '../semaphore.ts'
@@ -73,10 +73,7 @@ export async function runNode(options: DaemonOptions): Promise<void> {
   const { config, log, signal } = options
   const node = config.node.name ?? hostname().split('.')[0] ?? ''
   await makeFolders(config)
-  const slurmUid = (await lookUpAccount(config.controller.user)).uid
-  const self: ClusterIdentity = { name: node, ownUid: process.getuid?.() ?? 0, slurmUid }
   const markersFolder = join(config.paths.runtime, 'jobs')
-  const address = await underlayAddress(node, config.node.underlayDevice)
   const hypervisor = createLibvirtHypervisor({
     socketPath: config.hypervisor.socket,
     uri: config.hypervisor.uri,
@@ -85,6 +82,17 @@ export async function runNode(options: DaemonOptions): Promise<void> {
     log,
   })
   const { vxlanPort, underlay, servicesNamespace } = config.network
+  // Side by side: jobs wait for a daemon that comes back.
+  const [slurmUid, address, machineCpus, peerCredentials, accelerator, qemuGid] = await Promise.all([
+    lookUpUid(config.controller.user),
+    underlayAddress(node, config.node.underlayDevice),
+    loadMachineCpus(),
+    loadPeerCredentials(),
+    chooseAccelerator({ wanted: config.hypervisor.accelerator, log }),
+    lookUpGroup(config.hypervisor.group),
+    setUpNodeNetwork({ servicesNamespace, vxlanPort, peers: [underlay] }, { log, signal }),
+  ])
+  const self: ClusterIdentity = { name: node, ownUid: process.getuid?.() ?? 0, slurmUid }
   const parts = [config.slurm.plugin, taskRunner]
   const health = () =>
     hypervisor.reachability === 'reachable' && parts.every((part) => existsSync(part)) ? 'ready' : 'fault'
@@ -94,14 +102,6 @@ export async function runNode(options: DaemonOptions): Promise<void> {
   const maxBytes = config.hypervisor.consoleMaxKib * 1024
   const consoles = createConsoles({ maxBytes, partBytes: consolePartBytes, log })
   const catalogue = openCatalogue(config.paths.images)
-  // Side by side: jobs wait for a daemon that comes back.
-  const [machineCpus, peerCredentials, accelerator, qemuGid] = await Promise.all([
-    loadMachineCpus(),
-    loadPeerCredentials(),
-    chooseAccelerator({ wanted: config.hypervisor.accelerator, log }),
-    lookUpGroup(config.hypervisor.group),
-    setUpNodeNetwork({ servicesNamespace, vxlanPort, peers: [underlay] }, { log, signal }),
-  ])
   const slurm = createSlurmCommands({ commandsFolder: config.slurm.commands, configFile: config.slurm.config })
   const commands = relayedCommands({
     ...{ allowed: config.relay.commands.split(' '), folder: config.slurm.commands, vmrm: ownBinary },
@@ -157,8 +157,12 @@ export async function runNode(options: DaemonOptions): Promise<void> {
     }),
   })
   hypervisor.onStopped((stopped) => void tellStopped(runs, stopped, config.paths.runs))
+  const startMs = Math.round(performance.now() - beganMs)
   const { done } = await runs.recover()
-  void done.then(() => log.info('daemon.recovered', { role: 'node', ms: Math.round(performance.now() - beganMs) }))
+  void done.then((phases) => {
+    const ms = Math.round(performance.now() - beganMs)
+    log.info('daemon.recovered', { role: 'node', ms, phases: `start=${startMs} ${phases}` })
+  })
   await tasks.listen()
   const server = await createServer({
     role: 'node',

@@ -60,19 +60,24 @@ export class NodeRuns {
   /**
    * Learns what the journal has from before this start, and begins to take it up: VMs that are gone make their run lost,
    * nothing else is disturbed. Each run is taken up as its own piece of exclusive work, so that one silent guest holds up
-   * no other job; `done` is for those who want to see the end of it.
+   * no other job; `done` is for those who want to see the end of it, and says what took how long (`j7r0=120 strays=80`).
    */
-  async recover(): Promise<{ readonly done: Promise<void> }> {
+  async recover(): Promise<{ readonly done: Promise<string> }> {
     const { journal, maker, log } = this.#options
     const { entries, unreadable } = await journal.load()
     for (const entry of entries) this.#table.add(new LiveRun(entry, journal))
     const failed = (event: string) => (error: unknown) => log.error(event, { text: toVmrmError(error).message })
+    const beganMs = performance.now()
+    const timed = (what: string, work: Promise<void>) =>
+      work.then(() => `${what}=${Math.round(performance.now() - beganMs)}`)
     const taken = [
-      ...this.all().map((run) => run.exclusively(() => this.#recoverRun(run)).catch(failed('run.not-recovered'))),
-      ...unreadable.map((run) => this.#forgetUnreadable(run).catch(failed('run.not-forgotten'))),
-      maker.removeStrays(this.#table.known).catch(failed('strays.failed')),
+      ...this.all().map((run) =>
+        timed(run.name, run.exclusively(() => this.#recoverRun(run)).catch(failed('run.not-recovered'))),
+      ),
+      ...unreadable.map((run) => timed(runId(run), this.#forgetUnreadable(run).catch(failed('run.not-forgotten')))),
+      timed('strays', maker.removeStrays(this.#table.known).catch(failed('strays.failed'))),
     ]
-    return { done: Promise.all(taken).then(() => {}) }
+    return { done: Promise.all(taken).then((phases) => phases.join(' ')) }
   }
 
   /** The Prolog's request, or the controller's for a batch; answers when the VMs are ready or cannot be. Asked again for the same run, it joins in. */

@@ -95,7 +95,10 @@ async function failWithBestEffort(t: Test, place: Place): Promise<void> {
   t.match(most.reason, /^vmrm: 1 of 4 VMs did not come up: VM /)
   await nothingIsLeft(t, place, job, 'best-effort')
 
-  const first = await play(cluster, lane, { points: [{ step: 'start.resumed', victim: 'qemu', vm: 0 }], shape })
+  const first = await play(cluster, lane, {
+    points: [{ step: 'start.resumed', victim: 'qemu', vm: 0 }],
+    shape: { ...shape, perNode: 1 },
+  })
   const name = 'best-effort without the first VM'
   check(t, { name, points: [], outcomes: ['none'] }, first)
   await nothingIsLeft(t, place, first.job, name)

@@ -36,6 +36,8 @@ const one = (victim: Victim, step: StepName, ...outcomes: Outcome[]): Scenario =
 
 /** Without a template: a clone whose QEMU ends boots instead. */
 const booted: Shape = { nodes: 2, perNode: 1, image: 'crash-boot' }
+/** For what comes before the guest has booted. */
+const idle: Shape = { nodes: 2, perNode: 1, image: 'crash-idle' }
 /** A size that no VM had before: its template is made for this job. */
 const fresh = (memoryMib: number): Shape => ({ nodes: 1, perNode: 1, memoryMib, image: 'crash' })
 
@@ -76,8 +78,8 @@ export const nodeScenarios: readonly Scenario[] = [
   { ...one('libvirtd', 'template.begun', 'all', 'again'), shape: fresh(332) },
   { ...one('libvirtd', 'template.created', 'all', 'again'), shape: fresh(320) },
   { ...one('libvirtd', 'template.booted', 'all', 'again'), shape: fresh(324) },
-  { ...one('qemu', 'start.created', 'none'), shape: booted },
-  { ...one('qemu', 'start.resumed', 'none'), shape: booted },
+  { ...one('qemu', 'start.created', 'none'), shape: idle },
+  { ...one('qemu', 'start.resumed', 'none'), shape: idle },
   { ...one('qemu', 'start.answered', 'none'), shape: booted },
   { ...one('qemu', 'start.identified', 'none'), shape: booted },
   one('qemu', 'prepare.made', 'none'),

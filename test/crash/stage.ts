@@ -4,6 +4,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import { logPath } from '../cluster/daemons.ts'
+import type { Layout } from '../cluster/layout.ts'
 import { ended, jobOutput, submit } from '../support/batch.ts'
 import type { Cluster } from '../support/cluster.ts'
 import { type Ledger, takeLedger } from '../support/leaks.ts'
@@ -74,19 +75,29 @@ async function withBystander(
     t.equal(started?.length, 4, job.output)
     t.same(finished?.toSorted(), started?.toSorted(), 'in the same four VMs')
   }
-  const recoveries = layout.hosts.flatMap((host) => {
-    const text = readFileSync(logPath(host, 'vmrmd'), 'utf8')
-    return [...text.matchAll(/ daemon\.recovered .*\bms=(\d+)/g)].map(([, ms]) => Number(ms))
+  const { ms, text } = longestRecovery(layout)
+  t.ok(ms <= recoveryMs, text)
+  t.comment(text)
+}
+
+/** Of all that daemons have logged on this cluster, with what took so long. */
+export function longestRecovery({ hosts }: Layout): { readonly ms: number; readonly text: string } {
+  const recoveries = hosts.flatMap((host) => {
+    const log = readFileSync(logPath(host, 'vmrmd'), 'utf8')
+    return [...log.matchAll(/ daemon\.recovered (.*\bms=(\d+).*)$/gm)].map(([, line = '', ms]) => ({
+      ms: Number(ms),
+      text: `${host.name} ${line}`,
+    }))
   })
-  const longest = Math.max(...recoveries)
-  t.ok(longest <= recoveryMs, `${recoveries.length} recoveries, the longest ${longest} ms`)
-  t.comment(`${recoveries.length} recoveries, the longest ${longest} ms`)
+  const [longest = { ms: 0, text: 'none' }] = recoveries.toSorted((a, b) => b.ms - a.ms)
+  return { ms: longest.ms, text: `${recoveries.length} recoveries, the longest: ${longest.text}` }
 }
 
 async function startBystander(cluster: Cluster): Promise<number> {
   await cluster.run(['rm', '-f', 'stop'], { user: 'alice' })
   const id = '$(cat /proc/sys/kernel/random/boot_id)'
-  const script = `srun -l sh -c 'echo begin ${id}; while ! test -e stop; do sleep 0.5; done; echo end ${id}'`
+  // Each look costs an emulated guest a process.
+  const script = `srun -l sh -c 'echo begin ${id}; while ! test -e stop; do sleep 4; done; echo end ${id}'`
   const options = ['--nodes=4', '--vm-image=tiny', `--mem=${vmMib}`, '--job-name=bystander', '--time=60']
   const job = await submit(cluster, script, { arguments: options })
   await until(

@@ -1,7 +1,10 @@
-// Epilog and EpilogSlurmctld are taken out of slurm.conf: the reconcilers alone clean up after every kind of end of a job.
-import { readFileSync, writeFileSync } from 'node:fs'
+// The hooks at the end of jobs cannot be started, or are taken out of slurm.conf: the reconcilers alone clean up after every
+// kind of end of a job.
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import { logPath } from '../cluster/daemons.ts'
+import { controllerName, hostNamed } from '../cluster/layout.ts'
 import type { Cluster } from '../support/cluster.ts'
 import { withTimeouts } from '../support/daemon-faults.ts'
 import { withJobs } from '../support/job-cluster.ts'
@@ -30,12 +33,32 @@ async function withoutEpilogs(cluster: Cluster, work: () => Promise<void>): Prom
   }
 }
 
+/** slurm.conf names the hooks and the gate is there, but one hook may not be run and the other has gone. */
+async function withHooksBroken<T>(cluster: Cluster, work: () => Promise<T>): Promise<T> {
+  const folder = join(cluster.layout.folder, 'usr-lib-vmrm')
+  const hooks = ['vmrm-epilog', 'vmrm-epilog-slurmctld'].map((name) => join(folder, name))
+  for (const hook of hooks) renameSync(hook, `${hook}.away`)
+  writeFileSync(hooks[0] ?? '', '', { mode: 0 })
+  try {
+    return await work()
+  } finally {
+    rmSync(hooks[0] ?? '')
+    for (const hook of hooks) renameSync(`${hook}.away`, hook)
+  }
+}
+
 t.test('without any hook at the end of jobs nothing is left of them', (t) =>
   withJobs(t, 'without-epilogs', async (jobs) => {
     const { cluster } = jobs
-    await withTimeouts(cluster, 'remove-seconds="3" reconcile-seconds="1"', () =>
-      withoutEpilogs(cluster, async () => {
-        const before = await takeLedger(cluster.layout)
+    const controllerLog = () => readFileSync(logPath(hostNamed(cluster.layout, controllerName), 'vmrmd'), 'utf8')
+    await withTimeouts(cluster, 'remove-seconds="3" reconcile-seconds="1"', async () => {
+      const before = await takeLedger(cluster.layout)
+      // What is left of it goes while the next ones run.
+      const broken = await withHooksBroken(cluster, () =>
+        jobs.run('#!/bin/sh\necho ran\n', { arguments: ['--vm-image=tiny', '--mem=300'] }),
+      )
+      t.match(broken, { fields: { JobState: 'COMPLETED' }, output: 'ran\n' })
+      await withoutEpilogs(cluster, async () => {
         const submit = (script: string, ...more: string[]) =>
           jobs.submit(`#!/bin/sh\necho runs\n${script}`, { arguments: ['--vm-image=tiny', '--mem=300', ...more] })
         const forever = 'while true; do sleep 1; done'
@@ -62,8 +85,13 @@ t.test('without any hook at the end of jobs nothing is left of them', (t) =>
           return left.length === 0
         }
         await until('everything is gone', isClean, boundMs).catch(() => t.same(left, []))
-      }),
-    )
+        const log = controllerLog()
+        for (const job of [broken.id, normal, cancelled, late, lost]) {
+          t.match(log, new RegExp(` run\\.orphaned run=j${job}r0 `), `no hook told of the end of job ${job}`)
+          t.match(log, new RegExp(` run\\.destroyed run=j${job}r0 node=n`), 'and its node was told to remove it')
+        }
+      })
+    })
     await cluster.waitUntilIdle()
   }),
 )

@@ -38,8 +38,8 @@ export interface Held {
 }
 
 export interface Hold {
-  /** Waits until the step is taken. Undefined where the job has had an outcome for a while. */
-  reached(outcome: () => Promise<string | undefined>, timeoutMs: number): Promise<Held | undefined>
+  /** Waits until the step is taken. Undefined where `isOver` has been so for a while; it may say what the end was. */
+  reached(isOver: () => Promise<string | boolean | undefined>, timeoutMs: number): Promise<Held | undefined>
   /** The process goes on, if it lives; a request that was not met is withdrawn. */
   release(): void
 }
@@ -50,7 +50,7 @@ export function holdAt(layout: Layout, host: string, step: StepName, subject: st
   const held = `${asked}.held`
   writeFileSync(asked, '')
   return {
-    async reached(outcomeByNow, timeoutMs) {
+    async reached(isOver, timeoutMs) {
       let looked = performance.now()
       let overSinceMs: number | undefined
       const outcome = await until(
@@ -59,7 +59,7 @@ export function holdAt(layout: Layout, host: string, step: StepName, subject: st
           if (existsSync(held) && !existsSync(asked)) return heldIn(held)
           if (performance.now() - looked < 1000) return undefined
           looked = performance.now()
-          if (overSinceMs === undefined && (await outcomeByNow()) !== undefined) overSinceMs = looked
+          overSinceMs ??= (await isOver()) ? looked : undefined
           return overSinceMs !== undefined && looked - overSinceMs > lastStepsMs ? ('over' as const) : undefined
         },
         timeoutMs,

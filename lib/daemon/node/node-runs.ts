@@ -205,10 +205,18 @@ export class NodeRuns {
 
   async #follow(run: LiveRun, verdict: Verdict): Promise<void> {
     if (verdict === 'ended') await this.remove(run.entry)
+    else if (verdict === 'commit' && run.entry.state === 'lost' && !isBatch(run.entry)) await this.#tellLoss(run)
     else if (verdict === 'commit' && run.entry.share?.strategy !== 'best-effort')
       await this.applyVerdict(run.entry, verdict, '')
     // A hello tells no reasons, nor which VMs are missing, and the tasks read them.
     else if (verdict !== 'pending' && isOpen(run.entry)) await this.askVerdict(run)
+  }
+
+  /** The controller was down when the VM ended: the other nodes' tasks wait for that. */
+  async #tellLoss(run: LiveRun): Promise<void> {
+    const reason = run.entry.reason.replace(/^vmrm: /gm, '').trim()
+    const [, vm = run.nameAt(0)] = /\bVM (j\d+r\d+v\d+)\b/.exec(reason) ?? []
+    await this.#options.controller.reportLost(run.entry, { vm, reason })
   }
 
   #begin(request: PrepareRequest, qemuUid: number): LiveRun {

@@ -167,6 +167,19 @@ t.test('a task that waits for the verdict is refused when the controller knows w
   await stopped
 })
 
+t.test('a loss that the controller was not there to hear of is told when it is back', async (t) => {
+  const { runs, controller } = setUp(t)
+  await runs.prepare(request)
+  await runs.applyVerdict(run, 'commit', '')
+  controller.state = 'down'
+  await runs.vmStopped('j7r0v0', 'crashed')
+  t.notOk(controller.reports.includes('lost j7r0'))
+  controller.state = 'up'
+  await runs.reconcile()
+  t.ok(controller.reports.includes('lost j7r0'))
+  t.equal(runs.ofJob(7)?.entry.state, 'lost')
+})
+
 t.test('a loss that is slow to tell touches nothing once the run was removed', async (t) => {
   const { runs, maker, controller } = setUp(t)
   await runs.prepare(request)

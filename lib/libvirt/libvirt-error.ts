@@ -9,8 +9,8 @@ export class LibvirtError extends VmrmError {
   readonly libvirtCode: number
   /** virErrorDomain: which part of libvirt failed, such as 10 for its QEMU driver. */
   readonly libvirtDomain: number
-  /** libvirt's own words, without what was being done. */
-  readonly libvirtMessage: string
+  /** libvirt's own words in one line, without what was being done. */
+  readonly libvirtWords: string
 
   constructor(action: string, payload: XdrValue<typeof errorPayload>) {
     const words = payload.message ?? `error ${payload.code} without a message`
@@ -18,7 +18,7 @@ export class LibvirtError extends VmrmError {
     this.name = 'LibvirtError'
     this.libvirtCode = payload.code
     this.libvirtDomain = payload.domain
-    this.libvirtMessage = words
+    this.libvirtWords = words.trim().replace(/\s*\n\s*/g, '; ')
   }
 }
 

@@ -88,7 +88,7 @@ async function withReason(
 }
 
 function wordsOf(thrown: unknown): string {
-  if (thrown instanceof LibvirtError) return thrown.libvirtMessage.trim().replace(/\s*\n\s*/g, '; ')
+  if (thrown instanceof LibvirtError) return thrown.libvirtWords
   return thrown instanceof Error ? thrown.message : String(thrown)
 }
 

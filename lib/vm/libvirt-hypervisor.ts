@@ -91,8 +91,8 @@ class LibvirtHypervisor implements Hypervisor {
       await connection.createXml(renderDomainXml(spec), ['paused'], { signal })
     } catch (cause) {
       if (!(cause instanceof LibvirtError)) throw cause
-      const why = cause.libvirtMessage.trim().replace(/\s*\n\s*/g, '; ')
-      throw new VmrmError('vm-start-failed', `VM ${spec.name} could not be started: ${why}`, { cause })
+      const text = `VM ${spec.name} could not be started: ${cause.libvirtWords}`
+      throw new VmrmError('vm-start-failed', text, { cause })
     }
   }
 

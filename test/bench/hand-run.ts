@@ -5,6 +5,7 @@ import { rename, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Image } from '../../lib/config/image-schema.ts'
 import type { Account } from '../../lib/daemon/account.ts'
+import { exportOptions } from '../../lib/daemon/node/identity-of.ts'
 import { GuestChannel } from '../../lib/guest/channel.ts'
 import { encodeFields } from '../../lib/guest/fields.ts'
 import { encodeFrame, type FrameFields, flagEnd, frameType, streamNumber } from '../../lib/guest/frame.ts'
@@ -65,7 +66,7 @@ export async function exportHome(cluster: Cluster, node: string, account: Accoun
 /** What `exportHome` has exported, as a guest with QEMU's user-mode network mounts it. */
 export const exportedHome: GuestMount = {
   ...{ type: 'nfs4', source: `${loopbackAddress}:${exportPath(exportName, 0)}` },
-  ...{ target: '/home', options: '' },
+  ...{ target: '/home', options: exportOptions },
 }
 
 /** The argv that becomes a program beside a node's file server. */

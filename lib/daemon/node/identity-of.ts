@@ -76,8 +76,11 @@ function sshOf(run: Run, node: string, share: Share, vm: Share['vms'][number]): 
   return { ssh: vmSshKeys({ secret: Buffer.from(share.sshSecret, 'hex'), run: runId(run), index: vm.index, names }) }
 }
 
-/** That a file is not there is asked anew each time: a job may wait for one that is made outside. */
-const exportOptions = 'lookupcache=positive'
+/**
+ * That a file is not there is asked anew each time: a job may wait for one that is made outside. The second word is for the agent:
+ * this server needs nothing of the guest's kernel that is not loaded yet.
+ */
+export const exportOptions = 'lookupcache=positive,x-vmrm.plain'
 
 function mountsOf(run: Run, share: Share, image: Image): readonly GuestMount[] {
   let exported = 0

@@ -19,9 +19,10 @@ import type { JournalEntry } from './journal.ts'
 import type { LiveRun, LiveVm } from './live-run.ts'
 import type { KnownRuns, Usage, VmMaker } from './ports.ts'
 import type { RunCgroups } from './run-cgroups.ts'
+import type { StartRequest } from './start-request.ts'
 import { startVms } from './start-vms.ts'
 import type { CloneSources } from './templates/clone-sources.ts'
-import type { StartRequest, VmStarter } from './vm-starter.ts'
+import type { VmStarter } from './vm-starter.ts'
 
 export interface VmMakerOptions {
   readonly catalogue: Catalogue

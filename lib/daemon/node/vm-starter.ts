@@ -3,45 +3,25 @@
 import { readdir, rm } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
-import type { DaemonConfig } from '../../config/daemon-schema.ts'
 import type { Image } from '../../config/image-schema.ts'
 import { toVmrmError, VmrmError } from '../../errors/vmrm-error.ts'
 import { GuestChannel } from '../../guest/channel.ts'
-import { checkSeed } from '../../image/seed.ts'
 import { parseVmName } from '../../job/run.ts'
 import type { Log } from '../../log.ts'
-import type { Share } from '../../protocol/messages/share.ts'
 import { consoleTail as readTail } from '../../vm/console.ts'
 import { domainUuid } from '../../vm/domain-uuid.ts'
-import type { Hypervisor } from '../../vm/hypervisor.ts'
-import type { Account } from '../account.ts'
 import { createSemaphore, type Semaphore } from '../semaphore.ts'
 import { reached } from '../steps.ts'
-import { type CloneSource, domainOf, vmFiles } from './domain-of.ts'
+import { createVm, type VmCreatorOptions } from './create-vm.ts'
+import { type CloneSource, vmFiles } from './domain-of.ts'
 import { endedFor } from './ended-for.ts'
 import { identityOf } from './identity-of.ts'
-import type { Journal, JournalEntry } from './journal.ts'
+import type { JournalEntry } from './journal.ts'
 import type { LiveVm } from './live-run.ts'
-import { makeVmFiles } from './make-vm-files.ts'
-import type { RunCgroups } from './run-cgroups.ts'
 import { withinStart } from './start-bound.ts'
 import { explainFailure } from './start-failure.ts'
+import type { PlannedVm, StartRequest } from './start-request.ts'
 import { copyFolderPrefix } from './templates/run-copy.ts'
-
-type PlannedVm = Share['vms'][number]
-
-export interface StartRequest {
-  readonly entry: JournalEntry
-  readonly share: Share
-  /** Counts the run's VMs on this node from 0. */
-  readonly position: number
-  readonly image: Image
-  readonly account: Account
-  /** What the VM is cloned from; absent: it boots. */
-  readonly source?: CloneSource | undefined
-  /** The clone has ended and the same VM will boot: called between the two. */
-  readonly onFallback: (problem: VmrmError) => void
-}
 
 export interface VmStarter {
   /**
@@ -59,20 +39,16 @@ const cloneSeconds = (image: Image) => Math.max(15, Math.ceil(image.boot.timeout
 /** While a node is out of order a boot would fare no better than the clone. */
 const noFallbackCodes: readonly string[] = ['libvirt-unreachable', 'run-ended', 'node-disk-full', 'config-invalid']
 
-export function createVmStarter(options: {
-  config: DaemonConfig
-  journal: Journal
-  hypervisor: Hypervisor
-  cgroups: RunCgroups
-  admission: Semaphore
-  node: string
-  accelerator: 'kvm' | 'qemu'
-  qemuGid: number
+export interface VmStarterOptions extends VmCreatorOptions {
+  readonly admission: Semaphore
+  readonly node: string
   /** Paths of the commands that are relayed. */
-  commands: readonly string[]
-  log: Log
-}): VmStarter {
-  const { config, journal, hypervisor, cgroups, admission, node, commands, log } = options
+  readonly commands: readonly string[]
+  readonly log: Log
+}
+
+export function createVmStarter(options: VmStarterOptions): VmStarter {
+  const { config, journal, hypervisor, admission, node, commands, log } = options
   // Clones are awake at once, and many that take their identities together would all be late on a machine of few CPUs.
   const awake = createSemaphore(Math.max(config.hypervisor.startsAtOnce, availableParallelism()))
   /** Of which a clone did not answer in time: those that have waited for it boot, rather than wait as long again. */
@@ -84,31 +60,6 @@ export function createVmStarter(options: {
   const consoleTail = async (entry: JournalEntry, vm: string) => {
     const index = parseVmName(vm)?.index
     return index === undefined ? '' : readTail(filesOf(entry, index).console)
-  }
-
-  /** To a QEMU in its cgroup whose guest has not run yet (or, of a clone, not gone on). */
-  const create = async (request: StartRequest, vm: PlannedVm, signal: AbortSignal) => {
-    const { entry, image, source } = request
-    const { accelerator, qemuGid } = options
-    if (image.os.agent === 'seed') await checkSeed(config.paths.seed)
-    const owner = { uid: entry.qemuUid, gid: qemuGid }
-    await makeVmFiles(filesOf(entry, vm.index), { image, owner, source })
-    await reached('start.files', vm.name)
-    const domain = domainOf({ ...request, config, accelerator, qemuGid, runFolder: journal.folder(entry) })
-    // Not abortable: libvirtd would go on with it, and a removal that comes meanwhile would not find it.
-    await hypervisor.startPaused(domain)
-    await reached('start.created', vm.name)
-    signal.throwIfAborted()
-    if (config.hypervisor.cgroups === 'own') {
-      const pid = await hypervisor.pidOf(vm.name)
-      if (pid === undefined) throw new VmrmError('vm-start-failed', `QEMU of VM ${vm.name} ended at once`)
-      // Before the guest runs: its memory must be counted from its first page.
-      await cgroups.add(entry, pid)
-    }
-    await reached('start.confined', vm.name)
-    if (source === undefined) return
-    await hypervisor.load(vm.name, source.state, { signal })
-    await reached('start.loaded', vm.name)
   }
 
   const comeUp = async (
@@ -128,7 +79,7 @@ export function createVmStarter(options: {
             'vm-boot-timeout',
             `VM ${vm.name} was not cloned, since other clones of its template did not answer in time`,
           )
-        await create(request, vm, signal)
+        await createVm(options, { request, vm, signal })
         // The guest of a clone is awake at once, and should meet a port that somebody listens at.
         if (source !== undefined) opened = channel.open(signal)
         opened?.catch(() => {}) // it is awaited below

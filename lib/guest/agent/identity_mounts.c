@@ -5,6 +5,7 @@
 #include "identity.h"
 
 #include "clock.h"
+#include "nfs_modules.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -13,7 +14,6 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define RETRY_MS 100
@@ -72,9 +72,13 @@ static const struct flag flags[] = {
 	{"defaults", 0, 0}, {"_netdev", 0, 0}, {"auto", 0, 0}, {"noauto", 0, 0}, {"nofail", 0, 0}, {"bg", 0, 0}, {"fg", 0, 0},
 };
 
+/* vmrmd's own word: the server asks for no more of the client than NFS 4.1 without Kerberos or pNFS. */
+#define PLAIN "x-vmrm.plain"
+
 /* Options for the kernel: known words become flags, the rest is its text. */
 struct mount_options {
 	unsigned long flags;
+	bool is_plain;
 	char data[2048];
 };
 
@@ -95,7 +99,9 @@ static bool parse_options(const char *text, struct mount_options *options)
 	*options = (struct mount_options){0};
 	while (*text != '\0') {
 		size_t length = strcspn(text, ",");
-		bool is_flag = length == 0 || strncmp(text, "retry=", 6) == 0;
+		bool is_plain = length == strlen(PLAIN) && memcmp(text, PLAIN, length) == 0;
+		bool is_flag = length == 0 || is_plain || strncmp(text, "retry=", 6) == 0;
+		options->is_plain = options->is_plain || is_plain;
 		for (size_t i = 0; i < sizeof flags / sizeof *flags && !is_flag; i++) {
 			if (strlen(flags[i].name) != length || memcmp(flags[i].name, text, length) != 0)
 				continue;
@@ -204,40 +210,33 @@ static bool mount_one(const struct identity *identity, const struct identity_mou
 		return complain(complaint, 0, "cannot mount %s on %s: the source is no SERVER:/PATH", wanted->source, wanted->target);
 	for (;;) {
 		const char *type = (options.flags & MS_BIND) != 0 ? NULL : wanted->type;
-		if (mount(wanted->source, wanted->target, type, options.flags, options.data) == 0)
+		struct held_loading held = {0};
+		/* A guest that still boots loads all it needs meanwhile; a clone is at rest. */
+		if (options.is_plain && identity->is_clone && access("/sys/module/nfsv4", F_OK) == 0)
+			module_loading_hold(&held);
+		int error = mount(wanted->source, wanted->target, type, options.flags, options.data) == 0 ? 0 : errno;
+		module_loading_release(&held);
+		if (error == 0)
 			return true;
-		int error = errno;
 		if (!may_pass(error, is_nfs) || now_ms() >= deadline)
 			return complain(complaint, error, "cannot mount %s on %s (type %s, options %s)", wanted->source, wanted->target, wanted->type, options.data);
 		pause_ms(RETRY_MS);
 	}
 }
 
-/*
- * The kernel would start modprobe itself, at a priority at which it waits for all that boots beside it: with systemd's units on
- * one CPU for 20 s. Whether it worked is seen when mounting.
- */
-static void load_nfs(const struct identity *identity)
+static bool wants_nfs(const struct identity *identity)
 {
-	bool is_wanted = false;
 	for (size_t i = 0; i < identity->mount_count; i++)
-		is_wanted = is_wanted || strncmp(identity->mounts[i].type, "nfs", 3) == 0;
-	if (!is_wanted || access("/sys/module/nfsv4", F_OK) == 0)
-		return;
-	pid_t child = fork();
-	if (child == 0) {
-		execl("/sbin/modprobe", "modprobe", "-q", "nfsv4", (char *)NULL);
-		_exit(127);
-	}
-	/* The one that takes the identity is killed when it lasts too long. */
-	while (child > 0 && waitpid(child, NULL, 0) < 0 && errno == EINTR)
-		;
+		if (strncmp(identity->mounts[i].type, "nfs", 3) == 0)
+			return true;
+	return false;
 }
 
 bool identity_apply_mounts(const struct identity *identity, struct complaint *complaint)
 {
 	int64_t deadline = now_ms() + IDENTITY_MOUNT_WAIT_MS;
-	load_nfs(identity);
+	if (wants_nfs(identity))
+		nfs_load_modules();
 	for (size_t i = 0; i < identity->mount_count; i++)
 		if (!mount_one(identity, &identity->mounts[i], deadline, complaint))
 			return false;

@@ -7,6 +7,7 @@
 #include "clock.h"
 #include "identity_uuid.h"
 #include "log.h"
+#include "nfs_modules.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -58,6 +59,8 @@ static void await_rest(uint32_t wait_ms)
 void template_prepare(const void *subject, struct work_answer *answer)
 {
 	int64_t began_ms = now_ms();
+	/* Most jobs mount their home, and no clone should load that for itself. */
+	nfs_load_modules();
 	await_rest(*(const uint32_t *)subject);
 	uuid_prepare();
 	int64_t rests_ms = now_ms();

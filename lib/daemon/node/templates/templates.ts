@@ -1,74 +1,38 @@
 // The templates of a node: found, made once however many want one, forgotten, and kept within their room. It never fails a
 // job: whoever gets no template boots.
-import { statfs } from 'node:fs/promises'
-import type { DaemonConfig } from '../../../config/daemon-schema.ts'
 import type { Image } from '../../../config/image-schema.ts'
 import { toVmrmError, VmrmError } from '../../../errors/vmrm-error.ts'
 import { chooseEvictions } from '../../../image/template/eviction.ts'
-import type { Log } from '../../../log.ts'
 import { templateName } from '../../../vm/template-name.ts'
-import { orAborted } from '../../or-aborted.ts'
-import { reached } from '../../steps.ts'
-import type { Machine } from '../domain-of.ts'
 import { describeTemplate, type TemplatePlan } from './describe-template.ts'
 import { createFailures } from './failures.ts'
+import { Makings, type MakingsOptions, type TemplateWish } from './makings.ts'
 import { whyBooted } from './may-clone.ts'
 import { whyStale } from './stale.ts'
-import type { StoredTemplate, TemplateStore, TemplateSubject } from './store.ts'
-import type { TemplateVm } from './template-vm.ts'
-
-export interface TemplateWish {
-  readonly image: Image
-  readonly size: { readonly vcpus: number; readonly memoryMib: number }
-  /** The user whose VMs are to come from it. */
-  readonly uid: number
-  /** Where it may be made, if it must be. */
-  readonly cpus?: readonly number[] | undefined
-}
+import type { StoredTemplate, TemplateSubject } from './store.ts'
 
 export type TemplateAnswer =
   | { readonly kind: 'template'; readonly template: StoredTemplate; readonly how: 'found' | 'made' }
   /** VMs boot, for this reason. */
   | { readonly kind: 'none'; readonly why: string }
 
-export interface TemplatesOptions {
-  readonly config: DaemonConfig
-  readonly store: TemplateStore
-  readonly vm: TemplateVm
+export interface TemplatesOptions extends Omit<MakingsOptions, 'failures'> {
   readonly images: () => ReadonlyMap<string, Image>
-  readonly machine: Omit<Machine, 'image'>
   readonly hypervisorVersion: () => Promise<string>
-  /** uids that QEMUs of runs have. */
-  readonly usedUids: () => Iterable<number>
-  readonly log: Log
   readonly now: () => number
 }
 
-interface Making {
-  readonly uid: number
-  readonly subject: TemplateSubject
-  readonly done: Promise<StoredTemplate>
-  /** How many want it; when the last of them gives up, it ends: its CPUs may be another job's by then. */
-  waiters: number
-  readonly stop: AbortController
-}
-
-/** Left on the disk beside a template's memory, should all of that be written. */
-const spareMib = 512
 const bytesPerMib = 1_048_576
-/** Beyond the boot: for its place in the queue, and for saving. */
-const savingMs = 180_000
-const passingCodes: readonly string[] = ['libvirt-unreachable', 'libvirt-timeout', 'range-full', 'run-ended']
 
 export class Templates {
   readonly #options: TemplatesOptions
   readonly #failures
-  /** Under way, by key. */
-  readonly #making = new Map<string, Making>()
+  readonly #makings
 
   constructor(options: TemplatesOptions) {
     this.#options = options
     this.#failures = createFailures(options.now)
+    this.#makings = new Makings({ ...options, failures: this.#failures })
   }
 
   /**
@@ -116,9 +80,10 @@ export class Templates {
 
   /** VMs that were cloned from it did not come up and booted well: it goes, and is not made again for a while. */
   async distrust(key: string, problem: VmrmError): Promise<void> {
+    const isNew = this.#failures.find(key) === undefined
     this.#failures.add(key, problem.message)
     const outcome = await this.#options.store.remove(key)
-    this.#options.log.warn('template.distrusted', { key, outcome, text: problem.message })
+    if (isNew) this.#options.log.warn('template.distrusted', { key, outcome, text: problem.message })
   }
 
   /** All that there are, with the reason why no VM of now would come from one. */
@@ -154,12 +119,12 @@ export class Templates {
     const { vm, store, log } = this.#options
     for (const name of await vm.list()) {
       // Asked at the last moment: a making that has begun meanwhile is known before there is anything of it.
-      if ([...this.#making.keys()].some((key) => templateName(key) === name)) continue
+      if (this.#makings.all().some(({ key }) => templateName(key) === name)) continue
       log.warn('stray.template', { vm: name })
       await vm.remove(name)
     }
     // No QEMU has them open any more.
-    for (const key of await store.unfinished()) if (!this.#making.has(key)) await store.abandon(key)
+    for (const key of await store.unfinished()) if (!this.#makings.has(key)) await store.abandon(key)
   }
 
   /** Removes what there is no room for, the stale ones first. */
@@ -191,108 +156,22 @@ export class Templates {
       signal.throwIfAborted()
       const found = this.#options.store.find(plan.key)
       if (found !== undefined) return { template: found, how: 'found' as const }
-      const known = this.#making.get(plan.key)
-      if (known?.stop.signal.aborted === true) await known.done.catch(() => {})
-      else return { template: await awaitMaking(known ?? this.#begin(plan, wish), signal), how: 'made' as const }
+      const template = await this.#makings.join(plan, wish, signal)
+      if (template === undefined) continue
+      void this.keepWithinRoom().catch((error: unknown) =>
+        this.#options.log.warn('template.not-evicted', { text: String(error) }),
+      )
+      return { template, how: 'made' as const }
     }
-  }
-
-  #begin(plan: TemplatePlan, wish: TemplateWish): Making {
-    const uid = this.#freeUid()
-    const stop = new AbortController()
-    const done = this.#makeOnce(plan, { wish, uid, stop: stop.signal }).finally(() => this.#making.delete(plan.key))
-    done.catch(() => {}) // whoever waits is told, and the log has it
-    const making = { uid, subject: plan.subject, done, waiters: 0, stop }
-    this.#making.set(plan.key, making)
-    return making
-  }
-
-  async #makeOnce(
-    plan: TemplatePlan,
-    { wish, uid, stop }: { wish: TemplateWish; uid: number; stop: AbortSignal },
-  ): Promise<StoredTemplate> {
-    const { store, vm, machine, log } = this.#options
-    const { key, subject, parts } = plan
-    const name = templateName(key)
-    log.info('template.making', { key, vm: name, ...subject })
-    try {
-      await this.#requireRoom(subject.memoryMib)
-      // A making that a crash cut short: the sweep leaves alone what is being made.
-      await vm.remove(name)
-      const files = await store.begin(key, { uid, gid: machine.qemuGid })
-      const signal = AbortSignal.any([stop, AbortSignal.timeout(wish.image.boot.timeoutSeconds * 1000 + savingMs)])
-      const { bootMs, saveMs } = await vm.make({ plan, files, uid, cpus: wish.cpus, signal })
-      const { template, settled } = await store.publish({ subject, parts, diskGid: machine.qemuGid })
-      await reached('template.published', name)
-      settled.catch((error: unknown) => log.warn('template.not-settled', { key, text: String(error) }))
-      const mib = Math.round(template.bytes / bytesPerMib)
-      log.info('template.made', { key, vm: name, mib, bootMs: Math.round(bootMs), saveMs: Math.round(saveMs) })
-      if (template.bytes > this.#options.config.templates.maxMib * bytesPerMib) await this.#refuseSize(template)
-      void this.keepWithinRoom().catch((error: unknown) => log.warn('template.not-evicted', { text: String(error) }))
-      return template
-    } catch (thrown) {
-      throw await this.#notMade(plan, toVmrmError(thrown))
-    }
-  }
-
-  /** Makes it known, forgets it for a while, and leaves nothing of it. */
-  async #notMade({ key, subject }: TemplatePlan, error: VmrmError): Promise<VmrmError> {
-    const { store, vm, log } = this.#options
-    const { code, message, quoted } = error
-    log.warn('template.failed', { key, image: subject.image, code, text: message, ...(quoted && { quoted }) })
-    // A node that is out of order says nothing about the image.
-    if (!passingCodes.includes(code)) this.#failures.add(key, message)
-    const clean = async () => {
-      await vm.remove(templateName(key))
-      await store.abandon(key)
-    }
-    // The sweep tries again what cannot be removed now.
-    await clean().catch((cause: unknown) => log.error('template.not-removed', { key, text: String(cause) }))
-    return error
-  }
-
-  async #requireRoom(memoryMib: number): Promise<void> {
-    const { templates } = this.#options.config.paths
-    const { bavail, bsize } = await statfs(templates)
-    const freeMib = Math.floor((bavail * bsize) / bytesPerMib)
-    if (freeMib >= memoryMib + spareMib) return
-    const text = `${templates} has ${freeMib} MiB free, too little for a template of ${memoryMib} MiB`
-    throw new VmrmError('node-disk-full', text)
-  }
-
-  async #refuseSize({ key, bytes }: StoredTemplate): Promise<never> {
-    await this.#options.store.remove(key)
-    const text = `the template takes ${Math.ceil(bytes / bytesPerMib)} MiB, more than templates/@max-mib allows`
-    throw new VmrmError('template-failed', text)
-  }
-
-  /** Runs take theirs from the other end of the range. */
-  #freeUid(): number {
-    const { config, usedUids } = this.#options
-    const { firstUid, uidCount } = config.hypervisor
-    const used = new Set([...usedUids(), ...[...this.#making.values()].map(({ uid }) => uid)])
-    for (let uid = firstUid + uidCount - 1; uid >= firstUid; uid -= 1) if (!used.has(uid)) return uid
-    throw new VmrmError('range-full', `all ${uidCount} uids for QEMU are in use`)
   }
 
   /** What is being made at this moment. */
   making(): readonly TemplateSubject[] {
-    return [...this.#making.values()].map(({ subject }) => subject)
+    return this.#makings.all().map(({ subject }) => subject)
   }
 
   /** uids of the VMs that are being made into templates: no run may have one. */
   uids(): readonly number[] {
-    return [...this.#making.values()].map(({ uid }) => uid)
-  }
-}
-
-/** Waits for it, but no longer than the caller may. */
-async function awaitMaking(making: Making, signal: AbortSignal): Promise<StoredTemplate> {
-  making.waiters += 1
-  try {
-    return await orAborted(making.done, signal)
-  } finally {
-    making.waiters -= 1
-    if (making.waiters === 0) making.stop.abort(new VmrmError('run-ended', 'nobody waits for the template any more'))
+    return this.#makings.all().map(({ uid }) => uid)
   }
 }

@@ -8,8 +8,6 @@ import { type Command, readOptions, UsageError } from './command.ts'
 import { withController } from './controller.ts'
 
 const usage = 'vmrm destroy [--no-wait] BATCH …'
-/** A node that answers has removed its VMs by then; for another one nobody should wait. */
-const removedMs = 100_000
 
 export const destroy: Command = {
   summary: 'remove VMs that have no job (administrators)',
@@ -39,15 +37,11 @@ A node that does not answer removes its VMs when it is back; until then their na
 async function destroyOne(controller: ProtocolClient, text: string, noWait: boolean): Promise<number> {
   const batch = parseBatchName(text)
   const answer = await controller.call('destroy-batch', batch === undefined ? { name: text } : { batch })
-  const isKnown = answer.state !== 'ended'
-  const run = isKnown && !noWait ? await awaitEnd(controller, answer.batch) : answer
-  if (noWait || run.state === 'ended') return 0
+  if (noWait || answer.state === 'ended') return 0
+  const run = await awaitBatch(controller, { batch: answer.batch, until: 'ended' })
+  if (run === 'interrupted' || run.state === 'ended') return 0
   process.stderr.write(
     `vmrm: b${answer.batch}: a node has not confirmed yet; it removes its VMs when it answers again\n`,
   )
   return exitCodeOfFamily.node
-}
-
-function awaitEnd(controller: ProtocolClient, batch: number) {
-  return awaitBatch(controller, { batch, until: 'ended', timeoutMs: removedMs })
 }

@@ -1,6 +1,8 @@
 // The controller of the simulation: the real ledger, transactions, messenger, reconciler and message handlers. It can die and
 // come back on its ledger.
 import type { Catalogue } from '../../lib/config/load.ts'
+import { type Batches, createBatches } from '../../lib/daemon/controller/batches/batches.ts'
+import { createBatchPreparer } from '../../lib/daemon/controller/batches/prepare-batch.ts'
 import { createControllerHandlers } from '../../lib/daemon/controller/handlers.ts'
 import type { Leases } from '../../lib/daemon/controller/leases.ts'
 import { type Ledger, openLedger } from '../../lib/daemon/controller/ledger.ts'
@@ -9,6 +11,7 @@ import type { Planner } from '../../lib/daemon/controller/planner.ts'
 import { createReconciler } from '../../lib/daemon/controller/reconcile.ts'
 import { createRemover } from '../../lib/daemon/controller/remove-run.ts'
 import { createTransactions, type Transactions } from '../../lib/daemon/controller/transaction.ts'
+import { VmrmError } from '../../lib/errors/vmrm-error.ts'
 import type { Strategy } from '../../lib/job/decision.ts'
 import type { RunPlan } from '../../lib/job/plan.ts'
 import { type Run, runId } from '../../lib/job/run.ts'
@@ -29,7 +32,8 @@ interface SimControllerOptions {
   readonly clock: VirtualClock
   readonly random: Random
   readonly nodes: ReadonlyMap<string, SimNode>
-  readonly shapeOf: (run: Run) => JobShape
+  /** Of a job, or of a batch by its name. */
+  readonly shapeOf: (run: Run, batch: string | undefined) => JobShape
   readonly decided: (run: Run, state: string) => void
   readonly freed: (run: Run) => void
 }
@@ -44,13 +48,16 @@ export class SimController {
   readonly #options: SimControllerOptions
   #life = { isOver: false }
   transactions: Transactions
+  batches: Batches
   handlers: ReturnType<typeof createControllerHandlers>
 
   constructor(options: SimControllerOptions) {
     this.#options = options
     this.ledger = watched(openLedger(':memory:'), options)
+    for (const name of ['n1', 'n2', 'n3', 'n4']) this.ledger.rememberNode(name, '10.99.0.1', 0)
     const parts = this.#newParts()
     this.transactions = parts.transactions
+    this.batches = parts.batches
     this.handlers = parts.handlers
   }
 
@@ -66,6 +73,7 @@ export class SimController {
     this.#life = { isOver: false }
     const parts = this.#newParts()
     this.transactions = parts.transactions
+    this.batches = parts.batches
     this.handlers = parts.handlers
     this.transactions.recover()
   }
@@ -92,12 +100,18 @@ export class SimController {
         await living(nodeOf(node).call((of) => of['destroy-run']({ job, restart }), 90_000))
       },
       expectRun: async () => {},
-      prepareBatch: async () => {},
+      prepareBatch: async (node, { job, restart }, { name, content }) => {
+        if (life.isOver) return never
+        const owner = { uid: 2001, gid: 2001, user: 'alice' }
+        const sent = nodeOf(node).call((of) => of['prepare-batch']({ job, restart, ...owner, name, content }))
+        const silent = () => (life.isOver ? never : Promise.reject(new VmrmError('daemon-unreachable', 'no answer')))
+        await living(sent.catch(silent))
+      },
     }
     const planner: Planner = {
       async plan(request) {
         await living(clock.delay(random.int(400)))
-        return (leases) => lease(leases, request, shapeOf(request))
+        return (leases) => lease(leases, request, shapeOf(request, ledger.batchOf(request)?.name))
       },
     }
     const messenger = createMessenger({ ledger, nodes: caller, slurm, log: silentLog })
@@ -111,16 +125,22 @@ export class SimController {
       prepareMs,
       mayLease: async () => {},
       waitingRoom,
-      onBatchAborted: () => {},
+      onBatchAborted: (run) => batches.aborted(run),
       now,
     })
     const remover = createRemover({ ledger, transactions, nodes: caller, log: silentLog })
+    const preparer = createBatchPreparer({ ledger, transactions, nodes: caller, log: silentLog, awayMs: 40_000, now })
+    const batches = createBatches({
+      ...{ ledger, transactions, planner, preparer, remover, log: silentLog },
+      mayLease: async () => {},
+      presentNodes: () => [...nodes.keys()],
+    })
     const reconciler = createReconciler({
       ...{ ledger, transactions, slurm, remover, log: silentLog, minimumAgeMs: 20_000, epilogMs: 10_000, now },
     })
     const handlers = createControllerHandlers({
       ...{ ledger, transactions, slurm, log: silentLog, trustedUids: [0], now },
-      onHello: () => {},
+      onHello: (node) => batches.nodeIsThere(node),
       isLost: () => false,
       catalogue: {} as Catalogue,
       nodes: { heldRuns: async () => [] },
@@ -138,7 +158,7 @@ export class SimController {
     }
     every(1000, () => transactions.expire())
     every(5000, () => reconciler.round().catch(() => {}))
-    return { transactions, handlers }
+    return { transactions, batches, handlers }
   }
 }
 

@@ -1,9 +1,9 @@
-// One seeded history: jobs with VMs on some nodes, daemons and machines that die and come back, hooks that come twice, late or
+// One seeded history: jobs and batches with VMs on some nodes, daemons and machines that die and come back, hooks that come twice, late or
 // never, a network that loses messages. Throws what is wrong, at the moment it goes wrong.
 import assert from 'node:assert/strict'
 import type { JournalEntry } from '../../lib/daemon/node/journal.ts'
 import type { Strategy } from '../../lib/job/decision.ts'
-import { parseRunId, type Run, runId } from '../../lib/job/run.ts'
+import { isBatch, parseRunId, type Run, runId } from '../../lib/job/run.ts'
 import { createRandom, type Random } from '../support/random.ts'
 import { LossyNetwork, noFaults } from './lossy-network.ts'
 import { type JobShape, SimController } from './messages-controller.ts'
@@ -40,6 +40,9 @@ class World {
   readonly #nodes = new Map<string, SimNode>()
   readonly #controller: SimController
   readonly #shapes = new Map<number, JobShape>()
+  /** By name. */
+  readonly #batches = new Map<string, JobShape>()
+  readonly #destroyed = new Set<string>()
   readonly #decided = new Map<string, string[]>()
   readonly #prepared = new Set<string>()
   readonly #violations: string[] = []
@@ -52,7 +55,7 @@ class World {
     this.#network = new LossyNetwork({ clock, random: this.#random, faults })
     this.#controller = new SimController({
       ...{ clock, random: this.#random, nodes: this.#nodes },
-      shapeOf: (run) => this.#shapes.get(run.job) as JobShape,
+      shapeOf: (run, batch) => (this.#shapes.get(run.job) ?? this.#batches.get(batch ?? '')) as JobShape,
       decided: (run, state) => this.#onDecision(run, state),
       freed: (run) => this.#onFreed(run),
     })
@@ -62,6 +65,7 @@ class World {
   async play(): Promise<History> {
     const jobs = 2 + this.#random.int(5)
     for (let job = 1; job <= jobs; job += 1) void this.#live(job)
+    for (let batch = this.#random.int(3); batch > 0; batch -= 1) void this.#liveBatch(`batch-${batch}`)
     for (let fault = this.#random.int(6); fault > 0; fault -= 1) void this.#disturb()
     await this.#clock.runUntil(busyMs, () => this.#check())
     this.#network.faults = noFaults
@@ -72,7 +76,11 @@ class World {
     this.#checkEnd()
     const { sent, lost, twice } = this.#network
     const states: Record<string, number> = {}
-    for (const each of this.#decided.values()) for (const state of each) states[state] = (states[state] ?? 0) + 1
+    for (const [run, each] of this.#decided)
+      for (const state of each) {
+        const name = run.startsWith('b') ? `batch-${state}` : state
+        states[name] = (states[name] ?? 0) + 1
+      }
     return { steps: this.#clock.steps, sent, lost, twice, states }
   }
 
@@ -114,6 +122,36 @@ class World {
       }),
     )
     slurm.states.set(job, 'ended')
+  }
+
+  /** A batch as an administrator's program handles it: it asks until it is answered, and after its end sometimes once more. */
+  async #liveBatch(name: string): Promise<void> {
+    const { int, pick } = this.#random
+    const names = [...this.#nodes.keys()].filter(() => int(3) > 0)
+    const nodes = names.length === 0 ? ['n1'] : names
+    const strategy = pick<Strategy>(['all-or-nothing', 'all-or-nothing', 'best-effort'])
+    this.#batches.set(name, { nodes, perNode: 1 + int(3), strategy })
+    const account = { name: 'alice', uid: 2001, gid: 2001, gecos: '', home: '/', shell: '/bin/sh', groups: [] }
+    const request = { name, image: 'tiny', nodes: nodes.join(','), perNode: 1, cpus: 1, memoryMib: 100 }
+    const numbers = new Set<number>()
+    await this.#clock.delay(int(20_000))
+    await this.#hook(async () => numbers.add((await this.#toController((of) => of.create(request, account))).batch))
+    if (int(2) > 0)
+      await this.#hook(async () => numbers.add((await this.#toController((of) => of.create(request, account))).batch))
+    if (numbers.size > 1) this.#wrong(`${name} is ${[...numbers].join(' and ')}`)
+    await this.#clock.delay(int(40_000))
+    this.#destroyed.add(name)
+    await this.#hook(() => this.#toController(async (of) => of.destroy({ name })))
+    // What was lost on the way is said again until the network is well; nobody else ends a batch.
+    setInterval(() => {
+      const known = this.#controller.ledger.batchNamed(name)
+      if (known !== undefined && this.#controller.isUp()) this.#controller.batches.destroy({ name })
+    }, 50_000)
+  }
+
+  #toController<T>(work: (of: SimController['batches']) => Promise<T>): Promise<T> {
+    const controller = this.#controller
+    return this.#network.call<T>(() => (controller.isUp() ? work(controller.batches) : new Promise(() => {})))
   }
 
   /** Sends until it is answered, as a hook does while its daemon is away; sometimes the whole hook comes a second time. */
@@ -188,6 +226,10 @@ class World {
     }, 5000)
   }
 
+  #shapeOf(run: Run): JobShape | undefined {
+    return this.#shapes.get(run.job) ?? this.#batches.get(this.#controller.ledger.batchOf(run)?.name ?? '')
+  }
+
   #historyOf(run: Run): readonly string[] {
     return this.#decided.get(runId(run)) ?? []
   }
@@ -196,7 +238,7 @@ class World {
     const history = this.#historyOf(run)
     if (state === 'committed' && history.includes('aborted')) this.#wrong(`${runId(run)} is committed after its abort`)
     if (state === 'aborted' && history.includes('committed')) this.#wrong(`${runId(run)} is aborted after its commit`)
-    const shape = this.#shapes.get(run.job)
+    const shape = this.#shapeOf(run)
     const unprepared = shape?.nodes.filter((node) => !this.#prepared.has(`${node} ${runId(run)}`)) ?? []
     if (state === 'committed' && shape?.strategy === 'all-or-nothing' && unprepared.length > 0)
       this.#wrong(`${runId(run)} is committed though ${unprepared.join(', ')} was never prepared`)
@@ -208,7 +250,9 @@ class World {
     const { state, share, missing = [] } = entry
     if (state === 'committed' && !this.#historyOf(entry).includes('committed'))
       this.#wrong(`${name} has committed ${runId(entry)} alone`)
-    if (state !== 'prepared') return
+    const isKnown = this.#prepared.has(`${name} ${runId(entry)}`)
+    // A batch goes on without what it has lost since.
+    if (state !== 'prepared' || (isKnown && isBatch(entry))) return
     this.#prepared.add(`${name} ${runId(entry)}`)
     if (share?.strategy !== 'best-effort' && missing.length > 0)
       this.#wrong(`${name} prepared ${runId(entry)} without a VM`)
@@ -225,11 +269,14 @@ class World {
   #onRemoved(name: string, run: string, why: 'asked' | 'stray'): void {
     const of = parseRunId(run) as Run
     const history = this.#historyOf(of)
-    const isOver = history.some((state) => state !== 'committed')
+    const goesOn = isBatch(of) ? ['committed', 'lost'] : ['committed']
+    const isOver = history.some((state) => !goesOn.includes(state))
     const entry = this.#nodes.get(name)?.journal.get(run)
     if (why === 'stray' && entry !== undefined && ['prepared', 'committed'].includes(entry.state))
       this.#wrong(`${name} removed VMs of ${run} as strays`)
-    const isEnded = ['completing', 'ended'].includes(this.#controller.slurm.states.get(of.job) ?? 'ended')
+    const inSlurm = this.#controller.slurm.states.get(of.job) ?? 'ended'
+    const batch = this.#controller.ledger.batchOf(of)?.name ?? ''
+    const isEnded = isBatch(of) ? this.#destroyed.has(batch) : ['completing', 'ended'].includes(inSlurm)
     if (entry?.state === 'committed' && !isOver && !isEnded) this.#wrong(`${name} removed VMs of ${run}, which runs`)
   }
 

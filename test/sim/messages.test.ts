@@ -31,7 +31,7 @@ t.test('all or none, no decision alone, leases freed once and last, nobody else 
   )
   t.pass(`${seeds} histories`)
   if (only !== undefined) return
-  for (const state of ['committed', 'aborted', 'lost', 'ended'])
+  for (const state of ['committed', 'aborted', 'lost', 'ended', 'batch-committed', 'batch-aborted', 'batch-lost'])
     t.ok((states[state] ?? 0) > 10, `runs that came to ${state}`)
   t.ok(totals.lost > 1000 && totals.twice > 1000, 'the network was bad')
 })

@@ -12,26 +12,23 @@ const firstPauseMs = 100
 const longestPauseMs = 1000
 /** Of a controller that is being restarted. */
 const awayMs = 60_000
+/** As long as a call that removes a run from a node may take, and a little. */
+const removedMs = 100_000
 
 /** `known`: whatever it is. `decided`: its VMs are ready, or there are none. */
 export type Until = 'known' | 'decided' | 'ended'
 
-/** Resolves to the batch once it is so, or `interrupted` when the signal aborts. */
+/**
+ * Resolves to the batch once it is so, or `interrupted` when the signal aborts. One that is being removed is not waited for
+ * longer than a node that answers takes for that: then it is as it is, with state `ending`.
+ */
 export async function awaitBatch(
   controller: Pick<ProtocolClient, 'call'>,
-  options: { batch: number; until: Until; signal: AbortSignal },
-): Promise<ListedBatch | 'interrupted'>
-export async function awaitBatch(
-  controller: Pick<ProtocolClient, 'call'>,
-  options: { batch: number; until: Until; timeoutMs?: number },
-): Promise<ListedBatch>
-export async function awaitBatch(
-  controller: Pick<ProtocolClient, 'call'>,
-  options: { batch: number; until: Until; signal?: AbortSignal; timeoutMs?: number },
+  options: { batch: number; until: Until; signal?: AbortSignal },
 ): Promise<ListedBatch | 'interrupted'> {
-  const { batch, until, signal, timeoutMs = Number.POSITIVE_INFINITY } = options
-  const beganMs = performance.now()
-  let heardMs = beganMs
+  const { batch, until, signal } = options
+  let heardMs = performance.now()
+  let endingMs: number | undefined
   for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(pauseMs * 1.5, longestPauseMs)) {
     if (signal?.aborted === true) return 'interrupted'
     const run = await look(controller, batch).catch((error: unknown) => {
@@ -40,7 +37,8 @@ export async function awaitBatch(
     })
     if (run !== undefined) {
       heardMs = performance.now()
-      if (isThere(run, until) || heardMs - beganMs > timeoutMs) return run
+      if (run.state === 'ending') endingMs ??= heardMs
+      if (isThere(run, until) || (endingMs !== undefined && heardMs - endingMs > removedMs)) return run
     }
     await delay(pauseMs, undefined, signal === undefined ? {} : { signal }).catch(() => {}) // the loop looks at the signal
   }

@@ -1,6 +1,6 @@
 // Batches: runs without a job. It owns their begin and end, which for a job are Slurm's; what lies between is the transaction
 // of every run. It asks Slurm nothing and tells it nothing.
-import { VmrmError } from '../../../errors/vmrm-error.ts'
+import { toVmrmError, VmrmError } from '../../../errors/vmrm-error.ts'
 import { batchRun, isBatch, type Run, runId } from '../../../job/run.ts'
 import type { Log } from '../../../log.ts'
 import { expandHostlist } from '../../../slurm/hostlist.ts'
@@ -66,9 +66,15 @@ export function createBatches(options: {
     throw new VmrmError('request-invalid', `the controller has not heard of a vmrmd on node ${stranger}`)
   }
 
+  /** What fails here is found again: by the deadline, or by the reconciler. */
+  const inBackground = (run: Run, work: Promise<unknown>) =>
+    void work.catch((error: unknown) =>
+      log.error('batch.failed', { run: runId(run), text: toVmrmError(error).message }),
+    )
+
   const end = (run: Run) => {
     transactions.end(run)
-    void remover.remove(run)
+    inBackground(run, remover.remove(run))
   }
 
   return {
@@ -86,7 +92,10 @@ export function createBatches(options: {
       const { batch, planned } = transactions.beginBatch(wanted, { name: request.name, content })
       const run = batchRun(batch)
       log.info('batch.begun', { run: runId(run), name: request.name, user: owner.name, nodes: wanted.nodes })
-      void planned.then(() => preparer.prepare(run))
+      inBackground(
+        run,
+        planned.then(() => preparer.prepare(run)),
+      )
       return { batch, outcome: 'begun' }
     },
     destroy({ batch, name }) {

@@ -34,7 +34,7 @@ export function createBatchPreparer(options: {
   const { ledger, transactions, nodes, log, awayMs, now } = options
   const calls = createSemaphore(nodesAtOnce)
 
-  /** False where the node is to make nothing any more. */
+  /** Does nothing where the node is to make nothing any more. */
   const tell = async (run: Run, node: string): Promise<void> => {
     const record = ledger.find(run)
     const batch = ledger.batchOf(run)
@@ -58,16 +58,22 @@ export function createBatchPreparer(options: {
     }
   }
 
+  /** It asks again with its next hello, and the batch has its deadline. */
+  const unlessFails = (run: Run, node: string, work: Promise<void>) =>
+    void work.catch((error: unknown) =>
+      log.warn('batch.not-told', { run: runId(run), node, text: toVmrmError(error).message }),
+    )
+
   return {
     prepare(run) {
-      for (const { node } of ledger.shares(run)) void tellPatiently(run, node)
+      for (const { node } of ledger.shares(run)) unlessFails(run, node, tellPatiently(run, node))
     },
     prepareAgain(run, node) {
-      void calls
-        .run(() => tell(run, node), never)
-        .catch((error: unknown) =>
-          log.debug('batch.not-told', { run: runId(run), node, text: toVmrmError(error).message }),
-        )
+      unlessFails(
+        run,
+        node,
+        calls.run(() => tell(run, node), never),
+      )
     },
   }
 }

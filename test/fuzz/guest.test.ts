@@ -27,10 +27,13 @@ const agentParts = [
   'task/task_wire',
   'task/spec',
   'agent/agent',
+  'agent/agent_daemon',
   'agent/calls',
   'agent/call_link',
   'agent/call_origin',
+  'agent/identity_fields',
   'agent/identity_parse',
+  'agent/identity_peers',
   'agent/identity_ranges',
   'agent/complaint',
 ]

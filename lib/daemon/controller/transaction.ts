@@ -2,16 +2,15 @@
 // in the ledger before anyone is told. It never waits for one node while it holds back another.
 import { setTimeout as delay } from 'node:timers/promises'
 import { catalogue, type ErrorCode, type ErrorFamily } from '../../errors/catalogue.ts'
-import { toVmrmError, VmrmError } from '../../errors/vmrm-error.ts'
 import { decide as decideBy, type ReportedNode } from '../../job/decision.ts'
-import { batchRun, isBatch, type Run, runId, vmName } from '../../job/run.ts'
+import { isBatch, type Run, runId, vmName } from '../../job/run.ts'
 import type { Log } from '../../log.ts'
-import { reached, reachedAtOnce } from '../steps.ts'
-import type { Ledger, MissingVm, NewRun, RunRecord, RunState } from './ledger.ts'
-import type { BatchRecord } from './ledger-batches.ts'
-import type { BatchRequest, BeginRequest, JobRequest, Planner } from './planner.ts'
+import { reachedAtOnce } from '../steps.ts'
+import { type Begin, createBegin } from './begin-transaction.ts'
+import type { Ledger, MissingVm, RunRecord, RunState } from './ledger.ts'
+import type { Planner } from './planner.ts'
 import { type NodeVerdict, verdictOf } from './verdict-of.ts'
-import { MustWait, type WaitingRoom } from './waiting-room.ts'
+import type { WaitingRoom } from './waiting-room.ts'
 
 /**
  * What the transaction tells others. Every message may fail or be lost: nodes ask again and the reconciler repeats it. Slurm
@@ -28,14 +27,7 @@ export interface Messenger {
   handleNodeFault(run: Run, node: string, cause: { code: string; reason: string }): void
 }
 
-export interface Transactions {
-  /** PrologSlurmctld: plans and leases. Never throws for a user's mistake: that becomes an `abort` verdict. Safe to repeat. */
-  begin(request: JobRequest): Promise<void>
-  /** The same of a batch, which gets its number: it is in the ledger when this returns. `planned` never rejects. */
-  beginBatch(
-    request: Omit<BatchRequest, keyof Run>,
-    asked: { name: string; content: string },
-  ): BatchRecord & { readonly planned: Promise<void> }
+export interface Transactions extends Begin {
   /** What was decided, for this node. */
   verdict(run: Run, node?: string): NodeVerdict
   /** Resolves when the cause of what was decided is in AdminComment, or that was given up: no node may hear of it before. */
@@ -75,7 +67,7 @@ export function createTransactions(options: {
   mayLease: () => Promise<void>
   now: () => number
 }): Transactions {
-  const { ledger, planner, messenger, waitingRoom, log, prepareMs, now } = options
+  const { ledger, messenger, log, now } = options
   /** Causes on their way to AdminComment, by run. */
   const causes = new Map<string, Promise<void>>()
 
@@ -113,69 +105,6 @@ export function createTransactions(options: {
     })
     causes.set(name, told)
     return told
-  }
-
-  const begin = async (request: JobRequest) => {
-    if (ledger.find(request) !== undefined) return
-    for (const older of ledger.ofJob(request.job)) if (older.restart < request.restart) end(older)
-    ledger.add(newRun(request, request, prepareMs))
-    await planAndLease(request)
-  }
-
-  const newRun = (run: Run, request: Omit<BeginRequest, keyof Run>, withinMs: number): NewRun => {
-    const { job, restart } = run
-    const { uid, gid, user, account } = request
-    const beganMs = now()
-    const requested = { image: request.request?.image ?? '', script: request.request?.script ?? 'guest' }
-    return { job, restart, uid, gid, user, account, ...requested, beganMs, deadlineMs: beganMs + withinMs }
-  }
-
-  const beginBatch: Transactions['beginBatch'] = (request, { name, content }) => {
-    const withinMs = Math.min(prepareMs, request.withinMs ?? prepareMs)
-    const batch = ledger.addBatch(name, content, (run) => ledger.add(newRun(run, request, withinMs)))
-    return { ...batch, planned: planAndLease({ ...request, ...batchRun(batch.batch) }) }
-  }
-
-  const planAndLease = async (request: BeginRequest) => {
-    const { user } = request
-    const beganMs = now()
-    await reached('begin.recorded', runId(request))
-    try {
-      await options.mayLease()
-      const plan = await planner.plan(request)
-      await reached('begin.planned', runId(request))
-      const leased = ledger.setPlan(request, (leases) => {
-        // The job may have been cancelled while Slurm was asked; its run must not lease anything then.
-        if (ledger.find(request)?.state !== 'preparing')
-          throw new VmrmError('run-ended', 'the job ended while its VMs were planned')
-        return plan(leases)
-      })
-      await reached('begin.leased', runId(request))
-      log.info('run.planned', {
-        run: runId(request),
-        user,
-        image: leased.image,
-        nodes: leased.nodes.length,
-        ms: now() - beganMs,
-      })
-      waitingRoom.leave(request.job)
-    } catch (thrown) {
-      const error = toVmrmError(thrown)
-      if (error instanceof MustWait && 'selector' in request && (await waits(request, error))) return
-      waitingRoom.leave(request.job)
-      log.warn('run.refused', { run: runId(request), user, code: error.code, reason: error.message })
-      await decide(request, ['preparing'], 'aborted', { code: error.code, reason: reasonOf(error) })
-    }
-  }
-
-  /** Slurm is told last: its requeue ends this run, and a comment comes too late then. */
-  const waits = async (request: JobRequest, error: MustWait): Promise<boolean> => {
-    const reason = `${error.message}; the job waits in the queue until there is room`
-    await commentInTime(request, reason)
-    if (ledger.find(request)?.state !== 'preparing') return true
-    if ((await waitingRoom.enter(request, request.selector, error.wanted)) === 'refused') return false
-    ledger.move(request, ['preparing'], 'aborted', { code: error.code, reason })
-    return true
   }
 
   /** Decides by the run's strategy, if that can be done by now. */
@@ -286,9 +215,17 @@ export function createTransactions(options: {
     log.warn('batch.vm-lost', { run: runId(run), vm: cause.vm, reason })
   }
 
+  const begun = createBegin({
+    ...options,
+    commentInTime,
+    endOlder(run) {
+      for (const older of ledger.ofJob(run.job)) if (older.restart < run.restart) end(older)
+    },
+    refuse: (run, cause) => decide(run, ['preparing'], 'aborted', cause),
+  })
+
   return {
-    begin,
-    beginBatch,
+    ...begun,
     prepared,
     failed,
     notExpected,
@@ -324,10 +261,6 @@ export function createTransactions(options: {
       for (const run of ledger.inState('preparing')) void decide(run, ['preparing'], 'aborted', cause)
     },
   }
-}
-
-function reasonOf(error: VmrmError): string {
-  return error.hint === '' ? error.message : `${error.message}. ${error.hint}`
 }
 
 function familyOf(code: string): ErrorFamily | undefined {

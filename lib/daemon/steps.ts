@@ -1,6 +1,6 @@
 // The steps of a run's creation and removal, by name, where a test can stop a process to kill somebody. In production this
 // does nothing: only an environment variable that no hook and no daemon gets from a user or from Slurm makes it look.
-import { existsSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 
@@ -77,13 +77,21 @@ export function reachedAtOnce(step: StepName, subject: string): void {
 
 /**
  * A file STEP@SUBJECT asks for a stop, once, and STEP@any for that of whoever comes first; with `.held` behind it, and the
- * process id and the subject in it, it is that stop until it is removed.
+ * process id, the subject and the request in it, it is that stop until it is removed. Where the request is `everyone`, who
+ * comes to the step meanwhile stops, too.
  */
 function hold(where: string, step: StepName, subject: string): string | undefined {
   const names = new Set([subject, subject.replace(/v\d+$/, ''), 'any'])
-  const asked = [...names].map((name) => join(where, `${step}@${name}`)).find((path) => existsSync(path))
+  const paths = [...names].map((name) => join(where, `${step}@${name}`))
+  const held = paths.map((path) => `${path}.held`).find(holdsEveryone)
+  if (held !== undefined) return held
+  const asked = paths.find((path) => existsSync(path))
   if (asked === undefined) return undefined
-  writeFileSync(`${asked}.held`, `${process.pid} ${subject}`)
+  writeFileSync(`${asked}.held`, `${process.pid} ${subject} ${readFileSync(asked, 'utf8')}`)
   rmSync(asked)
   return `${asked}.held`
+}
+
+function holdsEveryone(path: string): boolean {
+  return existsSync(path) && readFileSync(path, 'utf8').endsWith(' everyone')
 }

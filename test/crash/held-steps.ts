@@ -44,11 +44,20 @@ export interface Hold {
   release(): void
 }
 
-/** `subject`: a run (`j7r0`), a VM (`j7r0v1`), or `any`: whatever comes first. The step is held once. */
-export function holdAt(layout: Layout, host: string, step: StepName, subject: string): Hold {
+/**
+ * `subject`: a run (`j7r0`), a VM (`j7r0v1`), or `any`: whatever comes first. The step is held once, for the `first` that
+ * comes to it, or for `everyone` who does until it is released.
+ */
+export function holdAt(
+  layout: Layout,
+  host: string,
+  step: StepName,
+  subject: string,
+  who: 'first' | 'everyone' = 'first',
+): Hold {
   const asked = join(hostNamed(layout, host).folder, inHost, `${step}@${subject}`)
   const held = `${asked}.held`
-  writeFileSync(asked, '')
+  writeFileSync(asked, who)
   return {
     async reached(isOver, timeoutMs) {
       let looked = performance.now()

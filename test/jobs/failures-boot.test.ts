@@ -39,8 +39,8 @@ const cases: readonly Case[] = [
     changes: [short],
     output: [
       new RegExp(`^vmrm: VM j\\d+r0v[01] on node n[12] did not answer within ${bootSeconds} s of its start$`),
+      // A busy machine's guest may not have come so far that it has said anything; one that panics has.
       /last console lines/,
-      /^vmrm: {3}\| vmrm image: this image hangs on purpose$/,
     ],
     options: ['--vm-per-node=2', '--cpus-per-task=2', '--mem=600'],
     comment: /did not answer within/,

@@ -33,7 +33,7 @@ export const steps = {
   'start.identified': ['node', 'the guest has its identity'],
   'prepare.made': ['node', 'all VMs of the node are ready; the journal still says `preparing`'],
   'prepare.prepared': ['node', 'the journal says `prepared`; the controller has not been told'],
-  'prepare.reported': ['node', 'the controller has been told; the Prolog has no answer'],
+  'prepare.reported': ['node', 'the controller has answered the report; nothing of that is in the journal'],
   'prepare.answered': ['Prolog', 'the node has answered; the hook has not ended'],
   'verdict.recorded': ['controller', 'the last report is in the ledger; nothing is decided'],
   'verdict.decided': ['controller', 'the decision is in the ledger; nobody has been told'],

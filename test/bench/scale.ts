@@ -19,8 +19,8 @@ const leasesWanted = 100_000
 const freeMs = 120_000
 /** A lease of each kind for each VM. */
 const leasesPerVm = 3
-/** What each node exchanges with the controller: share, report, and the verdict on a connection of its own. */
-const credentialsPerNode = 8
+/** What each node exchanges with the controller: its share, and its report, which is answered with the verdict. */
+const credentialsPerNode = 4
 /** The default is 20 s, so that a restart of a node's vmrmd costs no job; here it is what "dead" costs. */
 const lostNodeSeconds = 2
 

@@ -48,7 +48,10 @@ export function createFakeController(): FakeController {
       up()
       return controller.answer(run)
     },
-    reportPrepared: report('prepared'),
+    async reportPrepared(run) {
+      await report('prepared')(run)
+      return { verdict: 'pending', reason: '', missing: [] }
+    },
     async reportFailed(run, { code }) {
       await report(`failed ${code}`)(run)
     },

@@ -4,6 +4,7 @@ import type { Catalogue } from '../../lib/config/load.ts'
 import { type Batches, createBatches } from '../../lib/daemon/controller/batches/batches.ts'
 import { createBatchPreparer } from '../../lib/daemon/controller/batches/prepare-batch.ts'
 import { createControllerHandlers } from '../../lib/daemon/controller/handlers.ts'
+import { createHeldReports } from '../../lib/daemon/controller/held-reports.ts'
 import type { Leases } from '../../lib/daemon/controller/leases.ts'
 import { type Ledger, openLedger } from '../../lib/daemon/controller/ledger.ts'
 import { createMessenger, type NodeCaller } from '../../lib/daemon/controller/messenger.ts'
@@ -114,7 +115,8 @@ export class SimController {
         return (leases) => lease(leases, request, shapeOf(request, ledger.batchOf(request)?.name))
       },
     }
-    const messenger = createMessenger({ ledger, nodes: caller, slurm, log: silentLog })
+    const reports = createHeldReports({ holdMs: 6000 })
+    const messenger = createMessenger({ ledger, nodes: caller, reports, slurm, log: silentLog })
     // Nothing is ever full here.
     const waitingRoom = { enter: async () => 'refused' as const, leave: () => {} }
     const transactions = createTransactions({
@@ -139,7 +141,7 @@ export class SimController {
       ...{ ledger, transactions, slurm, remover, log: silentLog, minimumAgeMs: 20_000, epilogMs: 10_000, now },
     })
     const handlers = createControllerHandlers({
-      ...{ ledger, transactions, slurm, log: silentLog, trustedUids: [0], now },
+      ...{ ledger, transactions, reports, slurm, log: silentLog, trustedUids: [0], now },
       onHello: (node) => batches.nodeIsThere(node),
       isLost: () => false,
       catalogue: {} as Catalogue,

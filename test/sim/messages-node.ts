@@ -146,7 +146,16 @@ export class SimNode {
           return { state: state === 'pending' ? 'pending' : 'unknown' }
         }),
       reportPrepared: async ({ job, restart }, missing) =>
-        void (await call((of) => of['report-prepared']({ job, restart, node, missing: [...missing] }))),
+        call(async (of) => {
+          const {
+            verdict,
+            reason = '',
+            missing: lacks = [],
+          } = await of['report-prepared']({
+            ...{ job, restart, node, missing: [...missing] },
+          })
+          return { verdict, reason, missing: lacks }
+        }),
       reportFailed: async ({ job, restart }, cause) =>
         void (await call((of) => of['report-failed']({ job, restart, node, ...cause }))),
       reportEnded: async ({ job, restart }) =>

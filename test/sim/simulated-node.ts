@@ -153,9 +153,9 @@ function timed(link: ControllerLink, times: { sharedMs: number; madeMs: number }
       if (answer.state === 'share') times.sharedMs = clock()
       return answer
     },
-    reportPrepared(run, missing) {
+    reportPrepared(run, missing, signal) {
       times.madeMs = clock()
-      return link.reportPrepared(run, missing)
+      return link.reportPrepared(run, missing, signal)
     },
   }
 }

@@ -19,6 +19,7 @@ import { createBatchPreparer } from './batches/prepare-batch.ts'
 import { createBeginRun } from './begin-run.ts'
 import { type ConsoleReader, createConsoleHandler } from './console-handler.ts'
 import { createControllerHandlers } from './handlers.ts'
+import { createHeldReports } from './held-reports.ts'
 import { type Ledger, openLedger } from './ledger.ts'
 import { createMessenger, type NodeCaller } from './messenger.ts'
 import { createPlanner } from './planner.ts'
@@ -37,6 +38,8 @@ const expectCallMs = 10_000
 const tellMs = 5000
 /** A daemon that has gone is known at once; what takes time is a host that is gone or busy, or this daemon's own work. */
 const presenceMs = 20_000
+/** Shorter than a node waits for the answer. A run whose nodes differ by more pays a connection to each. */
+const holdReportMs = 30_000
 /** Nodes are strangers until they are greeted, and after a restart of this daemon all come at once. */
 const strangers = 8192
 /** Within the time that PrologSlurmctld has. */
@@ -62,7 +65,8 @@ export async function runController(options: { config: DaemonConfig; log: Log; s
     groupsOf: async (user) => (await lookUpAccount(user)).groups.map((group) => group.name),
     underlayOf: (node) => addressOf(ledger, node),
   })
-  const messenger = createMessenger({ ledger, nodes, slurm, log })
+  const reports = createHeldReports({ holdMs: holdReportMs })
+  const messenger = createMessenger({ ledger, nodes, reports, slurm, log })
   const now = () => Date.now()
   const { prepareSeconds, reconcileSeconds, removeSeconds } = config.timeouts
   const prepareMs = prepareSeconds * 1000
@@ -94,7 +98,20 @@ export async function runController(options: { config: DaemonConfig; log: Log; s
   const beginRun = createBeginRun({ transactions, slurm, nodes, log, expectMs, now })
   const handlers = {
     ...createControllerHandlers({
-      ...{ ledger, transactions, rebuild, beginRun, nodes, catalogue, slurm, lookUpAccount, trustedUids, log, now },
+      ...{
+        ledger,
+        transactions,
+        reports,
+        rebuild,
+        beginRun,
+        nodes,
+        catalogue,
+        slurm,
+        lookUpAccount,
+        trustedUids,
+        log,
+        now,
+      },
       onHello: (node) => batches.nodeIsThere(node),
       isLost: (node) => presence.isLost(node),
     }),
@@ -152,6 +169,7 @@ export async function runController(options: { config: DaemonConfig; log: Log; s
   await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
   for (const stop of stops) stop()
   presence.close()
+  reports.close()
   await server.close()
   ledger.close()
 }

@@ -6,21 +6,25 @@ import { VmrmError } from '../../errors/vmrm-error.ts'
 import { chooseImage, chooseStrategy, findImage, mayUse } from '../../image/access.ts'
 import { batchRun, isBatch, originOf, type Run } from '../../job/run.ts'
 import type { Log } from '../../log.ts'
+import type { CallContext } from '../../protocol/dispatch.ts'
 import type { ReplyOf, RequestOf } from '../../protocol/messages.ts'
 import type { Caller } from '../../protocol/transport/caller.ts'
 import type { SlurmCommands } from '../../slurm/commands.ts'
 import type { Account } from '../account.ts'
 import type { createBeginRun } from './begin-run.ts'
 import { forgetNode } from './forget-node.ts'
+import type { HeldReports } from './held-reports.ts'
 import type { Ledger, RunRecord } from './ledger.ts'
 import { listedRun } from './listed-run.ts'
 import type { NodeTeller, Rebuild } from './rebuild.ts'
 import { shareOf } from './share-of.ts'
 import type { Transactions } from './transaction.ts'
+import type { NodeVerdict } from './verdict-of.ts'
 
 export interface ControllerHandlerOptions {
   readonly ledger: Ledger
   readonly transactions: Transactions
+  readonly reports: Pick<HeldReports, 'hold'>
   readonly rebuild: Pick<Rebuild, 'isDone' | 'stranger'>
   readonly nodes: Pick<NodeTeller, 'heldRuns'>
   readonly beginRun: ReturnType<typeof createBeginRun>
@@ -58,7 +62,16 @@ function hookHandlers({ transactions, beginRun }: ControllerHandlerOptions) {
 }
 
 function nodeHandlers(options: ControllerHandlerOptions) {
-  const { ledger, transactions, rebuild, slurm, log, now } = options
+  const { ledger, transactions, reports, rebuild, slurm, log, now } = options
+  const toReply = ({ missing, ...decided }: NodeVerdict): ReplyOf<'get-verdict'> => {
+    return { ...decided, ...(missing.length === 0 ? {} : { missing: [...missing] }) }
+  }
+  const verdictFor = async (request: RequestOf<'get-verdict'>): Promise<ReplyOf<'get-verdict'>> => {
+    // Nobody knows yet what was decided.
+    if (!rebuild.isDone() && ledger.find(request) === undefined) return { verdict: 'pending', reason: '' }
+    await transactions.causeTold(request)
+    return toReply(transactions.verdict(request, request.node))
+  }
   const resumeIfOurs = (node: string) => {
     if (!ledger.isDrained(node)) return
     ledger.setDrained(node, 'not-drained')
@@ -86,9 +99,16 @@ function nodeHandlers(options: ControllerHandlerOptions) {
       if (run.plan === undefined) return { state: 'pending' }
       return { state: 'refused', reason: `the job has no VM on node ${request.node}` }
     },
-    'report-prepared': async (request: RequestOf<'report-prepared'>): Promise<ReplyOf<'report-prepared'>> => {
+    'report-prepared': async (
+      request: RequestOf<'report-prepared'>,
+      _caller?: Caller,
+      context?: Pick<CallContext, 'signal'>,
+    ): Promise<ReplyOf<'report-prepared'>> => {
+      const isOpen = ledger.find(request)?.state === 'preparing'
       transactions.prepared(request, request.node, request.missing)
-      return {}
+      // Who reports again may have missed the decision; to the others it is told by the messenger, as to everybody.
+      const told = isOpen ? await reports.hold(request, request.node, context?.signal) : undefined
+      return told === undefined ? verdictFor(request) : toReply(told)
     },
     'report-failed': async (request: RequestOf<'report-failed'>): Promise<ReplyOf<'report-failed'>> => {
       await transactions.failed(request, request.node, request)
@@ -105,11 +125,7 @@ function nodeHandlers(options: ControllerHandlerOptions) {
       return {}
     },
     'get-verdict': async (request: RequestOf<'get-verdict'>): Promise<ReplyOf<'get-verdict'>> => {
-      // Nobody knows yet what was decided.
-      if (!rebuild.isDone() && ledger.find(request) === undefined) return { verdict: 'pending', reason: '' }
-      await transactions.causeTold(request)
-      const { missing, ...decided } = transactions.verdict(request, request.node)
-      return { ...decided, ...(missing.length === 0 ? {} : { missing: [...missing] }) }
+      return verdictFor(request)
     },
     'find-ended-jobs': async ({ jobs }: RequestOf<'find-ended-jobs'>): Promise<ReplyOf<'find-ended-jobs'>> => {
       // Slurm forgets jobs some time after their end, so one that it does not know is over.

@@ -8,6 +8,7 @@ import type { Log } from '../../log.ts'
 import type { SlurmCommands } from '../../slurm/commands.ts'
 import { createSemaphore } from '../semaphore.ts'
 import { reached } from '../steps.ts'
+import type { HeldReports } from './held-reports.ts'
 import type { Ledger, RunRecord } from './ledger.ts'
 import type { BatchRecord } from './ledger-batches.ts'
 import type { Messenger } from './transaction.ts'
@@ -42,10 +43,11 @@ const ended = (verdict: 'abort' | 'ended'): NodeVerdict => ({ verdict, reason: '
 export function createMessenger(options: {
   ledger: Ledger
   nodes: NodeCaller
+  reports: Pick<HeldReports, 'answer'>
   slurm: SlurmCommands
   log: Log
 }): Messenger {
-  const { ledger, nodes, slurm, log } = options
+  const { ledger, nodes, reports, slurm, log } = options
   const pushes = createSemaphore(pushesAtOnce)
   const tell = (work: () => Promise<void>) => pushes.run(work, never)
   const inBackground = async (event: string, run: Run, work: () => Promise<void>): Promise<void> => {
@@ -75,7 +77,7 @@ export function createMessenger(options: {
           await reached('verdict.telling', runId(record))
           if (ledger.find(record)?.state !== state) return
           const decided = state === 'ending' ? ended('abort') : verdictOf(ledger, record, node)
-          await tell(() => nodes.verdict(node, record, decided))
+          if (!reports.answer(record, node, decided)) await tell(() => nodes.verdict(node, record, decided))
           // A node whose Prolog never began has no Epilog either, and may have been told to expect the run.
           if (state === 'ending') await tell(() => nodes.verdict(node, record, ended('ended')))
         })

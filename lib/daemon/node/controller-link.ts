@@ -1,14 +1,17 @@
 // The node's calls to the controller, as the runs need them.
 import { runId } from '../../job/run.ts'
 import type { ProtocolClient } from '../../protocol/client.ts'
+import type { ReplyOf } from '../../protocol/messages.ts'
 import { asReason } from '../../protocol/reason.ts'
 import { heldRuns } from './node-handlers.ts'
 import { openShare } from './open-share.ts'
-import type { ControllerLink } from './ports.ts'
+import type { ControllerLink, Told } from './ports.ts'
 
 const callMs = 10_000
 /** All nodes of a run ask at once; whoever asks again makes that longer. */
 const shareMs = 20_000
+/** Longer than the controller holds its answer. */
+const decisionMs = 45_000
 /** The controller asks Slurm. */
 const askSlurmMs = 40_000
 const jobsAtOnce = 1000
@@ -34,9 +37,10 @@ export function createControllerLink(options: {
       if (state === 'refused') return { state, reason: reason ?? `run ${runId({ job, restart })} was refused` }
       return { state: state === 'pending' ? 'pending' : 'unknown' }
     },
-    async reportPrepared({ job, restart }, missing) {
+    async reportPrepared({ job, restart }, missing, signal) {
       const lacks = missing.map(({ vm, reason }) => ({ vm, reason: asReason(reason, missingReasonLimit) }))
-      await client.call('report-prepared', { job, restart, node, missing: lacks }, { timeoutMs })
+      const options = { timeoutMs: decisionMs, signal }
+      return toTold(await client.call('report-prepared', { job, restart, node, missing: lacks }, options))
     },
     async reportFailed({ job, restart }, { code, reason }) {
       const body = { job, restart, node, code, reason: asReason(reason, reasonLimit) }
@@ -54,8 +58,7 @@ export function createControllerLink(options: {
       await client.call('report-lost', { job, restart, node, vm, reason: asReason(reason, reasonLimit) }, { timeoutMs })
     },
     async getVerdict({ job, restart }) {
-      const { verdict, reason, missing } = await client.call('get-verdict', { job, restart, node }, { timeoutMs })
-      return { verdict, reason: reason ?? '', missing: [...(missing ?? [])] }
+      return toTold(await client.call('get-verdict', { job, restart, node }, { timeoutMs }))
     },
     async endedJobs(jobs) {
       const request = { node, jobs: jobs.slice(0, jobsAtOnce).map((job) => ({ job })) }
@@ -67,4 +70,8 @@ export function createControllerLink(options: {
       return (await client.call('node-hello', body, { timeoutMs })).runs
     },
   }
+}
+
+function toTold({ verdict, reason = '', missing = [] }: ReplyOf<'get-verdict'>): Told {
+  return { verdict, reason, missing: [...missing] }
 }

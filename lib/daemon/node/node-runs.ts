@@ -6,7 +6,7 @@ import { reached } from '../steps.ts'
 import { BatchLosses } from './batch-losses.ts'
 import type { JournalEntry } from './journal.ts'
 import { LiveRun } from './live-run.ts'
-import type { Verdict } from './ports.ts'
+import type { Told, Verdict } from './ports.ts'
 import { RunEnds, type RunEndsOptions } from './run-ends.ts'
 import { type PrepareOutcome, RunPreparation, type RunPreparationOptions } from './run-preparation.ts'
 import { RunTable } from './run-table.ts'
@@ -44,8 +44,11 @@ export class NodeRuns {
     this.#options = options
     this.#ends = new RunEnds(options, this.#table)
     this.#losses = new BatchLosses(options)
-    const askVerdict = (run: LiveRun) => this.askVerdict(run)
-    this.#preparation = new RunPreparation(options, { table: this.#table, ends: this.#ends, askVerdict })
+    this.#preparation = new RunPreparation(options, {
+      ...{ table: this.#table, ends: this.#ends },
+      askVerdict: (run) => this.askVerdict(run),
+      hear: (run, told) => this.#hear(run, told),
+    })
   }
 
   all(): readonly LiveRun[] {
@@ -171,9 +174,7 @@ export class NodeRuns {
     if (this.#asked.has(run)) return
     this.#asked.add(run)
     try {
-      const { verdict, reason, missing } = await this.#options.controller.getVerdict(run.entry)
-      const isOver = verdict === 'ended' && run.entry.state !== 'committed'
-      await this.applyVerdict(run.entry, isOver ? 'abort' : verdict, isOver ? 'the job has ended' : reason, missing)
+      await this.#hear(run, await this.#options.controller.getVerdict(run.entry))
     } catch (error) {
       this.#ends.notTold(run, error)
     } finally {
@@ -201,6 +202,12 @@ export class NodeRuns {
   async #loseOne(run: LiveRun, vm: string, why: string): Promise<void> {
     const { state } = run.entry
     if (this.#table.holds(run) && (state === 'prepared' || state === 'committed')) await this.#losses.lose(run, vm, why)
+  }
+
+  /** An answer of the controller's to a question or a report. */
+  async #hear(run: LiveRun, { verdict, reason, missing }: Told): Promise<void> {
+    const isOver = verdict === 'ended' && run.entry.state !== 'committed'
+    await this.applyVerdict(run.entry, isOver ? 'abort' : verdict, isOver ? 'the job has ended' : reason, missing)
   }
 
   async #follow(run: LiveRun, verdict: Verdict): Promise<void> {

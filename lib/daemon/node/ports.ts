@@ -18,6 +18,14 @@ export interface MissingVm {
   readonly reason: string
 }
 
+/** What the controller says was decided. */
+export interface Told {
+  readonly verdict: Verdict
+  readonly reason: string
+  /** Hostnames of the VMs that the job begins without. */
+  readonly missing: readonly string[]
+}
+
 export type ShareAnswer =
   | { readonly state: 'share'; readonly share: Share }
   | { readonly state: 'pending' | 'unknown' }
@@ -26,11 +34,12 @@ export type ShareAnswer =
 /** Calls to the controller's daemon. All of them reject with `controller-unreachable` when it does not answer. */
 export interface ControllerLink {
   getShare(run: Run, signal: AbortSignal): Promise<ShareAnswer>
-  reportPrepared(run: Run, missing: readonly MissingVm[]): Promise<void>
+  /** Answered when it is decided, or pending after half a minute. The signal ends the wait, and the report may have come or not. */
+  reportPrepared(run: Run, missing: readonly MissingVm[], signal: AbortSignal): Promise<Told>
   reportFailed(run: Run, cause: { code: string; reason: string }): Promise<void>
   reportEnded(run: Run, usage: Usage): Promise<void>
   reportLost(run: Run, cause: { vm: string; reason: string }): Promise<void>
-  getVerdict(run: Run): Promise<{ verdict: Verdict; reason: string; missing: readonly string[] }>
+  getVerdict(run: Run): Promise<Told>
   /** Those of the jobs that Slurm says are over. */
   endedJobs(jobs: readonly number[]): Promise<readonly number[]>
   /** Tells which runs this node holds and learns what is to become of them. */

@@ -6,7 +6,7 @@ import { isDiskFull } from '../durable-file.ts'
 import { reached } from '../steps.ts'
 import type { LiveRun } from './live-run.ts'
 import { obtainShare, Refusal } from './obtain-share.ts'
-import type { ControllerLink, VmMaker } from './ports.ts'
+import type { ControllerLink, Told, VmMaker } from './ports.ts'
 import type { RunEnds } from './run-ends.ts'
 import type { RunTable } from './run-table.ts'
 
@@ -27,21 +27,25 @@ export interface RunPreparationOptions {
 }
 
 const askAgainMs = 1000
+/** Beyond the run's deadline, by which it is decided. */
+const reportMarginMs = 10_000
+
+/** What it needs of the rest. */
+export interface RunPreparationParts {
+  readonly table: RunTable
+  readonly ends: RunEnds
+  readonly askVerdict: (run: LiveRun) => Promise<void>
+  /** Does what was decided; rejects if it cannot be journaled. */
+  readonly hear: (run: LiveRun, told: Told) => Promise<void>
+}
 
 export class RunPreparation {
   readonly #options: RunPreparationOptions
-  readonly #table: RunTable
-  readonly #ends: RunEnds
-  readonly #askVerdict: (run: LiveRun) => Promise<void>
+  readonly #parts: RunPreparationParts
 
-  constructor(
-    options: RunPreparationOptions,
-    { table, ends, askVerdict }: { table: RunTable; ends: RunEnds; askVerdict: (run: LiveRun) => Promise<void> },
-  ) {
+  constructor(options: RunPreparationOptions, parts: RunPreparationParts) {
     this.#options = options
-    this.#table = table
-    this.#ends = ends
-    this.#askVerdict = askVerdict
+    this.#parts = parts
   }
 
   /** Call exclusively. `problem`: why there can be no VMs. */
@@ -59,28 +63,44 @@ export class RunPreparation {
     } catch (thrown) {
       return this.#refuse(run, this.#errorOf(thrown))
     }
-    // A node that is prepared never decides alone: the report may have arrived although it seems to have failed.
-    if (!(await this.#report(run))) this.keepAsking(run)
-    await reached('prepare.reported', run.name)
+    // The Prolog waits for its own node only, and the controller's answer for all of them.
+    void this.#hearDecision(run)
     return { outcome: 'prepared' }
   }
 
   /** Reports again, too: the controller may not have had the report. */
   keepAsking(run: LiveRun): void {
-    const timer = setInterval(async () => {
-      if (run.entry.state !== 'prepared' || !this.#table.holds(run)) clearInterval(timer)
-      else if (await this.#report(run)) await this.#askVerdict(run)
-    }, askAgainMs)
+    let isAsking = false
+    const ask = async () => {
+      if (run.entry.state !== 'prepared' || !this.#parts.table.holds(run)) return clearInterval(timer)
+      if (isAsking) return
+      isAsking = true
+      if ((await this.#report(run)) === 'pending') await this.#parts.askVerdict(run)
+      isAsking = false
+    }
+    const timer = setInterval(() => void ask(), askAgainMs)
     timer.unref()
   }
 
-  async #report(run: LiveRun): Promise<boolean> {
+  /** A node that is prepared never decides alone: the report may have arrived although it seems to have failed. */
+  async #hearDecision(run: LiveRun): Promise<void> {
+    if ((await this.#report(run)) === 'failed') this.keepAsking(run)
+  }
+
+  /** Reports, and does what the answer says; what is `pending` then is told later. */
+  async #report(run: LiveRun): Promise<'heard' | 'pending' | 'failed'> {
+    const { controller, prepareMs, now } = this.#options
+    const leftMs = Math.max(0, run.entry.beganMs + prepareMs - now())
+    const signal = AbortSignal.any([run.stop.signal, AbortSignal.timeout(leftMs + reportMarginMs)])
     try {
-      await this.#options.controller.reportPrepared(run.entry, run.entry.missing ?? [])
-      return true
+      const told = await controller.reportPrepared(run.entry, run.entry.missing ?? [], signal)
+      await reached('prepare.reported', run.name)
+      await this.#parts.hear(run, told)
+      return told.verdict === 'pending' ? 'pending' : 'heard'
     } catch (error) {
-      this.#ends.notTold(run, error)
-      return false
+      // Removed meanwhile: there is nothing to tell any more.
+      if (!run.stop.signal.aborted) this.#parts.ends.notTold(run, error)
+      return 'failed'
     }
   }
 
@@ -122,13 +142,13 @@ export class RunPreparation {
         await controller.reportFailed(run.entry, cause)
         return 'refused'
       } catch (failure) {
-        this.#ends.notTold(run, failure)
+        this.#parts.ends.notTold(run, failure)
         // The controller drains a node at fault and sends the job elsewhere; without it Slurm has to be told by the Prolog.
         return error.family === 'node' ? 'node-fault' : 'refused'
       }
     }
     // Side by side: one after the other they could outlast the Prolog's own margin.
-    const [outcome] = await Promise.all([report(), this.#ends.clear(run)])
+    const [outcome] = await Promise.all([report(), this.#parts.ends.clear(run)])
     return { outcome, reason: run.entry.reason }
   }
 

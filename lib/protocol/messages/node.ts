@@ -27,6 +27,8 @@ const getShareReply = z
   })
   .refine((reply) => (reply.state === 'share') === (reply.share !== undefined), 'a share comes with state="share" only')
 
+const decided = z.strictObject({ verdict, reason: reason.optional(), missing: missingHosts.optional() })
+
 const jobList = list('ended-job', z.strictObject({ job: jobId }))
 
 /** A report: what happened on one node to one run. */
@@ -43,12 +45,17 @@ export const nodeMessages = {
     request: z.strictObject(nodeRunFields),
     reply: getShareReply,
   }),
-  'report-prepared': report(
-    'The VMs of the run on this node are ready; with best-effort, those that are not are named.',
-    {
+  'report-prepared': defineCall({
+    summary:
+      'The VMs of the run on this node are ready; with best-effort, those that are not are named. The answer waits half a minute for the decision; pending: it is told later.',
+    from: ['node'],
+    to: ['controller'],
+    request: z.strictObject({
+      ...nodeRunFields,
       missing: missingVms.optional(),
-    },
-  ),
+    }),
+    reply: decided,
+  }),
   'report-failed': report('The VMs of the run on this node cannot be made.', { code: errorCode, reason }),
   'report-ended': report('Nothing of the run is left on this node.', {
     peakMemoryBytes: z.bigint().min(0n),
@@ -80,6 +87,6 @@ export const nodeMessages = {
     from: ['node'],
     to: ['controller'],
     request: z.strictObject(nodeRunFields),
-    reply: z.strictObject({ verdict, reason: reason.optional(), missing: missingHosts.optional() }),
+    reply: decided,
   }),
 }

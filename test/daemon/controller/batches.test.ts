@@ -46,7 +46,7 @@ function setUp() {
   const common = { ledger, log: silentLog, now: () => 1000 }
   const transactions = createTransactions({
     ...{ ...common, planner, prepareMs: 60_000, mayLease: async () => {} },
-    messenger: createMessenger({ ...common, nodes, slurm }),
+    messenger: createMessenger({ ...common, nodes, slurm, reports: { answer: () => false } }),
     waitingRoom: { enter: async () => 'refused', leave: () => {} },
     onBatchAborted: (run) => batches.aborted(run),
   })

@@ -1,6 +1,7 @@
 import t from 'tap'
 import type { Catalogue } from '../../../lib/config/load.ts'
 import { createControllerHandlers } from '../../../lib/daemon/controller/handlers.ts'
+import { createHeldReports } from '../../../lib/daemon/controller/held-reports.ts'
 import { openLedger } from '../../../lib/daemon/controller/ledger.ts'
 import type { Transactions } from '../../../lib/daemon/controller/transaction.ts'
 import { batchRun, type Run } from '../../../lib/job/run.ts'
@@ -15,6 +16,7 @@ function setUp() {
   const transactions = { verdict: () => ({ verdict: 'ended', reason: '' }) } as unknown as Transactions
   const handlers = createControllerHandlers({
     ...{ ledger, slurm, transactions, log: silentLog, trustedUids: [0], now: () => 1 },
+    reports: createHeldReports({ holdMs: 1000 }),
     onHello: () => {},
     isLost: (node) => lost.has(node),
     catalogue: {} as Catalogue,

@@ -89,7 +89,7 @@ export const examples: Readonly<Record<string, unknown>> = {
   'get-share request': nodeRun,
   'get-share reply': { state: 'share', share },
   'report-prepared request': nodeRun,
-  'report-prepared reply': {},
+  'report-prepared reply': { verdict: 'abort', reason: why },
   'report-failed request': { ...nodeRun, code: 'vm-boot-timeout', reason: why },
   'report-failed reply': {},
   'report-ended request': { ...nodeRun, peakMemoryBytes: 2n ** 63n, cpuTimeNs: 0n },

@@ -1,0 +1,32 @@
+import t from 'tap'
+import { createHeldReports } from '../../../lib/daemon/controller/held-reports.ts'
+
+const run = { job: 7, restart: 0 }
+const commit = { verdict: 'commit', reason: '', missing: [] } as const
+const longMs = 600_000
+
+t.test('a report is answered with the decision, each time that it came, and that node needs no message', async (t) => {
+  const reports = createHeldReports({ holdMs: longMs })
+  const answers = [reports.hold(run, 'n1'), reports.hold(run, 'n1')]
+  t.equal(reports.answer(run, 'n2', commit), false, 'n2 has not reported')
+  t.equal(reports.answer({ ...run, restart: 1 }, 'n1', commit), false, 'nor has n1 of another run')
+  t.equal(reports.answer(run, 'n1', commit), true)
+  t.same(await Promise.all(answers), [commit, commit])
+  t.equal(reports.answer(run, 'n1', commit), false, 'nobody waits any more')
+})
+
+t.test('nobody is held longer than the bound, the connection or the daemon', async (t) => {
+  const short = createHeldReports({ holdMs: 1 })
+  t.equal(await short.hold(run, 'n1'), undefined)
+  t.equal(short.answer(run, 'n1', commit), false, 'it has to be told')
+  const reports = createHeldReports({ holdMs: longMs })
+  const caller = new AbortController()
+  const held = reports.hold(run, 'n1', caller.signal)
+  caller.abort()
+  t.equal(await held, undefined)
+  t.equal(reports.answer(run, 'n1', commit), false, 'its next connection asks again')
+  t.equal(await reports.hold(run, 'n1', caller.signal), undefined, 'gone before')
+  const last = reports.hold(run, 'n1')
+  reports.close()
+  t.equal(await last, undefined)
+})

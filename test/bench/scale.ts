@@ -64,6 +64,9 @@ function jobsOf(of: { site: SimulatedSite; fleet: Fleet } & Pick<BenchOptions, '
       signal.throwIfAborted()
       job += 1
       const run = await runJob({ site, fleet, job, nodes, perNode, seed: job, faults })
+      const refused = run.outcomes.find(({ state }) => state === 'refused')
+      if (refused !== undefined && faults.dying === undefined)
+        throw new Error(`a run without faults was refused: ${refused.reason}`)
       say(`${run.vms} VMs: ${Math.round(run.wallMs)} ms, ${Math.round(run.simulatedMs)} ms of them simulated`)
       if (stays) staying.push(job)
       else await end(job, faults)
@@ -85,8 +88,6 @@ async function growth(jobs: Jobs, { nodes, runs }: BenchOptions): Promise<Runs> 
     for (const size of sizes) {
       const count = Math.max(1, Math.round(nodes * size))
       const run = await jobs.run(count)
-      const refused = run.outcomes.find(({ state }) => state !== 'committed')
-      if (refused !== undefined) throw new Error(`a run without faults was refused: ${refused.reason}`)
       grown.set(count, [...(grown.get(count) ?? []), run])
     }
   }

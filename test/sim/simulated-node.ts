@@ -130,6 +130,8 @@ export async function startNode({ name, address }: NodeAddress, config: DaemonCo
         }
       })()
       live.catch(() => {})
+      // The run may be over before it got its share.
+      if (dieAfterMs !== undefined) void live.then(die, die)
       // One that is to die dies, whatever it has heard by then.
       const outcome = await (dieAfterMs === undefined ? live : gone)
       return outcome === 'died'

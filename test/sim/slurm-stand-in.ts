@@ -21,8 +21,10 @@ export interface SlurmStandIn {
 
 const scripts = {
   scontrol: `[ "$1 $2 $3" = "--details show job" ] && exec cat "$here/$4.job"\n# update and requeue change nothing that is asked for later\nexit 0`,
-  squeue: `case "$*" in *admin_comment*) form='%-16s(null)\\n';; *%i*) form='%1$s|%1$s\\n';; *) form='%s RUNNING\\n';; esac
-for each in "$here"/*.job; do [ -e "$each" ] || continue; each=\${each##*/}; printf "$form" "\${each%.job}"; done`,
+  squeue: `for each in "$here"/*.job; do
+  [ -e "$each" ] || continue; each=\${each##*/}; job=\${each%.job}
+  case "$*" in *admin_comment*) printf '%-16s(null)\\n' "$job";; *%i*) echo "$job|$job";; *) echo "$job RUNNING";; esac
+done`,
   sinfo: `case "$*" in *%N*) exit 0;; esac\necho "none|idle"`,
 }
 

@@ -102,6 +102,13 @@ t.test('a controller that is down is waited for, but not for ever', async (t) =>
   t.same(await preparing, { outcome: 'prepared' })
 })
 
+/** A slow machine may come here after the end. */
+const untilAborted = (signal: AbortSignal) =>
+  new Promise<never>((_, reject) => {
+    if (signal.aborted) reject(signal.reason)
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+  })
+
 t.test('a user mistake that the hook saw is the answer, and nothing is made', async (t) => {
   const { runs, maker } = setUp(t)
   const answer = await runs.prepare({ ...request, refusal: 'VMRM_IMAGE has a value that cannot be used' })
@@ -112,7 +119,7 @@ t.test('a user mistake that the hook saw is the answer, and nothing is made', as
 t.test('an abort or the end of the job stops a creation at once', async (t) => {
   for (const how of ['abort', 'end'] as const) {
     const { runs, maker, folder } = setUp(t)
-    maker.onMake = (signal) => new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
+    maker.onMake = untilAborted
     const preparing = runs.prepare(request)
     while (maker.existing.size === 0) await delay(5)
     if (how === 'abort') await runs.applyVerdict(run, 'abort', 'node n2 failed')
@@ -127,7 +134,7 @@ t.test('an abort or the end of the job stops a creation at once', async (t) => {
 
 t.test('a creation that is too slow ends at its deadline', async (t) => {
   const { runs, maker } = setUp(t, { prepareMs: 100 })
-  maker.onMake = (signal) => new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
+  maker.onMake = untilAborted
   t.match(await runs.prepare(request), { outcome: 'refused', reason: /not ready after 0\.1 s/ })
 })
 

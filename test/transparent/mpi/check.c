@@ -2,12 +2,15 @@
  * An MPI program whose results are known: who is where, a ring, a reduction, and heat in a rod over all ranks.
  * Rank 0 prints one line of JSON; the exit code is 0 only if every result is right. It must never print from another rank.
  *   check              once
- *   check abort        the last rank aborts
+ *   check abort        the last rank aborts with 3
+ *   check exit         the last rank ends with 5, after MPI's own end
+ *   check die          the last rank kills itself
  *   check until FILE   again and again until rank 0 finds FILE; a line "working" after the first time
  */
 #define _POSIX_C_SOURCE 200809L
 #include <math.h>
 #include <mpi.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,10 +81,20 @@ static int heat_is_right(int rank, int size)
 	return whole[STEPS % 2][1] > 80;
 }
 
+/* By rank: its host's name, and that host's first rank. */
 static void print_hosts(const char *names, int size)
 {
+	printf("\"hosts\":[");
 	for (int i = 0; i < size; i++)
 		printf("%s\"%s\"", i > 0 ? "," : "", names + (size_t)i * MPI_MAX_PROCESSOR_NAME);
+	printf("],\"beside\":[");
+	for (int i = 0; i < size; i++) {
+		int first = 0;
+		while (strcmp(names + (size_t)first * MPI_MAX_PROCESSOR_NAME, names + (size_t)i * MPI_MAX_PROCESSOR_NAME) != 0)
+			first++;
+		printf("%s%d", i > 0 ? "," : "", first);
+	}
+	printf("]");
 }
 
 /* All of it, as often as `until` asks for (NULL: once); `right` tells of each part whether it was right every time. */
@@ -110,23 +123,28 @@ int main(int argc, char **argv)
 {
 	int rank, size, length, mine[3], all[3];
 	char name[MPI_MAX_PROCESSOR_NAME] = "", *names = NULL;
+	const char *how = argc > 1 ? argv[1] : "";
 	MPI_Init(&argc, &argv);
 	MPI_Comm_rank(MPI_COMM_WORLD, &rank);
 	MPI_Comm_size(MPI_COMM_WORLD, &size);
 	MPI_Get_processor_name(name, &length);
-	if (argc > 1 && strcmp(argv[1], "abort") == 0 && rank == size - 1)
+	if (rank == size - 1 && strcmp(how, "abort") == 0)
 		MPI_Abort(MPI_COMM_WORLD, 3);
+	if (rank == size - 1 && strcmp(how, "die") == 0)
+		raise(SIGKILL);
 	if (rank == 0)
 		names = calloc((size_t)size, MPI_MAX_PROCESSOR_NAME);
 	MPI_Gather(name, MPI_MAX_PROCESSOR_NAME, MPI_CHAR, names, MPI_MAX_PROCESSOR_NAME, MPI_CHAR, 0, MPI_COMM_WORLD);
-	check(rank, size, argc > 2 && strcmp(argv[1], "until") == 0 ? argv[2] : NULL, mine);
+	check(rank, size, argc > 2 && strcmp(how, "until") == 0 ? argv[2] : NULL, mine);
 	MPI_Allreduce(mine, all, 3, MPI_INT, MPI_MIN, MPI_COMM_WORLD);
 	if (rank == 0) {
-		printf("{\"size\":%d,\"ring\":%d,\"sums\":%d,\"heat\":%d,\"hosts\":[", size, all[0], all[1], all[2]);
+		printf("{\"size\":%d,\"ring\":%d,\"sums\":%d,\"heat\":%d,", size, all[0], all[1], all[2]);
 		print_hosts(names, size);
-		printf("]}\n");
+		printf("}\n");
 	}
 	free(names);
 	MPI_Finalize();
+	if (rank == size - 1 && strcmp(how, "exit") == 0)
+		return 5;
 	return all[0] && all[1] && all[2] ? 0 : 1;
 }

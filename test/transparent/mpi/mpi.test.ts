@@ -1,8 +1,10 @@
-// Real MPI programs by `srun --mpi=…`, `mpirun` and `mpiexec.hydra` in the VMs of two nodes, and the same script on the bare nodes: same results,
-// same outcome. Open MPI and MPICH come from a folder in the home (prefix.ts), so that the small image does.
+// Real MPI programs by `srun --mpi=…`, `mpirun` and `mpiexec.hydra` in the VMs of two nodes and on the bare nodes: same output, same end, same
+// accounting. Open MPI and MPICH come from a folder in the home (prefix.ts), so that the small image does. Launches over ssh: test/images/debian.test.ts.
 import { rmSync } from 'node:fs'
 import t, { type Test } from 'tap'
 import { type Jobs, withJobs } from '../../support/job-cluster.ts'
+import { sameLines } from '../../support/same-lines.ts'
+import { mpiLines, shareOfRow } from './lines.ts'
 import { placeMpi } from './prefix.ts'
 import { type Launch, launchedIn, launches, rightResults, untilResults } from './results.ts'
 
@@ -11,31 +13,17 @@ t.setTimeout(900_000)
 /** Many programs in one job, on a machine that others use. */
 const jobMs = 560_000
 
-/**
- * Each step, and how srun ends; whom a failed one kills first is chance. `check` prints a line of JSON, and fails where a result is wrong.
- * MPICH has one rank a node where its end counts: with more, on bare nodes too, MPI_Finalize of Debian's 4.0.2 hangs when the machine is busy, since
- * ranks that wait in PMI's barrier no longer serve others that still disconnect (pmodels/mpich pull request 6596; no setting of UCX or MPICH avoids it).
- */
-const mpich = 'srun -n2 --ntasks-per-node=1 --mpi=pmi2 mpi/run'
-const steps = [
-  { name: 'MPICH by PMI', line: `${mpich} check.mpich`, outcome: 'fine' },
-  { name: 'Open MPI by PMIx, two ranks a node', line: 'srun --mpi=pmix mpi/run check.openmpi', outcome: 'fine' },
-  { name: 'mpirun, which asks srun', line: 'mpi/run mpirun check.openmpi', outcome: 'fine' },
-  { name: 'MPICH, one rank aborts', line: `${mpich} check.mpich abort`, outcome: 'failed' },
-  { name: 'Open MPI, one rank aborts', line: 'srun --mpi=pmix mpi/run check.openmpi abort', outcome: 'failed' },
+/** Four ranks of MPICH, which may hang at their end (results.ts). */
+const twoANode = [
+  { name: 'MPICH by PMI', line: untilResults('srun --mpi=pmi2 mpi/run check.mpich') },
+  { name: 'mpiexec.hydra, which asks srun', line: untilResults('mpi/run mpiexec.hydra check.mpich') },
 ] as const
 
-/** Only in VMs, as the bare nodes have no ssh among them. orted is not in the PATH that ssh gives. */
-const openMpiOverSsh =
-  'mpi/run mpirun --mca plm rsh --mca ras ^slurm --hostfile $VMRM_HOSTFILE --mca orte_launch_agent "$PWD/mpi/run orted" check.openmpi'
-/** Two ranks a node. */
-const hydra = 'mpi/run mpiexec.hydra'
-const onlyInVms = [
-  { name: 'mpirun over ssh', line: openMpiOverSsh },
-  { name: 'MPICH by PMI, two ranks a node', line: untilResults('srun --mpi=pmi2 mpi/run check.mpich') },
-  { name: 'mpiexec.hydra, which asks srun', line: untilResults(`${hydra} check.mpich`) },
-  { name: 'mpiexec.hydra over ssh', line: untilResults(`${hydra} -bootstrap ssh -f $VMRM_MACHINEFILE check.mpich`) },
-] as const
+/** Its end is known, that of Slurm's step is chance. */
+const hydraAborts = {
+  name: 'mpiexec.hydra, one rank aborts',
+  line: 'mpi/run mpiexec.hydra -n 2 -ppn 1 check.mpich abort; [ $? = 3 ]',
+}
 
 /** It goes on until it is told, while the daemons that its bytes pass are exchanged. */
 const restarted = { name: 'vmrmd restarted meanwhile', line: 'srun --mpi=pmix mpi/run check.openmpi until /tmp/enough' }
@@ -48,48 +36,52 @@ async function restartDaemons(t: Test, { cluster, alice }: Jobs, id: number): Pr
 
 const scriptOf = (lines: readonly Launch[]): string => `#!/bin/bash\ncd /home/alice\n${launches(lines)}`
 
-const shape = ['--nodes=2', '--ntasks=4', '--ntasks-per-node=2', '--mem=700', '--time=15']
-const inVms = [...shape, '--vm-image=tiny']
+const shape = ['--nodes=2', '--nodelist=n1,n2', '--ntasks=4', '--ntasks-per-node=2', '--mem=700', '--time=15']
+const inVms = ['--vm-image=tiny']
 
 async function withMpi(t: Parameters<typeof withJobs>[0], work: (jobs: Jobs) => Promise<void>): Promise<void> {
-  await withJobs(t, 'mpi', async (jobs) => {
+  const withPrograms = async (jobs: Jobs) => {
     await placeMpi(jobs.home('mpi'))
     try {
       await work(jobs)
     } finally {
       rmSync(jobs.home('mpi'), { recursive: true })
     }
-  })
+  }
+  await withJobs(t, 'mpi', withPrograms, ['--accounting'])
 }
 
 await withMpi(t, async (jobs) => {
-  await t.test(
-    'a script in a VM gives what it gives on bare nodes, and with the other launchers the same',
-    async (t) => {
-      const bare = launchedIn((await jobs.run(scriptOf(steps), { arguments: shape })).output)
-      const id = await jobs.submit(scriptOf([restarted, ...steps, ...onlyInVms]), { arguments: inVms })
-      await jobs.awaitOutput(id, 'working', jobMs)
-      await restartDaemons(t, jobs, id)
-      const job = await jobs.ended(id, jobMs)
-      const found = launchedIn(job.output)
-      const oneEach = rightResults([0, 1])
-      const twoEach = rightResults([0, 0, 1, 1])
-      for (const { name, line, outcome } of steps) {
-        const results = line.includes('mpich') ? oneEach : twoEach
-        t.strictSame(found[name], { results: outcome === 'fine' ? results : [], outcome }, `${name}\n${job.output}`)
-        t.strictSame(found[name], bare[name], `${name} on bare nodes`)
-      }
-      for (const { name } of [...onlyInVms, restarted])
-        t.strictSame(found[name], { results: twoEach, outcome: 'fine' }, `${name}\n${job.output}`)
-      t.notMatch(job.output, /"n1"/, 'no rank ran on a node itself')
-    },
+  await t.test('launched from a script in a VM as from one on a node:', (t) =>
+    sameLines(t, jobs, {
+      lines: mpiLines,
+      program: 'sbatch',
+      arguments: shape,
+      vm: inVms,
+      lineSeconds: 150,
+      shareOfRow,
+    }),
   )
+
+  await t.test('MPICH with two ranks a node, and a program that outlives vmrmd, have right results', async (t) => {
+    const bare = launchedIn((await jobs.run(scriptOf([...twoANode, hydraAborts]), { arguments: shape })).output)
+    const lines = [restarted, ...twoANode]
+    const id = await jobs.submit(scriptOf([...lines, hydraAborts]), { arguments: [...shape, ...inVms] })
+    await jobs.awaitOutput(id, 'working', jobMs)
+    await restartDaemons(t, jobs, id)
+    const { output } = await jobs.ended(id, jobMs)
+    const found = launchedIn(output)
+    const right = { results: rightResults([0, 0, 1, 1]), outcome: 'fine' }
+    for (const { name } of lines) t.strictSame(found[name], right, `${name}\n${output}`)
+    for (const { name } of twoANode) t.strictSame(bare[name], right, `${name} on bare nodes`)
+    t.notMatch(output, /"n1"/, 'no rank ran on a node itself')
+  })
 
   await t.test(
     'with two VMs a node, ranks that Slurm counts as neighbours reach each other; other types are refused',
     async (t) => {
       const lines = [
-        'srun -n2 --mpi=pmi2 mpi/run check.mpich',
+        untilResults('srun -n2 --mpi=pmi2 mpi/run check.mpich'),
         'srun --mpi=pmix mpi/run check.openmpi',
         'srun --mpi=cray_shasta true',
       ] as const

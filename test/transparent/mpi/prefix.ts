@@ -14,7 +14,8 @@ const packages = [
   ...['libnl-3-200', 'libnl-route-3-200', 'libslurm38', 'libgfortran5', 'libquadmath0', 'libstdc++6'],
 ]
 const libraries = 'usr/lib/x86_64-linux-gnu'
-const programs = ['check', 'ping-pong'] as const
+/** Each in the flavours that something runs it in. */
+const programs = { check: ['openmpi', 'mpich'], 'ping-pong': ['openmpi'] } as const
 
 /** `sh MPI/run COMMAND …` runs a command that finds both MPIs, wherever the folder lies. */
 const runScript = `#!/bin/sh
@@ -24,6 +25,8 @@ export OPAL_PREFIX=$MPI/usr OPAL_LIBDIR=$L/openmpi/lib OPAL_PKGLIBDIR=$L/openmpi
 export OPAL_SYSCONFDIR=$MPI/etc/openmpi OPAL_PKGDATADIR=$MPI/usr/share/openmpi PMIX_INSTALL_PREFIX=$L/pmix2
 # PMIx looks for the text of this warning where it was built.
 export PMIX_MCA_pcompress_base_silence_warning=1
+# With more ranks than CPUs they must not spin while they wait.
+export OMPI_MCA_mpi_yield_when_idle=1
 exec "$@"
 `
 
@@ -53,11 +56,21 @@ async function compile(folder: string): Promise<void> {
     openmpi: [`-I${at('openmpi/include')}`, `-L${at('openmpi/lib')}`, '-lmpi'],
     mpich: [`-I${join(folder, 'usr/include/x86_64-linux-gnu/mpich')}`, '-lmpich'],
   }
-  for (const program of programs) {
-    for (const [flavour, flags] of Object.entries(flavours)) {
+  for (const [program, built] of Object.entries(programs)) {
+    for (const flavour of built) {
       const output = ['-o', join(folder, `${program}.${flavour}`), join(import.meta.dirname, `${program}.c`)]
       const link = [`-L${at()}`, `-Wl,-rpath-link,${at()}`, '-lm']
-      await command(['/usr/bin/gcc', '-std=c11', '-O2', '-Wall', '-Wextra', '-Werror', ...output, ...flags, ...link])
+      await command([
+        '/usr/bin/gcc',
+        '-std=c11',
+        '-O2',
+        '-Wall',
+        '-Wextra',
+        '-Werror',
+        ...output,
+        ...flavours[flavour],
+        ...link,
+      ])
     }
   }
 }
@@ -78,7 +91,7 @@ async function build(folder: string, debs: readonly string[]): Promise<void> {
 async function cached(cache: string): Promise<string> {
   const signal = AbortSignal.timeout(300_000)
   const found = await resolvePackages(async () => packages, signal)
-  const own = [...programs.map((name) => `${name}.c`), 'prefix.ts'].map((name) =>
+  const own = [...Object.keys(programs).map((name) => `${name}.c`), 'prefix.ts'].map((name) =>
     readFile(join(import.meta.dirname, name), 'utf8'),
   )
   const parts = [...found.map((one) => `${one.file} ${one.checksum}`), ...(await Promise.all(own))]
@@ -102,9 +115,7 @@ async function cached(cache: string): Promise<string> {
   return folder
 }
 
-/** Puts both MPIs and the test programs (`check.openmpi`, `ping-pong.mpich`, …) into this new folder. Files are shared with the cache: nothing may write to them. */
+/** Puts both MPIs and the test programs (`check.openmpi`, `ping-pong.openmpi`, …) into this new folder. Files are shared with the cache: nothing may write to them. */
 export async function placeMpi(folder: string, cache = '/var/tmp/vmrm-packages'): Promise<void> {
   await command(['/usr/bin/cp', '-al', await cached(cache), folder])
 }
-
-if (import.meta.main) await placeMpi(process.argv[2] ?? 'mpi')

@@ -27,9 +27,13 @@ const mpi = [
   },
 ]
 
+/** What is looked at when the whole boot is over. */
+const atLast = 'cloud-init status >/dev/null 2>&1; echo cloud-init-code $?; echo host-lines $(cat /etc/hosts)'
+const oneEach = '--label --nodes=2 --ntasks=2 --ntasks-per-node=1'
+
 const script = `#!/bin/bash
 cd /home/alice
-PEERS='n1 n2' srun --label --nodes=2 --ntasks=2 --ntasks-per-node=1 sh inside.sh
+PEERS='n1 n2' srun ${oneEach} sh inside.sh && srun ${oneEach} sh -c '${atLast}'
 echo "-> $?"
 exec 2>&1
 ${launches(mpi)}`
@@ -90,13 +94,27 @@ t.test('a Debian with the agent on the seed runs a job on two nodes', async (t) 
       t.match(fact('cgroup'), /^0::\/system\.slice\/vmrm-agent\.service\/./, "a task is below the agent's own unit")
       t.match(fact('mpi'), /^mpirun\.openmpi .* HYDRA build \/usr\/bin\/orterun$/)
       t.equal(fact('seed'), 'Valid cloud-config: user-data', 'cloud-init has no word against the seed')
+      t.equal(fact('cloud-init-code'), '0', fact('cloud-init'))
       t.match(fact('cloud-init'), /^[. ]*status: done .*DataSourceNoCloud \[seed=\/dev\/vdb\]/)
       t.equal(fact('system'), 'running', fact('failed-units'))
       t.equal(fact('failed-units'), '')
       t.match(fact('agent-unit'), /ActiveState=active/)
       t.match(fact('agent-unit'), /Delegate=yes/)
       t.match(fact('agent-unit'), /NRestarts=0/)
-      t.not(fact('hosts'), '0', 'cloud-init leaves /etc/hosts alone')
+      t.match(fact('agent-unit'), /KillMode=process/, 'a restart of the agent leaves its tasks alone')
+      t.equal(fact('cpus'), '2', "the VM has the job's CPUs of the node")
+      t.equal(fact('hosts'), '2', "vmrm's block in /etc/hosts is there, and once: its two marks")
+      t.equal(
+        fact('host-lines').split(' # vmrm: begin')[0],
+        '127.0.0.1 localhost ::1 localhost ip6-localhost',
+        'the lines of the master stay',
+      )
+      for (const [at, node] of ['n1', 'n2'].entries())
+        t.match(
+          fact('host-lines'),
+          new RegExp(`\\b(\\d+\\.){3}\\d+ ${names[at]} ${node}\\b`),
+          'cloud-init leaves the names of the VMs',
+        )
       t.equal(fact('host-keys'), '', 'cloud-init makes no host key')
       for (const [at, node] of ['n1', 'n2'].entries()) {
         t.equal(fact(`ping-${node}`), '1', `${node} is reached`)

@@ -16,7 +16,11 @@ export async function crashDaemon(cluster: Cluster, host: string, name: DaemonNa
 }
 
 /** Runs `work` with these timeouts (`controller-seconds="10"`) in vmrmd.xml of every host. */
-export async function withTimeouts(cluster: Cluster, timeouts: string, work: () => Promise<void>): Promise<void> {
+export const withTimeouts = (cluster: Cluster, timeouts: string, work: () => Promise<void>): Promise<void> =>
+  withVmrmdXml(cluster, `<timeouts ${timeouts}/>`, work)
+
+/** Runs `work` with these children of the root in vmrmd.xml of every host. */
+export async function withVmrmdXml(cluster: Cluster, elements: string, work: () => Promise<void>): Promise<void> {
   const files = cluster.layout.hosts.map((host) => {
     const path = join(host.folder, 'etc/vmrm/vmrmd.xml')
     return { host: host.name, path, text: readFileSync(path, 'utf8') }
@@ -25,7 +29,7 @@ export async function withTimeouts(cluster: Cluster, timeouts: string, work: () 
     for (const { path, text } of files) writeFileSync(path, change(text))
     await Promise.all(files.map(({ host }) => cluster.daemon('restart', host, 'vmrmd')))
   }
-  await apply((text) => text.replace('</vmrmd>', `<timeouts ${timeouts}/></vmrmd>`))
+  await apply((text) => text.replace('</vmrmd>', `${elements}</vmrmd>`))
   try {
     await work()
   } finally {

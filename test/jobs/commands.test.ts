@@ -13,10 +13,18 @@ const one = 'srun -n1 -N1 -w n1 --mem=50 --overlap'
 /** Found in a command line on the host and nowhere else. */
 const marker = String(100_000 + process.pid)
 
+/** What sbcast does and ends with must not depend on where it is called; in a VM it counts as steps of its own. */
+const copies = `to=/tmp/sbcast.$SLURM_JOB_ID; printf 'some bytes\\n' >/tmp/source.$SLURM_JOB_ID; cd /tmp; source=source.$SLURM_JOB_ID; chmod 640 $source
+for o in '' -f '-p -f' '-f --compress' '-f --size=1m'; do sbcast $o $source $to; echo "code $? of $o"; srun -D /tmp -N2 -n2 sh -c "stat -c '%a %s %U' $to; cat $to"; done
+sbcast $source $to; echo "exists $?"; sbcast nosuch /tmp/x; echo "nosuch $?"; sbcast $source /no/such/folder; echo "folder $?"; sbcast $source /root/x; echo "denied $?"
+srun -D /tmp -N2 -n2 rm $to; rm $source
+`
+
 const script = `#!/bin/bash
 title() { echo; echo "[$1]"; }
 until_there() { until [ -e ~/"$1" ]; do sleep 0.1; done; }
 cd /tmp && mkdir own && cd own
+title copies; (${copies}) 2>&1
 title here; srun -n1 -N1 pwd
 title sbcast; echo bytes >source; chmod 640 source; sbcast source /tmp/own.copy; echo $?; srun -D /tmp -N2 -n2 sh -c 'echo $(cat /tmp/own.copy) $(stat -c %a /tmp/own.copy)'
 title relative; (cd /tmp && sbcast own/source relative) 2>&1; echo $?; ${one} cat /tmp/relative
@@ -58,7 +66,9 @@ async function groupsOfSruns(jobs: Jobs): Promise<Record<string, string>> {
 async function inOneJob(t: Test, jobs: Jobs): Promise<void> {
   // Read anew at each open, which the absence of a file is not on NFS.
   await jobs.alice(['touch', 'gate'])
-  const id = await jobs.submit(script, { arguments: ['--vm-image=tiny', '-N2', '--ntasks-per-node=2', '--mem=900'] })
+  const shape = ['-N2', '--ntasks-per-node=2', '--mem=900']
+  const plain = await jobs.run(`#!/bin/bash\n${copies}`, { arguments: shape })
+  const id = await jobs.submit(script, { arguments: ['--vm-image=tiny', ...shape] })
   const there = (name: string) => until(name, () => existsSync(jobs.home(name)), 180_000)
   await Promise.all([there('up.0'), there('up.1')])
   for (const node of ['n1', 'n2']) await jobs.cluster.daemon('restart', node, 'vmrmd')
@@ -76,6 +86,9 @@ async function inOneJob(t: Test, jobs: Jobs): Promise<void> {
   const parts = partsOf(job.output)
   t.equal(job.fields.JobState, 'COMPLETED', job.output)
   t.equal(parts.here, '/tmp/own', 'a folder that only the VM has')
+  const sorted = (text: string | undefined) => text?.trim().split('\n').sort()
+  t.match(plain.output, /exists 17\n/)
+  t.same(sorted(parts.copies), sorted(plain.output), 'copies, and where none can be, as on bare nodes')
   t.equal(parts.sbcast, '0\nbytes 640\nbytes 640')
   t.equal(parts.relative, '0\nbytes')
   t.not(parts.exists, '0', 'without --force nothing is replaced')

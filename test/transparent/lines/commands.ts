@@ -116,6 +116,11 @@ ${until('[ -z "$(squeue -h -j $a,$b 2>/dev/null)" ]')}`,
     says: 'held PENDING JobHeldUser',
   },
   {
+    name: 'stdin of a step from /dev/null and from no file',
+    line: `echo never | ${one} --input=/dev/null cat; echo never | ${one} --input=none cat`,
+    code: 0,
+  },
+  {
     name: 'squeue, sinfo and scontrol',
     line: `squeue -h -j $SLURM_JOB_ID -o '%j %u %T %D'; sinfo -h -o '%P %D' | sort; sinfo -h -N -o '%N'; scontrol show hostnames 'n[1-2]'; echo show config | scontrol | grep ^ClusterName; scontrol show job $SLURM_JOB_ID | grep -o 'NumNodes=.*NumCPUs=[0-9]*'`,
     code: 0,

@@ -1,14 +1,17 @@
 // A stand-in for the controller as a node sees it: hands out a share, takes reports, and can be down.
 
 import { openShare } from '../../lib/daemon/node/open-share.ts'
-import type { ControllerLink, ShareAnswer, Verdict } from '../../lib/daemon/node/ports.ts'
+import type { ControllerLink, ShareAnswer } from '../../lib/daemon/node/ports.ts'
 import { VmrmError } from '../../lib/errors/vmrm-error.ts'
 import { type Run, runId } from '../../lib/job/run.ts'
+import type { Verdict } from '../../lib/job/verdict.ts'
 import type { RunLayout, Share } from '../../lib/protocol/messages/share.ts'
 
 export interface FakeController extends ControllerLink {
   state: 'up' | 'down'
   readonly reports: string[]
+  /** VMs that were told of as lost. */
+  readonly losses: string[]
   answer: (run: Run) => ShareAnswer
   verdict: Verdict
   reason: string
@@ -41,6 +44,7 @@ export function createFakeController(): FakeController {
   const controller: FakeController = {
     state: 'up',
     reports: [],
+    losses: [],
     answer: (run) => ({ state: 'share', share: shareFor(run) }),
     verdict: 'commit',
     reason: '',
@@ -56,7 +60,10 @@ export function createFakeController(): FakeController {
       await report(`failed ${code}`)(run)
     },
     reportEnded: report('ended'),
-    reportLost: report('lost'),
+    async reportLost(run, { vm }) {
+      await report('lost')(run)
+      controller.losses.push(vm)
+    },
     async getVerdict() {
       up()
       return { verdict: controller.verdict, reason: controller.reason, missing: [] }

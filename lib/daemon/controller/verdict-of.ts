@@ -1,7 +1,6 @@
 // What the ledger says was decided of a run: for the whole of it, and for one of its nodes. It decides nothing.
-
 import { isBatch, type Run, vmName } from '../../job/run.ts'
-import type { Verdict } from '../node/ports.ts'
+import type { Verdict } from '../../job/verdict.ts'
 import type { Ledger, RunRecord } from './ledger.ts'
 
 export interface NodeVerdict {

@@ -1,6 +1,7 @@
 // What a node's daemon answers to each message: translation only, the runs decide.
 import { hostname } from 'node:os'
 import { toVmrmError, VmrmError } from '../../errors/vmrm-error.ts'
+import { isBatch, originName } from '../../job/run.ts'
 import type { ReplyOf, RequestOf } from '../../protocol/messages.ts'
 import { asReason } from '../../protocol/reason.ts'
 import type { Caller } from '../../protocol/transport/caller.ts'
@@ -94,7 +95,10 @@ export function createNodeHandlers(options: {
     'get-console': async ({ job, restart, vm, offset }: RequestOf<'get-console'>): Promise<ReplyOf<'get-console'>> => {
       const entry = runs.all().find((run) => run.entry.job === job && run.entry.restart === restart)?.entry
       if (entry?.share?.vms.some(({ index }) => index === vm) !== true)
-        throw new VmrmError('run-unknown', `node ${node} has no VM ${vm} of job ${job}`)
+        throw new VmrmError(
+          'run-unknown',
+          `node ${node} has no VM ${vm} of ${isBatch({ job }) ? 'batch' : 'job'} ${originName({ job })}`,
+        )
       return readConsole(entry, vm, offset)
     },
     'node-status': async (_request: RequestOf<'node-status'>, caller: Caller): Promise<ReplyOf<'node-status'>> => {

@@ -2,11 +2,12 @@
 // which order the parts of it work; each part says what it owns itself.
 import { renderForUser, toVmrmError, VmrmError } from '../../errors/vmrm-error.ts'
 import { isBatch, parseVmName, type Run, runId } from '../../job/run.ts'
+import type { Verdict } from '../../job/verdict.ts'
 import { reached } from '../steps.ts'
 import { BatchLosses } from './batch-losses.ts'
 import type { JournalEntry } from './journal.ts'
 import { LiveRun } from './live-run.ts'
-import type { Told, Verdict } from './ports.ts'
+import type { Told } from './ports.ts'
 import { RunEnds, type RunEndsOptions } from './run-ends.ts'
 import { type PrepareOutcome, RunPreparation, type RunPreparationOptions } from './run-preparation.ts'
 import { RunTable } from './run-table.ts'

@@ -1,11 +1,10 @@
 // What the runs of a node need of the world, as ports: the controller, and the maker of VMs. The daemon composes the real
 // ones; test/fakes has complete stand-ins.
 import type { Run } from '../../job/run.ts'
+import type { Verdict } from '../../job/verdict.ts'
 import type { Share } from '../../protocol/messages/share.ts'
 import type { JournalEntry } from './journal.ts'
 import type { LiveRun, LiveVm } from './live-run.ts'
-
-export type Verdict = 'pending' | 'commit' | 'abort' | 'lost' | 'ended'
 
 export interface Usage {
   readonly peakMemoryBytes: number

@@ -35,7 +35,8 @@ interface SimControllerOptions {
   readonly nodes: ReadonlyMap<string, SimNode>
   /** Of a job, or of a batch by its name. */
   readonly shapeOf: (run: Run, batch: string | undefined) => JobShape
-  readonly decided: (run: Run, state: string) => void
+  /** `code`: of the cause. */
+  readonly decided: (run: Run, state: string, code?: string) => void
   readonly freed: (run: Run) => void
 }
 
@@ -189,7 +190,7 @@ function watched(ledger: Ledger, { decided, freed }: SimControllerOptions): Ledg
     ...ledger,
     move(run, from, to, cause) {
       const isMoved = ledger.move(run, from, to, cause)
-      if (isMoved) decided(run, to)
+      if (isMoved) decided(run, to, cause?.code)
       return isMoved
     },
     finish(run, atMs) {

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import type { JournalEntry } from '../../lib/daemon/node/journal.ts'
 import type { Strategy } from '../../lib/job/decision.ts'
-import { isBatch, parseRunId, type Run, runId } from '../../lib/job/run.ts'
+import { isBatch, parseRunId, type Run, runId, vmName } from '../../lib/job/run.ts'
 import { createRandom, type Random } from '../support/random.ts'
 import { LossyNetwork, noFaults } from './lossy-network.ts'
 import { type JobShape, SimController } from './messages-controller.ts'
@@ -56,7 +56,7 @@ class World {
     this.#controller = new SimController({
       ...{ clock, random: this.#random, nodes: this.#nodes },
       shapeOf: (run, batch) => (this.#shapes.get(run.job) ?? this.#batches.get(batch ?? '')) as JobShape,
-      decided: (run, state) => this.#onDecision(run, state),
+      decided: (run, state, code) => this.#onDecision(run, state, code),
       freed: (run) => this.#onFreed(run),
     })
     for (let at = 1; at <= 2 + int(3); at += 1) this.#addNode(`n${at}`)
@@ -234,7 +234,7 @@ class World {
     return this.#decided.get(runId(run)) ?? []
   }
 
-  #onDecision(run: Run, state: string): void {
+  #onDecision(run: Run, state: string, code?: string): void {
     const history = this.#historyOf(run)
     if (state === 'committed' && history.includes('aborted')) this.#wrong(`${runId(run)} is committed after its abort`)
     if (state === 'aborted' && history.includes('committed')) this.#wrong(`${runId(run)} is aborted after its commit`)
@@ -242,7 +242,18 @@ class World {
     const unprepared = shape?.nodes.filter((node) => !this.#prepared.has(`${node} ${runId(run)}`)) ?? []
     if (state === 'committed' && shape?.strategy === 'all-or-nothing' && unprepared.length > 0)
       this.#wrong(`${runId(run)} is committed though ${unprepared.join(', ')} was never prepared`)
+    if (state === 'aborted' && code !== 'internal' && this.#mayBegin(run))
+      this.#wrong(`${runId(run)} is aborted (${code}) though best-effort has its first VM`)
     this.#decided.set(runId(run), [...history, state])
+  }
+
+  /** A best-effort batch of whose first node the controller has heard that it is ready, with the first VM: only a restart of the controller's aborts it. */
+  #mayBegin(run: Run): boolean {
+    const { ledger } = this.#controller
+    const { plan } = ledger.find(run) ?? {}
+    if (!isBatch(run) || plan?.strategy !== 'best-effort') return false
+    const share = ledger.shares(run).find(({ node }) => node === plan.nodes[0]?.node)
+    return share?.state === 'prepared' && !share.missing.some(({ vm }) => vm === vmName(run, 0))
   }
 
   /** A node decides nothing alone, and an all-or-nothing run is prepared with every VM there. */

@@ -206,10 +206,12 @@ export function createTransactions(options: {
     }
   }
 
+  const missingOn = (run: Run, node: string): readonly MissingVm[] =>
+    ledger.shares(run).find((share) => share.node === node)?.missing ?? []
+
   /** The rest of a batch goes on: all or nothing is said of its creation. */
   const lostOfBatch = (run: RunRecord, cause: { node: string; vm: string }, reason: string) => {
-    const { missing = [] } = ledger.shares(run).find((share) => share.node === cause.node) ?? {}
-    if (missing.some(({ vm }) => vm === cause.vm)) return
+    const missing = missingOn(run, cause.node)
     ledger.setShare(run, cause.node, { state: 'prepared', missing: [...missing, { vm: cause.vm, reason }] })
     ledger.move(run, ['committed', 'lost'], 'lost', { code: 'vm-lost', reason })
     log.warn('batch.vm-lost', { run: runId(run), vm: cause.vm, reason })
@@ -235,6 +237,8 @@ export function createTransactions(options: {
     verdict: (run, node) => verdictOf(ledger, run, node),
     causeTold: (run) => causes.get(runId(run)) ?? Promise.resolve(),
     async lost(run, cause) {
+      // What the run is made without, or was lost before, is no news.
+      if (missingOn(run, cause.node).some(({ vm }) => vm === cause.vm)) return
       const reason = `VM ${cause.vm} on node ${cause.node} is gone: ${cause.reason}`
       const record = ledger.find(run)
       const isEarly = record?.state === 'preparing'

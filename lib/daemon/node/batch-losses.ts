@@ -4,6 +4,7 @@ import { toVmrmError } from '../../errors/vmrm-error.ts'
 import { isBatch } from '../../job/run.ts'
 import type { Log } from '../../log.ts'
 import type { Share } from '../../protocol/messages/share.ts'
+import type { JournalEntry } from './journal.ts'
 import type { LiveRun, LiveVm } from './live-run.ts'
 import type { ControllerLink, VmMaker } from './ports.ts'
 
@@ -37,7 +38,7 @@ export class BatchLosses {
 
   /** What the controller may not know; never rejects. */
   async tell(run: LiveRun): Promise<void> {
-    if (!isBatch(run.entry)) return
+    if (!isBatch(run.entry) || !isLoss(run.entry)) return
     const told = this.#told.get(run) ?? new Set()
     this.#told.set(run, told)
     for (const loss of run.entry.missing ?? []) {
@@ -69,4 +70,12 @@ export class BatchLosses {
     for (const { vm, reason } of losses) await this.lose(run, vm, reason)
     return there
   }
+}
+
+/**
+ * Whether a VM that is missing is lost. Before the decision it is so of a batch that must be whole, which it ends; the others
+ * can do without it, and what was missing from the beginning is in the report that they are prepared.
+ */
+function isLoss({ state, share }: JournalEntry): boolean {
+  return state === 'committed' || (state === 'prepared' && share?.strategy !== 'best-effort')
 }

@@ -4,6 +4,7 @@ import type { JobRequest } from '../../../lib/daemon/controller/planner.ts'
 import { createTransactions, type Messenger } from '../../../lib/daemon/controller/transaction.ts'
 import { MustWait } from '../../../lib/daemon/controller/waiting-room.ts'
 import { VmrmError } from '../../../lib/errors/vmrm-error.ts'
+import type { Strategy } from '../../../lib/job/decision.ts'
 import type { RunPlan } from '../../../lib/job/plan.ts'
 import { batchRun, type Run, runId } from '../../../lib/job/run.ts'
 import { silentLog } from '../../../lib/log.ts'
@@ -47,7 +48,12 @@ function planFor(nodes: readonly string[]): RunPlan {
 }
 
 function setUp(
-  options: { planned?: () => Promise<void>; mayLease?: () => Promise<void>; commenting?: () => Promise<void> } = {},
+  options: {
+    planned?: () => Promise<void>
+    mayLease?: () => Promise<void>
+    commenting?: () => Promise<void>
+    strategy?: Strategy
+  } = {},
 ) {
   const ledger = openLedger(':memory:')
   const told: string[] = []
@@ -84,7 +90,8 @@ function setUp(
         if (of.user === 'mallory') throw new VmrmError('image-not-allowed', 'user mallory may not use image tiny')
         return (leases) => {
           leases.take(pool, 1, of)
-          return planFor(['n1', 'n2'])
+          const { strategy } = options
+          return { ...planFor(['n1', 'n2']), ...(strategy === undefined ? {} : { strategy }) }
         }
       },
     },
@@ -328,6 +335,20 @@ t.test('a batch that has no room does not wait in a queue of Slurm', async (t) =
   await transactions.beginBatch(wanted, { name: 'a', content: 'c' }).planned
   t.match(ledger.find(batch), { state: 'aborted', code: 'range-full', reason: /0 of 10 free/ })
   t.notOk(told.some((line) => line.startsWith('wait')))
+})
+
+t.test('what a best-effort batch is made without is no loss while other nodes still prepare', async (t) => {
+  const { transactions, ledger, told } = setUp({ strategy: 'best-effort' })
+  await transactions.beginBatch(wanted, { name: 'a', content: 'c' }).planned
+  const missing = { vm: 'b1r0v1', reason: 'it did not answer' }
+  transactions.prepared(batch, 'n2', [missing])
+  await transactions.lost(batch, { node: 'n2', ...missing })
+  t.equal(ledger.find(batch)?.state, 'preparing')
+  transactions.prepared(batch, 'n1')
+  t.equal(ledger.find(batch)?.state, 'committed')
+  await transactions.lost(batch, { node: 'n2', ...missing })
+  t.equal(ledger.find(batch)?.state, 'committed')
+  t.notOk(told.includes('remove b1r0'))
 })
 
 t.test('a VM that a running batch loses is the only one', async (t) => {

@@ -486,6 +486,33 @@ t.test('a VM that a running batch loses ends no other, and the controller hears 
   )
 })
 
+t.test(
+  'what a best-effort batch is made without is no loss, and a VM lost before the decision is told after it',
+  async (t) => {
+    const { runs, maker, controller } = setUp(t)
+    const layout = { vms: '3', hostnames: 'tiny-[0001+3]', addresses: '10.77.0.2+3', macs: '52:54:76:00:00:01+3' }
+    const share = { ...shareFor(batchRun(7), layout), strategy: 'best-effort' as const }
+    controller.answer = () => ({ state: 'share', share })
+    maker.onMake = async () => void runs.ofJob(batchRun(7).job)?.missing.set('b7r0v1', 'it did not answer')
+    controller.verdict = 'pending'
+    t.same(await runs.prepare(batchRequest), { outcome: 'prepared' })
+    await runs.vmStopped('b7r0v2', 'the guest powered off')
+    await runs.reconcile()
+    t.same(controller.reports, ['prepared b7r0'], 'other nodes still prepare')
+    await runs.applyVerdict(batchRun(7), 'commit', '')
+    await runs.reconcile()
+    t.same(controller.losses, ['b7r0v1', 'b7r0v2'], 'the controller knows which of them it has heard of')
+  },
+)
+
+t.test('a whole batch that loses a VM before the decision is told of at once', async (t) => {
+  const { runs, controller } = setUp(t)
+  controller.verdict = 'pending'
+  await runs.prepare(batchRequest)
+  await runs.vmStopped('b7r0v0', 'the guest powered off')
+  t.same(controller.losses, ['b7r0v0'])
+})
+
 t.test('a batch that was destroyed before this node heard of it is not made', async (t) => {
   const { runs, maker, controller } = setUp(t)
   await runs.remove(batchRun(7))

@@ -4,7 +4,7 @@ import { type Run, runId } from '../../job/run.ts'
 import type { NodeVerdict } from './verdict-of.ts'
 
 export interface HeldReports {
-  /** Resolves with what the node is told, or with nothing once the bound is over or the caller gone. */
+  /** Resolves with what the node is told, or with nothing once the bound is over or the caller gone, and at once where too many of the node's are held. */
   hold(run: Run, node: string, signal?: AbortSignal): Promise<NodeVerdict | undefined>
   /** Whether a report of this node took that for its answer. */
   answer(run: Run, node: string, decided: NodeVerdict): boolean
@@ -12,36 +12,42 @@ export interface HeldReports {
   close(): void
 }
 
+/**
+ * Of one node, for all its runs. Its connection has places for 64 requests (`requestsPerConnection`), and its other calls must
+ * not wait behind reports that are held: one of them may be what decides. Whoever is not held asks again each second.
+ */
+const heldOfNode = 16
+
 export function createHeldReports(options: { holdMs: number }): HeldReports {
   // A report that comes twice is answered twice: nobody knows which answer arrives.
-  const held = new Map<string, Set<(told: NodeVerdict | undefined) => void>>()
-  const keyOf = (run: Run, node: string) => `${runId(run)} ${node}`
+  const held = new Map<string, Set<{ of: string; settle: (told: NodeVerdict | undefined) => void }>>()
   return {
     hold(run, node, signal) {
-      const key = keyOf(run, node)
+      const ofNode = held.get(node) ?? new Set()
+      if (ofNode.size >= heldOfNode) return Promise.resolve(undefined)
       const { promise, resolve } = Promise.withResolvers<NodeVerdict | undefined>()
       const settle = (told: NodeVerdict | undefined) => {
         clearTimeout(timer)
         signal?.removeEventListener('abort', onAbort)
-        const all = held.get(key)
-        all?.delete(settle)
-        if (all?.size === 0) held.delete(key)
+        ofNode.delete(report)
+        if (ofNode.size === 0) held.delete(node)
         resolve(told)
       }
+      const report = { of: runId(run), settle }
       const onAbort = () => settle(undefined)
       const timer = setTimeout(onAbort, options.holdMs)
-      held.set(key, (held.get(key) ?? new Set()).add(settle))
+      held.set(node, ofNode.add(report))
       signal?.addEventListener('abort', onAbort, { once: true })
       if (signal?.aborted === true) onAbort()
       return promise
     },
     answer(run, node, decided) {
-      const all = [...(held.get(keyOf(run, node)) ?? [])]
-      for (const settle of all) settle(decided)
-      return all.length > 0
+      const reports = [...(held.get(node) ?? [])].filter(({ of }) => of === runId(run))
+      for (const { settle } of reports) settle(decided)
+      return reports.length > 0
     },
     close() {
-      for (const settle of [...held.values()].flatMap((all) => [...all])) settle(undefined)
+      for (const { settle } of [...held.values()].flatMap((ofNode) => [...ofNode])) settle(undefined)
     },
   }
 }

@@ -6,17 +6,20 @@ import { openLedger } from '../../../lib/daemon/controller/ledger.ts'
 import type { Transactions } from '../../../lib/daemon/controller/transaction.ts'
 import { batchRun, type Run } from '../../../lib/job/run.ts'
 import { silentLog } from '../../../lib/log.ts'
+import { defaultServerLimits } from '../../../lib/protocol/server.ts'
 import { createFakeSlurm } from '../../fakes/slurm.ts'
+import { serve } from '../../support/protocol/fixtures.ts'
 
-function setUp() {
+function setUp(options: { holdMs?: number; transactions?: Partial<Transactions> } = {}) {
   const ledger = openLedger(':memory:')
   const slurm = createFakeSlurm()
   const strangers: string[] = []
   const lost = new Set<string>()
-  const transactions = { verdict: () => ({ verdict: 'ended', reason: '' }) } as unknown as Transactions
+  const verdict = () => ({ verdict: 'ended', reason: '' })
+  const transactions = { verdict, ...options.transactions } as unknown as Transactions
   const handlers = createControllerHandlers({
     ...{ ledger, slurm, transactions, log: silentLog, trustedUids: [0], now: () => 1 },
-    reports: createHeldReports({ holdMs: 1000 }),
+    reports: createHeldReports({ holdMs: options.holdMs ?? 1000 }),
     onHello: () => {},
     isLost: (node) => lost.has(node),
     catalogue: {} as Catalogue,
@@ -108,4 +111,41 @@ t.test('a batch is listed by its number and name; what its nodes say and do not 
   )
   t.same((await list(2002)).runs, [], "another user's")
   t.equal((await handlers['list-runs']({ all: false, job: 1 }, as(0))).runs.length, 0, 'job 1 is not batch 1')
+})
+
+t.test('however many runs wait for one node, what else it tells on its connection is heard', async (t) => {
+  const failed: number[] = []
+  const { handlers, ledger } = setUp({
+    // Longer than the test: whoever waits behind a report that is held waits for ever.
+    holdMs: 600_000,
+    transactions: {
+      prepared: () => {},
+      failed: async (run) => void failed.push(run.job),
+      verdict: () => ({ verdict: 'pending', reason: '', missing: [] }),
+      causeTold: async () => {},
+    },
+  })
+  const { requestsPerConnection } = defaultServerLimits
+  const jobs = Array.from({ length: requestsPerConnection }, (_, index) => index + 1)
+  const owner = { uid: 2001, gid: 2001, user: 'alice', account: '', image: 'tiny', script: 'guest' as const }
+  for (const job of jobs) ledger.add({ job, restart: 0, ...owner, deadlineMs: 0, beganMs: 0 })
+  const { client } = await serve(t, { handlers })
+  const node = client('local')
+  const bound = { timeoutMs: 60_000 }
+  let answered = 0
+  const waiting = jobs.map((job) =>
+    node
+      .call('report-prepared', { job, restart: 0, node: 'n1', missing: [] }, { timeoutMs: 600_000 })
+      .then(({ verdict }) => {
+        if (verdict === 'pending') answered += 1
+      }),
+  )
+  const settled = Promise.allSettled(waiting)
+  const cause = { code: 'vm-boot-timeout', reason: 'VM j1r0v0 did not answer' }
+  await node.call('report-failed', { job: 1, restart: 0, node: 'n1', ...cause }, bound)
+  t.same(failed, [1])
+  await node.call('node-hello', { node: 'n1', address: '10.99.0.11', health: 'ready', runs: [] }, bound)
+  t.ok(answered > requestsPerConnection / 2 && answered < jobs.length, `${answered} asked to come again, others held`)
+  node.close()
+  await settled
 })

@@ -30,3 +30,19 @@ t.test('nobody is held longer than the bound, the connection or the daemon', asy
   reports.close()
   t.equal(await last, undefined)
 })
+
+t.test('a node with many reports is told to ask again; others are held as before', async (t) => {
+  const reports = createHeldReports({ holdMs: longMs })
+  const heldOf = (node: string) =>
+    Array.from({ length: 16 }, (_, index) => reports.hold({ job: index + 1, restart: 0 }, node))
+  const first = heldOf('n1')
+  const other = heldOf('n2')
+  t.equal(await reports.hold({ job: 99, restart: 0 }, 'n1'), undefined, 'at once')
+  t.equal(reports.answer({ job: 4, restart: 0 }, 'n1', commit), true)
+  const next = reports.hold({ job: 99, restart: 0 }, 'n1')
+  reports.answer({ job: 99, restart: 0 }, 'n1', commit)
+  t.same(await next, commit, 'there is room for one again')
+  t.same(await first[3], commit)
+  reports.close()
+  t.same(new Set(await Promise.all([...first.toSpliced(3, 1), ...other])), new Set([undefined]))
+})

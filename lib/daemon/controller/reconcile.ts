@@ -9,7 +9,7 @@ import type { Transactions } from './transaction.ts'
 const keepEndedMs = 24 * 3600 * 1000
 
 export interface Reconciler {
-  /** One round. Rejects if Slurm cannot be asked; then nothing was changed. */
+  /** One round. Rejects if Slurm cannot be asked; then all is done that needs no answer of it. */
   round(): Promise<void>
 }
 
@@ -28,32 +28,42 @@ export function createReconciler(options: {
   const { ledger, transactions, slurm, remover, log, now } = options
   const endingSince = new Map<string, number>()
 
+  /** Ends the runs whose job is over. */
+  const endOrphans = async () => {
+    const open = ledger.inState('preparing', 'committed', 'aborted', 'lost').filter((run) => !isBatch(run))
+    const old = open.filter((run) => now() - run.beganMs > options.minimumAgeMs)
+    if (old.length === 0) return
+    const states = await slurm.jobStates()
+    for (const run of old) {
+      const state = states.get(run.job) ?? 'ended'
+      if (state !== 'ended' && state !== 'pending') continue
+      log.info('run.orphaned', { run: runId(run), job: state })
+      transactions.end(run)
+    }
+  }
+
+  /** Removes what no Epilog has removed in its time, and batches at once. */
+  const removeOverdue = async () => {
+    const ending = ledger.inState('ending')
+    const names = new Set(ending.map((run) => runId(run) as string))
+    for (const name of endingSince.keys()) if (!names.has(name)) endingSince.delete(name)
+    const overdue = ending.filter((run) => {
+      const since = endingSince.get(runId(run)) ?? now()
+      endingSince.set(runId(run), since)
+      return isBatch(run) || now() - since > options.epilogMs
+    })
+    // All at once: each run that has a share on a node that is dead waits for the call's whole bound.
+    await Promise.all(overdue.map((run) => remover.remove(run)))
+    ledger.forgetEndedBefore(now() - keepEndedMs)
+  }
+
   return {
     async round() {
       // Batches belong to no job: they are there until they are destroyed, unless they could not be made.
       for (const run of ledger.inState('aborted')) if (isBatch(run)) transactions.end(run)
-      const open = ledger.inState('preparing', 'committed', 'aborted', 'lost').filter((run) => !isBatch(run))
-      const old = open.filter((run) => now() - run.beganMs > options.minimumAgeMs)
-      if (old.length > 0) {
-        const states = await slurm.jobStates()
-        for (const run of old) {
-          const state = states.get(run.job) ?? 'ended'
-          if (state !== 'ended' && state !== 'pending') continue
-          log.info('run.orphaned', { run: runId(run), job: state })
-          transactions.end(run)
-        }
-      }
-      const ending = ledger.inState('ending')
-      const names = new Set(ending.map((run) => runId(run) as string))
-      for (const name of endingSince.keys()) if (!names.has(name)) endingSince.delete(name)
-      const overdue = ending.filter((run) => {
-        const since = endingSince.get(runId(run)) ?? now()
-        endingSince.set(runId(run), since)
-        return isBatch(run) || now() - since > options.epilogMs
-      })
-      // All at once: each run that has a share on a node that is dead waits for the call's whole bound.
-      await Promise.all(overdue.map((run) => remover.remove(run)))
-      ledger.forgetEndedBefore(now() - keepEndedMs)
+      // A Slurm that does not answer holds up no removal.
+      const parts = await Promise.allSettled([endOrphans(), removeOverdue()])
+      for (const part of parts) if (part.status === 'rejected') throw part.reason
     },
   }
 }

@@ -88,6 +88,19 @@ t.test('when Slurm does not answer nothing is ended', async (t) => {
   t.same(ended, [])
 })
 
+t.test('when Slurm does not answer, what is ending is removed all the same', async (t) => {
+  const { reconciler, add, clock, destroyed, slurm } = setUp()
+  add(1)
+  add(2, { state: 'ending' })
+  add(batchRun(1).job, { state: 'aborted' })
+  slurm.state = 'down'
+  await t.rejects(reconciler.round(), { code: 'command-failed' })
+  t.same(destroyed.splice(0).sort(), ['n1 b1', 'n2 b1'], 'a batch at once')
+  clock.ms += 61_000
+  await t.rejects(reconciler.round(), { code: 'command-failed' })
+  t.same(destroyed.sort(), ['n1 2', 'n2 2'], 'a run whose Epilog never came')
+})
+
 t.test('nodes whose Epilog never came are told to remove the run, once it had its time', async (t) => {
   const { reconciler, add, clock, destroyed, ledger } = setUp()
   add(1, { state: 'ending' })

@@ -2,6 +2,7 @@
 // in the ledger before anyone is told. It never waits for one node while it holds back another.
 import { setTimeout as delay } from 'node:timers/promises'
 import { catalogue, type ErrorCode, type ErrorFamily } from '../../errors/catalogue.ts'
+import { toVmrmError } from '../../errors/vmrm-error.ts'
 import { decide as decideBy, type ReportedNode } from '../../job/decision.ts'
 import { isBatch, type Run, runId, vmName } from '../../job/run.ts'
 import type { Log } from '../../log.ts'
@@ -45,7 +46,7 @@ export interface Transactions extends Begin {
   nodeEnded(run: Run, node: string, usage?: { peakMemoryBytes: number; cpuTimeNs: number }): void
   /** The job, up to this restart count, is over (EpilogSlurmctld or the reconciler). Safe to repeat. */
   end(run: Run): void
-  /** Aborts what is past its deadline. */
+  /** Aborts what is past its deadline, and writes what could not be written before. */
   expire(): void
   /** After a start of the daemon: what was undecided is aborted, for no decision is on disk. */
   recover(): void
@@ -70,9 +71,12 @@ export function createTransactions(options: {
   const { ledger, messenger, log, now } = options
   /** Causes on their way to AdminComment, by run. */
   const causes = new Map<string, Promise<void>>()
+  /** Failures that could not be written, by run and node. Nobody tells of one twice, so each look at the deadlines tries again. */
+  const unwritten = new Map<string, { run: Run; node: string; cause: { code: string; reason: string } }>()
 
   /**
-   * The decision is in the ledger when this returns, and it throws if it cannot be: then whoever reported comes again.
+   * The decision is in the ledger when this returns, and it throws if it cannot be: then a node that is prepared reports
+   * again, and a failure is kept until it is written.
    * The promise resolves when the cause is in AdminComment, or that was given up; it never rejects.
    */
   const decide = (
@@ -134,15 +138,26 @@ export function createTransactions(options: {
   }
 
   const prepared = (run: Run, node: string, missing: readonly MissingVm[] = []) => {
-    if (ledger.share(run, node) !== 'planned') return
+    const share = ledger.share(run, node)
+    if (share !== 'planned' && share !== 'prepared') return
     const record = ledger.find(run)
     if (record?.state !== 'preparing') return
-    ledger.setShare(run, node, { state: 'prepared', missing })
+    // Told again, it may be that the decision could not be written the first time.
+    if (share === 'planned') ledger.setShare(run, node, { state: 'prepared', missing })
     if (record.plan?.strategy !== 'best-effort' && !ledger.areAll(run, 'prepared')) return
     void settle(record, { code: 'vm-start-failed' })
   }
 
   const failed = async (run: Run, node: string, cause: { code: string; reason: string }) => {
+    try {
+      await recordFailure(run, node, cause)
+    } catch (error) {
+      unwritten.set(`${runId(run)} ${node}`, { run, node, cause })
+      throw error
+    }
+  }
+
+  const recordFailure = async (run: Run, node: string, cause: { code: string; reason: string }) => {
     const record = ledger.find(run)
     ledger.setShare(run, node, { state: 'failed', reason: cause.reason })
     // PrologSlurmctld was killed before it could tell of the run: the user still has to read why it failed.
@@ -173,7 +188,17 @@ export function createTransactions(options: {
     const reason = `the vmrmd of node ${node} has gone and not come back`
     for (const run of ledger.inState('preparing')) {
       const share = ledger.share(run, node)
-      if (share === 'planned' || share === 'prepared') void failed(run, node, { code: 'node-daemon-down', reason })
+      if (share === 'planned' || share === 'prepared')
+        failed(run, node, { code: 'node-daemon-down', reason }).catch(logUnwritten)
+    }
+  }
+
+  const logUnwritten = (error: unknown) => log.warn('failure.not-written', { text: toVmrmError(error).message })
+
+  const failAgain = () => {
+    for (const [key, { run, node, cause }] of [...unwritten]) {
+      unwritten.delete(key)
+      if (ledger.find(run)?.state === 'preparing') failed(run, node, cause).catch(logUnwritten)
     }
   }
 
@@ -250,6 +275,7 @@ export function createTransactions(options: {
       })
     },
     expire() {
+      failAgain()
       for (const run of ledger.inState('preparing')) {
         if (now() < run.deadlineMs) continue
         const lateSeconds = Math.round((now() - run.beganMs) / 1000)

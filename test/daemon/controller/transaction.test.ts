@@ -1,5 +1,5 @@
 import t from 'tap'
-import { openLedger } from '../../../lib/daemon/controller/ledger.ts'
+import { type Ledger, openLedger } from '../../../lib/daemon/controller/ledger.ts'
 import type { JobRequest } from '../../../lib/daemon/controller/planner.ts'
 import { createTransactions, type Messenger } from '../../../lib/daemon/controller/transaction.ts'
 import { MustWait } from '../../../lib/daemon/controller/waiting-room.ts'
@@ -55,7 +55,23 @@ function setUp(
     strategy?: Strategy
   } = {},
 ) {
-  const ledger = openLedger(':memory:')
+  const opened = openLedger(':memory:')
+  /** What of the ledger's cannot be written. */
+  const broken = new Set<'move' | 'setShare'>()
+  const orFail = (method: 'move' | 'setShare') => {
+    if (broken.has(method)) throw new Error('disk I/O error')
+  }
+  const ledger: Ledger = {
+    ...opened,
+    move: (...change) => {
+      orFail('move')
+      return opened.move(...change)
+    },
+    setShare: (...change) => {
+      orFail('setShare')
+      opened.setShare(...change)
+    },
+  }
   const told: string[] = []
   const left: number[] = []
   const messenger: Messenger = {
@@ -96,7 +112,7 @@ function setUp(
       },
     },
   })
-  return { ledger, transactions, told, left, clock }
+  return { ledger, transactions, told, left, clock, broken }
 }
 
 t.test('all nodes prepared means commit, and not one moment before', async (t) => {
@@ -164,6 +180,56 @@ t.test('a controller that comes back tells Slurm again what was decided', async 
   transactions.recover()
   await transactions.causeTold(run)
   t.same(told, ['comment 7: vmrm: VM j7r0v0 is gone'])
+})
+
+t.test('a commit that cannot be written is written when a node reports again, long before the deadline', async (t) => {
+  const { transactions, told, broken } = setUp()
+  await transactions.begin(request())
+  transactions.prepared(run, 'n1')
+  broken.add('move')
+  t.throws(() => transactions.prepared(run, 'n2'), /disk I\/O error/)
+  t.throws(() => transactions.prepared(run, 'n1'), /disk I\/O error/, 'nor is a repeat held as if all were well')
+  t.same([transactions.verdict(run).verdict, told], ['pending', []])
+  broken.clear()
+  transactions.prepared(run, 'n1')
+  t.same([transactions.verdict(run).verdict, told], ['commit', ['committed 7r0']])
+})
+
+t.test('a failure that cannot be written is tried again by itself: nobody tells of it twice', async (t) => {
+  const cause = { code: 'node-fault', reason: 'no bridge' }
+  for (const method of ['move', 'setShare'] as const) {
+    const { transactions, told, broken } = setUp()
+    await transactions.begin(request())
+    broken.add(method)
+    await t.rejects(transactions.failed(run, 'n2', cause), /disk I\/O error/, 'the node hears that it was not heard')
+    transactions.expire()
+    t.equal(transactions.verdict(run).verdict, 'pending', method)
+    broken.clear()
+    await new Promise(setImmediate)
+    transactions.expire()
+    t.match(transactions.verdict(run), { verdict: 'abort', reason: 'no bridge' }, method)
+    t.same(told.slice(0, 1), ['fault n2'])
+    await until('the push', () => told.includes('aborted 7r0'))
+    transactions.expire()
+    t.equal(told.filter((line) => line === 'fault n2').length, 1, 'once')
+  }
+})
+
+t.test('that a node is lost is tried again when it cannot be written, unless the run is over by then', async (t) => {
+  for (const isOver of [false, true]) {
+    const { transactions, broken, ledger, told } = setUp()
+    await transactions.begin(request())
+    broken.add('setShare')
+    transactions.nodeLost('n2')
+    await new Promise(setImmediate)
+    t.equal(transactions.verdict(run).verdict, 'pending')
+    broken.clear()
+    if (isOver) ledger.move(run, ['preparing'], 'ending')
+    transactions.expire()
+    if (isOver) t.equal(ledger.share(run, 'n2'), 'planned')
+    else t.match(transactions.verdict(run), { verdict: 'abort', reason: /vmrmd of node n2 has gone/ })
+    t.equal(told.includes('fault n2'), !isOver)
+  }
 })
 
 t.test("only a node's own fault is handled as one", async (t) => {

@@ -25,7 +25,7 @@ Every failure has a code, a family that says whose it is, a sentence about this 
 
 ## Families and exit codes
 
-The exit code of \`vmrm\` and \`vmrmd\` follows from the family. Besides these, 64 is a command line that cannot be understood, and 1 is \`vmrm doctor\` that found a failure.
+The exit code of \`vmrm\` and \`vmrmd\` follows from the family. Besides these, 64 is a command line that cannot be understood, and some commands have [codes of their own](options.md#exit-codes).
 
 | family | exit code | whose |
 |---|---|---|

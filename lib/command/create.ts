@@ -9,8 +9,10 @@ import { type Command, readOptions, UsageError } from './command.ts'
 import { withController } from './controller.ts'
 import { renderRuns } from './ps.ts'
 
-const usage =
-  'vmrm create IMAGE[@REV] --memory MIB [--cpus N] [--nodes NODES|COUNT] [--vm-per-node K] [--vm-strategy=…] [--user USER] [--name NAME] [--within SECONDS] [--no-wait] [--json]'
+const usage = [
+  'vmrm create IMAGE[@REV] --memory MIB [--cpus N] [--nodes NODES|COUNT] [--vm-per-node K] [--vm-strategy=…]',
+  '[--user USER] [--name NAME] [--within SECONDS] [--no-wait] [--json]',
+].join(' ')
 /** The controller may be looking for its records. */
 const createMs = 60_000
 const signalExits = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const
@@ -103,7 +105,7 @@ async function createAndShow(
     const until = how['no-wait'] === true ? 'known' : 'decided'
     const made = await awaitBatch(controller, { batch, until, signal: interrupted.signal })
     if (made === 'interrupted') return await takeBack(controller, batch, interrupted.signal.reason)
-    return show(made, how.json === true)
+    return show(made, how.json === true ? 'json' : 'table')
   } finally {
     for (const signal of signals) process.off(signal, onSignal)
   }
@@ -116,11 +118,11 @@ async function takeBack(controller: ProtocolClient, batch: number, signal: keyof
   return signalExits[signal]
 }
 
-function show(run: ListedBatch, json: boolean): number {
-  if (json) process.stdout.write(`${JSON.stringify(run, null, 2)}\n`)
+function show(run: ListedBatch, format: 'json' | 'table'): number {
+  if (format === 'json') process.stdout.write(`${JSON.stringify(run, null, 2)}\n`)
   const isFine = run.state === 'preparing' || run.state === 'committed' || run.state === 'lost'
   if (isFine) {
-    if (!json) process.stdout.write(renderRuns([run]))
+    if (format === 'table') process.stdout.write(renderRuns([run]))
     return 0
   }
   const code = codeOf(run)

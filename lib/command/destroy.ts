@@ -23,22 +23,24 @@ A node that does not answer removes its VMs when it is back; until then their na
     await withController(async (controller) => {
       for (const text of positionals) {
         exitCode =
-          (await destroyOne(controller, text, values['no-wait'] === true).catch((thrown: unknown) => {
-            const error = toVmrmError(thrown)
-            process.stderr.write(renderForUser(error))
-            return exitCodeOfFamily[error.family]
-          })) || exitCode
+          (await destroyOne(controller, text, values['no-wait'] === true ? 'known' : 'ended').catch(
+            (thrown: unknown) => {
+              const error = toVmrmError(thrown)
+              process.stderr.write(renderForUser(error))
+              return exitCodeOfFamily[error.family]
+            },
+          )) || exitCode
       }
     })
     return exitCode
   },
 }
 
-async function destroyOne(controller: ProtocolClient, text: string, noWait: boolean): Promise<number> {
+async function destroyOne(controller: ProtocolClient, text: string, until: 'known' | 'ended'): Promise<number> {
   const batch = parseBatchName(text)
   const answer = await controller.call('destroy-batch', batch === undefined ? { name: text } : { batch })
-  if (noWait || answer.state === 'ended') return 0
-  const run = await awaitBatch(controller, { batch: answer.batch, until: 'ended' })
+  if (until === 'known' || answer.state === 'ended') return 0
+  const run = await awaitBatch(controller, { batch: answer.batch, until })
   if (run === 'interrupted' || run.state === 'ended') return 0
   process.stderr.write(
     `vmrm: b${answer.batch}: a node has not confirmed yet; it removes its VMs when it answers again\n`,

@@ -44,10 +44,9 @@ export function sizeVms(options: {
   }
   const memoryMib = memoryOfEach(options)
   if (memoryMib < limits.minMemoryMib) {
-    throw new VmrmError(
-      'size-too-small',
-      `the job has ${allocation.memoryMib} MiB ${where}: ${memoryMib < 0 ? 'nothing' : `${memoryMib} MiB`} is left for each of ${perNode} VMs after ${overheadMib} MiB overhead a VM; image ${image} needs at least ${limits.minMemoryMib} MiB`,
-    )
+    const left = `${memoryMib < 0 ? 'nothing' : `${memoryMib} MiB`} is left for each of ${perNode} VMs`
+    const needs = `after ${overheadMib} MiB overhead a VM; image ${image} needs at least ${limits.minMemoryMib} MiB`
+    throw new VmrmError('size-too-small', `the job has ${allocation.memoryMib} MiB ${where}: ${left} ${needs}`)
   }
   if (memoryMib > limits.maxMemoryMib) {
     throw new VmrmError(

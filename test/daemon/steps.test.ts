@@ -1,3 +1,4 @@
+// The steps at which tests of crashes hold a daemon: who is held, until when, and that nobody is where none asked for it.
 import { existsSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'

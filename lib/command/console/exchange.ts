@@ -51,6 +51,7 @@ export async function exchange(
     stdin.removeListener('end', atEndOfInput)
     stdin.pause()
     for (const signal of signals) process.removeListener(signal, detach)
+    // It goes now, and what breaks while it does changes nothing.
     socket.on('error', () => {})
     socket.destroy()
   }

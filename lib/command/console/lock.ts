@@ -24,6 +24,7 @@ export async function lockConsole(folder: string, name: string): Promise<Console
   child.stderr.on('data', (part: Buffer) => {
     said = (said + part.toString()).slice(-1000)
   })
+  // Where flock has ended before it was written to; `ended` tells of that.
   child.stdin.on('error', () => {})
   // What cat says again: the lock is held.
   child.stdin.write('\n')
@@ -33,6 +34,7 @@ export async function lockConsole(folder: string, name: string): Promise<Console
     return fail(name, said.trim() === '' ? `flock ended with ${code}` : said.trim())
   })
   await Promise.race([once(child.stdout, 'data'), refused])
+  // It rejects after the release, too, when nobody races with it any more.
   refused.catch(() => {})
   return {
     async release() {

@@ -63,10 +63,10 @@ export function createPlanner(options: {
   const sizedNodes = async (request: BeginRequest, names: readonly string[], image: Image, perNode: number) => {
     if ('vm' in request) {
       requireSize({ size: request.vm, perNode, limits: image.limits, image: image.name })
-      return names.map((node) => sizedAlike(node, request.vm, perNode, overheadMib))
+      return names.map((node) => sizedAlike({ node, size: request.vm, perNode, overheadMib }))
     }
     const allocations = await slurm.allocation(request.job, request.selector, names)
-    return allocations.map((allocation) => sizedByAllocation(allocation, image, perNode, overheadMib))
+    return allocations.map((allocation) => sizedByAllocation({ allocation, image, perNode, overheadMib }))
   }
 
   return {
@@ -96,12 +96,19 @@ interface SizedNode extends Omit<PlannedNode, 'vms'> {
 type Sized = Omit<SizedNode, 'underlay'>
 
 /** No CPUs are its own: Slurm gives none away, and a batch on a node beside jobs is an administrator's decision. */
-function sizedAlike(node: string, size: VmSize, perNode: number, overheadMib: number): Sized {
+function sizedAlike(options: { node: string; size: VmSize; perNode: number; overheadMib: number }): Sized {
+  const { node, size, perNode, overheadMib } = options
   const sizes = Array.from({ length: perNode }, () => ({ ...size, slots: size.vcpus }))
   return { node, cpuIds: [], memoryMib: perNode * (size.memoryMib + overheadMib), sizes }
 }
 
-function sizedByAllocation(allocation: AllocationOnNode, image: Image, perNode: number, overheadMib: number): Sized {
+function sizedByAllocation(options: {
+  allocation: AllocationOnNode
+  image: Image
+  perNode: number
+  overheadMib: number
+}): Sized {
+  const { allocation, image, perNode, overheadMib } = options
   const sizes = sizeVms({ allocation, perNode, overheadMib, limits: image.limits, image: image.name })
   const needed = sizes.reduce((sum, size) => sum + size.memoryMib + overheadMib, 0)
   const tasks = tasksOnVms(allocation.tasks, sizes.length)

@@ -30,9 +30,8 @@ export function requireFit(plan: RunPlan): void {
     if (bytes <= most) continue
     const vms = plan.nodes.reduce((sum, node) => sum + node.vms.length, 0)
     const pieces = layout[longest]?.split(',').length
-    throw new VmrmError(
-      'leases-scattered',
-      `image ${plan.image}: the names and addresses of ${vms} VMs do not follow each other (${longest}: ${pieces} ranges); they take ${kib(bytes)} KiB, and ${where} has room for ${kib(most)}`,
-    )
+    const scattered = `the names and addresses of ${vms} VMs do not follow each other (${longest}: ${pieces} ranges)`
+    const room = `they take ${kib(bytes)} KiB, and ${where} has room for ${kib(most)}`
+    throw new VmrmError('leases-scattered', `image ${plan.image}: ${scattered}; ${room}`)
   }
 }

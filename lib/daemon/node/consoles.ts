@@ -21,6 +21,7 @@ export function createConsoles(options: { maxBytes: number; partBytes: number; l
   // One at a time: a log that is being cut is empty for a moment.
   const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
     const result = queue.then(work)
+    // Whoever asked for the work hears of its failure; the next one's turn comes all the same.
     queue = result.catch(() => {})
     return result
   }

@@ -40,7 +40,7 @@ export function identityOf(options: {
     // A private network has no way out: its gateway is a file server, reached on the link itself.
     ...(image.network.kind === 'bridge' && share.gateway !== undefined ? { gateway: share.gateway } : {}),
     hosts: share.layout,
-    ...sshOf(run, node, share, vm),
+    ...sshOf({ run, node, share, vm }),
     user: {
       name: nameForGuest(account),
       uid: account.uid,
@@ -69,7 +69,8 @@ function nameForGuest({ name, uid }: Account): string {
   throw new VmrmError('identity-failed', `user ${uid} has a name that no guest's passwd file can hold: ${name}`)
 }
 
-function sshOf(run: Run, node: string, share: Share, vm: Share['vms'][number]): { ssh?: VmSshKeys } {
+function sshOf(options: { run: Run; node: string; share: Share; vm: Share['vms'][number] }): { ssh?: VmSshKeys } {
+  const { run, node, share, vm } = options
   if (share.sshSecret === undefined) return {}
   // As in the hosts files: the node's name is its first VM's.
   const names = [vm.hostname, ...(vm.index === share.vms[0]?.index ? [node] : []), vm.address]

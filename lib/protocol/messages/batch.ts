@@ -7,8 +7,11 @@ const longestTime = 86_400
 
 export const batchMessages = {
   'create-batch': defineCall({
-    summary:
-      'Make VMs without a job; answered once that is in the ledger, and `list-runs` tells how it goes on. With a name that is known nothing is made: the answer is the batch of that name, or an error if that was asked for in another way. From root and SlurmUser only.',
+    summary: [
+      'Make VMs without a job; answered once that is in the ledger, and `list-runs` tells how it goes on.',
+      'With a name that is known nothing is made: the answer is the batch of that name, or an error if that was asked for in another way.',
+      'From root and SlurmUser only.',
+    ].join(' '),
     from: ['user'],
     to: ['controller'],
     request: z

@@ -1,3 +1,4 @@
+// Which pieces of a range are taken: in a row where that is possible, else as few as may be. No ledger takes part.
 import t from 'tap'
 import { choosePieces } from '../../../lib/daemon/controller/choose-pieces.ts'
 

@@ -1,3 +1,4 @@
+// Reports of nodes that are held for the decision: by whom they are answered, and how long at most. No connection takes part.
 import t from 'tap'
 import { createHeldReports } from '../../../lib/daemon/controller/held-reports.ts'
 

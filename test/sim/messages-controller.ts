@@ -188,9 +188,9 @@ function lease(leases: Leases, run: Run, { nodes, perNode, strategy }: JobShape)
 function watched(ledger: Ledger, { decided, freed }: SimControllerOptions): Ledger {
   return {
     ...ledger,
-    move(run, from, to, cause) {
-      const isMoved = ledger.move(run, from, to, cause)
-      if (isMoved) decided(run, to, cause?.code)
+    move(run, change, cause) {
+      const isMoved = ledger.move(run, change, cause)
+      if (isMoved) decided(run, change.to, cause?.code)
       return isMoved
     },
     finish(run, atMs) {

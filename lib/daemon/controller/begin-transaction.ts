@@ -96,7 +96,7 @@ export function createBegin(options: {
     await options.commentInTime(request, reason)
     if (ledger.find(request)?.state !== 'preparing') return true
     if ((await waitingRoom.enter(request, request.selector, error.wanted)) === 'refused') return false
-    ledger.move(request, ['preparing'], 'aborted', { code: error.code, reason })
+    ledger.move(request, { from: ['preparing'], to: 'aborted' }, { code: error.code, reason })
     return true
   }
 

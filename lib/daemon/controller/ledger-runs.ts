@@ -3,7 +3,7 @@ import type { DatabaseSync } from 'node:sqlite'
 import type { RunPlan } from '../../job/plan.ts'
 import type { Run } from '../../job/run.ts'
 import type { Lease, Leases } from './leases.ts'
-import type { AdoptedRun, NewRun, RunRecord, RunState } from './ledger.ts'
+import type { AdoptedRun, NewRun, RunChange, RunRecord, RunState } from './ledger.ts'
 import { inTransaction } from './ledger-schema.ts'
 import type { LedgerTrust } from './ledger-trust.ts'
 import { packPlan, unpackPlan } from './plan-text.ts'
@@ -82,7 +82,7 @@ export function runMethods(database: DatabaseSync, leases: Leases, trust: Ledger
     recent: (limit: number, owner: number | 'everybody') =>
       toRuns(recent.all(owner === 'everybody' ? null : owner, limit)),
     ofJob: (job: number) => toRuns(ofJob.all(job)),
-    move(run: Run, from: readonly RunState[], to: RunState, cause = { code: '', reason: '' }): boolean {
+    move(run: Run, { from, to }: RunChange, cause = { code: '', reason: '' }): boolean {
       const { code, reason } = cause
       return move.run(to, code, code, reason, reason, run.job, run.restart, JSON.stringify(from)).changes === 1
     },

@@ -13,6 +13,13 @@ import type { WaitingJob } from './waiting-room.ts'
 
 /** `preparing` until the verdict; `ending` until every node has confirmed that nothing is left. */
 export type RunState = 'preparing' | 'committed' | 'aborted' | 'lost' | 'ending' | 'ended'
+
+/** From one of these states to another. */
+export interface RunChange {
+  readonly from: readonly RunState[]
+  readonly to: RunState
+}
+
 export interface MissingVm {
   readonly vm: string
   readonly reason: string
@@ -75,8 +82,8 @@ export interface Ledger extends BatchLedger {
   /** Runs of one user or of everybody: those that are not ended first, then the newest. */
   recent(limit: number, owner: number | 'everybody'): readonly RunRecord[]
   ofJob(job: number): readonly RunRecord[]
-  /** Moves a run from one of `from` to `to`; false if it was in another state, and then nothing changed. */
-  move(run: Run, from: readonly RunState[], to: RunState, cause?: { code: string; reason: string }): boolean
+  /** False if the run was in no state of `from`, and then nothing changed. */
+  move(run: Run, change: RunChange, cause?: { code: string; reason: string }): boolean
   shares(run: Run): readonly ShareRecord[]
   /** The state of one node's; undefined where the run has none there. */
   share(run: Run, node: string): ShareState | undefined

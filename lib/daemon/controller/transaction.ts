@@ -8,7 +8,7 @@ import { isBatch, type Run, runId, vmName } from '../../job/run.ts'
 import type { Log } from '../../log.ts'
 import { reachedAtOnce } from '../steps.ts'
 import { type Begin, createBegin } from './begin-transaction.ts'
-import type { Ledger, MissingVm, RunRecord, RunState } from './ledger.ts'
+import type { Ledger, MissingVm, RunChange, RunRecord } from './ledger.ts'
 import type { Planner } from './planner.ts'
 import { type NodeVerdict, verdictOf } from './verdict-of.ts'
 import type { WaitingRoom } from './waiting-room.ts'
@@ -55,6 +55,9 @@ export interface Transactions extends Begin {
 /** Two commands of a few tens of milliseconds, or seconds on a busy machine; a Slurm that does not answer must not hold up the end of a job. */
 const commentMs = 5000
 
+const abort = { from: ['preparing'], to: 'aborted' } as const
+const commit = { from: ['preparing'], to: 'committed' } as const
+
 export function createTransactions(options: {
   ledger: Ledger
   planner: Planner
@@ -79,13 +82,9 @@ export function createTransactions(options: {
    * again, and a failure is kept until it is written.
    * The promise resolves when the cause is in AdminComment, or that was given up; it never rejects.
    */
-  const decide = (
-    run: Run,
-    from: readonly RunState[],
-    to: RunState,
-    cause?: { code: string; reason: string },
-  ): Promise<void> => {
-    if (!ledger.move(run, from, to, cause)) return Promise.resolve()
+  const decide = (run: Run, change: RunChange, cause?: { code: string; reason: string }): Promise<void> => {
+    const { to } = change
+    if (!ledger.move(run, change, cause)) return Promise.resolve()
     reachedAtOnce('verdict.decided', runId(run))
     log.info('run.decided', { run: runId(run), state: to, code: cause?.code, reason: cause?.reason })
     const record = ledger.find(run)
@@ -120,12 +119,12 @@ export function createTransactions(options: {
     if (decision.kind === 'wait') {
       if (lateSeconds === undefined || plan !== undefined) return Promise.resolve()
       const reason = `after ${lateSeconds} s the VMs of the run were not ready`
-      return decide(record, ['preparing'], 'aborted', { code, reason })
+      return decide(record, abort, { code, reason })
     }
-    if (decision.kind === 'abort') return decide(record, ['preparing'], 'aborted', { code, reason: decision.reason })
+    if (decision.kind === 'abort') return decide(record, abort, { code, reason: decision.reason })
     reachedAtOnce('verdict.recorded', runId(record))
     const [missing] = decision.missing
-    if (missing === undefined) return decide(record, ['preparing'], 'committed')
+    if (missing === undefined) return decide(record, commit)
     // Before the decision: whoever comes later belongs to those that are missing.
     for (const { node, vms, state } of nodes) {
       const mine = decision.missing.filter(({ vm }) => vms.some(({ name }) => name === vm))
@@ -134,7 +133,7 @@ export function createTransactions(options: {
     }
     const count = nodes.reduce((sum, { vms }) => sum + vms.length, 0)
     const reason = `${decision.missing.length} of ${count} VMs did not come up: ${missing.reason}`
-    return decide(record, ['preparing'], 'committed', { code: 'vm-start-failed', reason })
+    return decide(record, commit, { code: 'vm-start-failed', reason })
   }
 
   const prepared = (run: Run, node: string, missing: readonly MissingVm[] = []) => {
@@ -164,9 +163,7 @@ export function createTransactions(options: {
     if (record === undefined) return commentInTime(run, cause.reason)
     if (record.state !== 'preparing') return
     const isBestEffort = record.plan?.strategy === 'best-effort'
-    const decided = isBestEffort
-      ? settle(record, { code: 'vm-start-failed' })
-      : decide(run, ['preparing'], 'aborted', cause)
+    const decided = isBestEffort ? settle(record, { code: 'vm-start-failed' }) : decide(run, abort, cause)
     if (familyOf(cause.code) === 'node') {
       // A job that goes on without the node needs no other one.
       if (ledger.find(run)?.state === 'aborted') messenger.handleNodeFault(run, node, cause)
@@ -177,7 +174,7 @@ export function createTransactions(options: {
 
   const notExpected = async (run: Run, nodes: readonly string[]) => {
     const reason = `the vmrmd of node ${nodes.join(', ')} does not answer`
-    const decided = decide(run, ['preparing'], 'aborted', { code: 'node-daemon-down', reason })
+    const decided = decide(run, abort, { code: 'node-daemon-down', reason })
     for (const node of nodes) {
       messenger.drainNode(run, node, { code: 'node-daemon-down', reason: `the vmrmd of node ${node} does not answer` })
     }
@@ -221,7 +218,7 @@ export function createTransactions(options: {
   const end = (run: Run) => {
     for (const record of ledger.ofJob(run.job)) {
       if (record.restart > run.restart) continue
-      if (ledger.move(record, ['preparing', 'committed', 'aborted', 'lost'], 'ending')) {
+      if (ledger.move(record, { from: ['preparing', 'committed', 'aborted', 'lost'], to: 'ending' })) {
         reachedAtOnce('end.recorded', runId(record))
         log.info('run.ending', { run: runId(record) })
         // Slurm lets a node's Prolog end before its Epilog begins, and nobody else tells it that the VMs are not wanted any more.
@@ -238,7 +235,7 @@ export function createTransactions(options: {
   const lostOfBatch = (run: RunRecord, cause: { node: string; vm: string }, reason: string) => {
     const missing = missingOn(run, cause.node)
     ledger.setShare(run, cause.node, { state: 'prepared', missing: [...missing, { vm: cause.vm, reason }] })
-    ledger.move(run, ['committed', 'lost'], 'lost', { code: 'vm-lost', reason })
+    ledger.move(run, { from: ['committed', 'lost'], to: 'lost' }, { code: 'vm-lost', reason })
     log.warn('batch.vm-lost', { run: runId(run), vm: cause.vm, reason })
   }
 
@@ -248,7 +245,7 @@ export function createTransactions(options: {
     endOlder(run) {
       for (const older of ledger.ofJob(run.job)) if (older.restart < run.restart) end(older)
     },
-    refuse: (run, cause) => decide(run, ['preparing'], 'aborted', cause),
+    refuse: (run, cause) => decide(run, abort, cause),
   })
 
   return {
@@ -269,10 +266,8 @@ export function createTransactions(options: {
       const isEarly = record?.state === 'preparing'
       if (record !== undefined && isBatch(run) && (record.state === 'committed' || record.state === 'lost'))
         return lostOfBatch(record, cause, reason)
-      await decide(run, isEarly ? ['preparing'] : ['committed'], isEarly ? 'aborted' : 'lost', {
-        code: 'vm-lost',
-        reason,
-      })
+      const change = isEarly ? abort : ({ from: ['committed'], to: 'lost' } as const)
+      await decide(run, change, { code: 'vm-lost', reason })
     },
     expire() {
       failAgain()
@@ -288,7 +283,7 @@ export function createTransactions(options: {
       for (const run of ledger.inState('ending')) finishIfDone(run)
       // Nobody knows whether the cause was told before the restart.
       for (const run of ledger.inState('aborted', 'lost')) if (run.reason !== '') void commentInTime(run, run.reason)
-      for (const run of ledger.inState('preparing')) void decide(run, ['preparing'], 'aborted', cause)
+      for (const run of ledger.inState('preparing')) void decide(run, abort, cause)
     },
   }
 }

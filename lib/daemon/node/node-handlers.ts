@@ -52,8 +52,9 @@ export function createNodeHandlers(options: {
       }
     },
     verdict: async (request: RequestOf<'verdict'>): Promise<ReplyOf<'verdict'>> => {
-      await runs.applyVerdict(request, request.verdict, request.reason ?? '', request.missing)
-      const isOver = request.verdict === 'ended' && runs.ofJob(request.job) === undefined
+      const { verdict, reason = '', missing = [] } = request
+      await runs.applyVerdict(request, { verdict, reason, missing })
+      const isOver = verdict === 'ended' && runs.ofJob(request.job) === undefined
       if (isOver) await forgetExpected(markers, request)
       return {}
     },

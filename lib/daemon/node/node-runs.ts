@@ -118,14 +118,14 @@ export class NodeRuns {
   }
 
   /** What the controller decided; durable when it returns, VMs that must go are removed afterwards. Repeated, late and unknown verdicts change nothing. */
-  async applyVerdict(of: Run, verdict: Verdict, reason: string, missingHosts: readonly string[] = []): Promise<void> {
+  async applyVerdict(of: Run, { verdict, reason, missing = [] }: Told): Promise<void> {
     const run = this.#table.find(of)
     if (run === undefined || verdict === 'pending' || verdict === 'ended') return
     if (verdict === 'commit') await reached('verdict.received', run.name)
     const text = renderReason(reason)
     const { state } = run.entry
     if (verdict === 'commit') {
-      const lacks = missingHosts.length === 0 ? {} : { missingHosts: [...missingHosts] }
+      const lacks = missing.length === 0 ? {} : { missingHosts: [...missing] }
       if (state === 'prepared') await run.record({ state: 'committed', ...lacks })
       await reached('verdict.journaled', run.name)
       return
@@ -206,16 +206,16 @@ export class NodeRuns {
   }
 
   /** An answer of the controller's to a question or a report. */
-  async #hear(run: LiveRun, { verdict, reason, missing }: Told): Promise<void> {
-    const isOver = verdict === 'ended' && run.entry.state !== 'committed'
-    await this.applyVerdict(run.entry, isOver ? 'abort' : verdict, isOver ? 'the job has ended' : reason, missing)
+  async #hear(run: LiveRun, told: Told): Promise<void> {
+    const isOver = told.verdict === 'ended' && run.entry.state !== 'committed'
+    await this.applyVerdict(run.entry, isOver ? { verdict: 'abort', reason: 'the job has ended' } : told)
   }
 
   async #follow(run: LiveRun, verdict: Verdict): Promise<void> {
     if (verdict === 'ended') await this.remove(run.entry)
     else if (verdict === 'commit' && run.entry.state === 'lost' && !isBatch(run.entry)) await this.#tellLoss(run)
     else if (verdict === 'commit' && run.entry.share?.strategy !== 'best-effort')
-      await this.applyVerdict(run.entry, verdict, '')
+      await this.applyVerdict(run.entry, { verdict, reason: '' })
     // A hello tells no reasons, nor which VMs are missing, and the tasks read them.
     else if (verdict !== 'pending' && isOpen(run.entry)) await this.askVerdict(run)
   }

@@ -22,7 +22,7 @@ export interface Told {
   readonly verdict: Verdict
   readonly reason: string
   /** Hostnames of the VMs that the job begins without. */
-  readonly missing: readonly string[]
+  readonly missing?: readonly string[]
 }
 
 export type ShareAnswer =

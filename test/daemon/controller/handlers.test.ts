@@ -69,7 +69,7 @@ t.test('a batch that the ledger does not know is over if its number was given, a
   for (const name of ['a', 'b']) ledger.addBatch(name, 'c', add)
   ledger.finish(batchRun(1), 1)
   ledger.forgetEndedBefore(2)
-  ledger.move(batchRun(2), ['preparing'], 'ending')
+  ledger.move(batchRun(2), { from: ['preparing'], to: 'ending' })
   const [over, ending, unknown] = [1, 2, 3].map((batch) => batchRun(batch).job) as [number, number, number]
   t.same(await hello(over, ending, unknown), [
     [over, 'ended'],
@@ -93,7 +93,7 @@ t.test('a batch is listed by its number and name; what its nodes say and do not 
   }))
   const plan = { image: 'tiny', revision: '1', vni: 1, prefixLength: 24, gateway: '10.0.0.1', nodes }
   ledger.setPlan(run, () => plan)
-  ledger.move(run, ['preparing'], 'lost', { code: 'vm-lost', reason: 'VM b1r0v1 on node n2 is gone' })
+  ledger.move(run, { from: ['preparing'], to: 'lost' }, { code: 'vm-lost', reason: 'VM b1r0v1 on node n2 is gone' })
   ledger.setShare(run, 'n2', { state: 'prepared', missing: [{ vm: 'b1r0v1', reason: 'it powered off' }] })
   lost.add('n3')
   const as = (uid: number) => ({ from: 'local', uid, gid: uid, pid: 1 }) as const

@@ -123,10 +123,10 @@ t.test('a decision is made once', async (t) => {
   const ledger = openLedger(':memory:')
   ledger.add(newRun(1))
   const run = { job: 1, restart: 0 }
-  t.equal(ledger.move(run, ['preparing'], 'aborted', { code: 'vm-lost', reason: 'because' }), true)
-  t.equal(ledger.move(run, ['preparing'], 'committed'), false)
+  t.equal(ledger.move(run, { from: ['preparing'], to: 'aborted' }, { code: 'vm-lost', reason: 'because' }), true)
+  t.equal(ledger.move(run, { from: ['preparing'], to: 'committed' }), false)
   t.match(ledger.find(run), { state: 'aborted', reason: 'because', code: 'vm-lost' })
-  ledger.move(run, ['aborted'], 'ending')
+  ledger.move(run, { from: ['aborted'], to: 'ending' })
   t.match(ledger.find(run), { state: 'ending', reason: 'because' }, 'the reason outlives the verdict')
 })
 

@@ -47,7 +47,7 @@ function begin(ledger: Ledger, job: number, nodes: readonly string[], state: Run
       }),
     }
   })
-  if (state !== 'preparing') ledger.move(run, ['preparing'], state)
+  if (state !== 'preparing') ledger.move(run, { from: ['preparing'], to: state })
   return run
 }
 
@@ -70,7 +70,7 @@ function setUp(ledger: Ledger) {
     return told
   }
   const transactions = {
-    end: (run: Run) => void ledger.move(run, ['preparing', 'committed', 'aborted', 'lost'], 'ending'),
+    end: (run: Run) => void ledger.move(run, { from: ['preparing', 'committed', 'aborted', 'lost'], to: 'ending' }),
     nodeEnded(run: Run, node: string) {
       ledger.setShare(run, node, { state: 'ended' })
       if (ledger.shares(run).every((share) => share.state === 'ended')) ledger.finish(run, 9)
@@ -214,7 +214,7 @@ t.test('an older copy is known as one, and what it does not know or knows wrongl
   copyFileSync(path, join(folder, 'backup'))
   const later = openLedger(path)
   later.finish(over, 5)
-  later.move(undecided, ['preparing'], 'committed')
+  later.move(undecided, { from: ['preparing'], to: 'committed' })
   const newer = begin(later, 3, ['n2'])
   const told = { n1: [toldBy(later, 'n1', undecided)], n2: [undecided, newer].map((run) => toldBy(later, 'n2', run)) }
   const expected = leasesIn(later, undecided, newer)

@@ -37,7 +37,7 @@ function setUp() {
   const transactions = {
     end(run: { job: number; restart: number }) {
       ended.push(run.job)
-      ledger.move(run, ['preparing', 'committed', 'aborted', 'lost'], 'ending')
+      ledger.move(run, { from: ['preparing', 'committed', 'aborted', 'lost'], to: 'ending' })
     },
     async nodeEnded(run: { job: number; restart: number }, node: string) {
       ledger.setShare(run, node, { state: 'ended' })
@@ -62,7 +62,7 @@ function setUp() {
     const owner = { uid: 2001, gid: 2001, user: 'alice', account: '', image: 'tiny', script: 'guest' as const }
     ledger.add({ job, restart: 0, ...owner, deadlineMs: 0, beganMs: clock.ms - ageMs })
     ledger.setPlan({ job, restart: 0 }, () => plan)
-    ledger.move({ job, restart: 0 }, ['preparing'], state)
+    ledger.move({ job, restart: 0 }, { from: ['preparing'], to: state })
     if (inSlurm !== undefined) slurm.states.set(job, inSlurm)
   }
   return { ledger, slurm, clock, ended, destroyed, nodesDown, hanging, reconciler, add }

@@ -176,7 +176,7 @@ t.test('the cause is in AdminComment before any node hears of it, however the ru
 t.test('a controller that comes back tells Slurm again what was decided', async (t) => {
   const { transactions, told, ledger } = setUp()
   await transactions.begin(request())
-  ledger.move(run, ['preparing'], 'aborted', { code: 'vm-lost', reason: 'VM j7r0v0 is gone' })
+  ledger.move(run, { from: ['preparing'], to: 'aborted' }, { code: 'vm-lost', reason: 'VM j7r0v0 is gone' })
   transactions.recover()
   await transactions.causeTold(run)
   t.same(told, ['comment 7: vmrm: VM j7r0v0 is gone'])
@@ -224,7 +224,7 @@ t.test('that a node is lost is tried again when it cannot be written, unless the
     await new Promise(setImmediate)
     t.equal(transactions.verdict(run).verdict, 'pending')
     broken.clear()
-    if (isOver) ledger.move(run, ['preparing'], 'ending')
+    if (isOver) ledger.move(run, { from: ['preparing'], to: 'ending' })
     transactions.expire()
     if (isOver) t.equal(ledger.share(run, 'n2'), 'planned')
     else t.match(transactions.verdict(run), { verdict: 'abort', reason: /vmrmd of node n2 has gone/ })
@@ -279,7 +279,7 @@ t.test('after a restart what was undecided is aborted and what was decided stays
 t.test('a run whose last node had confirmed when the controller died is ended by the next one', async (t) => {
   const { transactions, ledger } = setUp()
   await transactions.begin(request())
-  ledger.move(run, ['preparing'], 'ending')
+  ledger.move(run, { from: ['preparing'], to: 'ending' })
   for (const node of ['n1', 'n2']) ledger.setShare(run, node, { state: 'ended' })
   transactions.recover()
   t.match(ledger.find(run), { state: 'ended' })

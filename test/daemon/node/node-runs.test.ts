@@ -48,9 +48,9 @@ t.test('prepare, commit, remove: nothing is left', async (t) => {
   const { runs, maker, controller, folder, told } = setUp(t)
   t.same(await runs.prepare(request), { outcome: 'prepared' })
   t.same(await runs.prepare(request), { outcome: 'prepared' }, 'asked again it answers the same')
-  await runs.applyVerdict(run, 'commit', '')
+  await runs.applyVerdict(run, { verdict: 'commit', reason: '' })
   t.equal(runs.ofJob(7)?.entry.state, 'committed')
-  await runs.applyVerdict(run, 'abort', 'too late')
+  await runs.applyVerdict(run, { verdict: 'abort', reason: 'too late' })
   t.equal(runs.ofJob(7)?.entry.state, 'committed', 'a decision is final')
   await runs.remove(run)
   t.same([...maker.existing], [])
@@ -122,7 +122,7 @@ t.test('an abort or the end of the job stops a creation at once', async (t) => {
     maker.onMake = untilAborted
     const preparing = runs.prepare(request)
     while (maker.existing.size === 0) await delay(5)
-    if (how === 'abort') await runs.applyVerdict(run, 'abort', 'node n2 failed')
+    if (how === 'abort') await runs.applyVerdict(run, { verdict: 'abort', reason: 'node n2 failed' })
     else await runs.remove(run)
     t.match(await preparing, { outcome: 'refused' })
     if (how === 'abort') t.match(runs.ofJob(7)?.entry, { state: 'refused', reason: /node n2 failed/ })
@@ -141,7 +141,7 @@ t.test('a creation that is too slow ends at its deadline', async (t) => {
 t.test('a VM that ends by itself ends the run, once, with its console', async (t) => {
   const { runs, told, controller } = setUp(t)
   await runs.prepare(request)
-  await runs.applyVerdict(run, 'commit', '')
+  await runs.applyVerdict(run, { verdict: 'commit', reason: '' })
   await Promise.all([runs.vmStopped('j7r0v0', 'crashed'), runs.vmStopped('j9r0v0', 'crashed')])
   t.equal(told.length, 1)
   t.match(told[0], /VM j7r0v0 on node n1 ended while the job ran: crashed[\s\S]*\| Kernel panic/)
@@ -177,7 +177,7 @@ t.test('a task that waits for the verdict is refused when the controller knows w
 t.test('a loss that the controller was not there to hear of is told when it is back', async (t) => {
   const { runs, controller } = setUp(t)
   await runs.prepare(request)
-  await runs.applyVerdict(run, 'commit', '')
+  await runs.applyVerdict(run, { verdict: 'commit', reason: '' })
   controller.state = 'down'
   await runs.vmStopped('j7r0v0', 'crashed')
   t.notOk(controller.reports.includes('lost j7r0'))
@@ -190,7 +190,7 @@ t.test('a loss that the controller was not there to hear of is told when it is b
 t.test('a loss that is slow to tell touches nothing once the run was removed', async (t) => {
   const { runs, maker, controller } = setUp(t)
   await runs.prepare(request)
-  await runs.applyVerdict(run, 'commit', '')
+  await runs.applyVerdict(run, { verdict: 'commit', reason: '' })
   const reporting = Promise.withResolvers<void>()
   const report = Promise.withResolvers<void>()
   controller.reportLost = () => {
@@ -209,7 +209,7 @@ t.test('a loss that is slow to tell touches nothing once the run was removed', a
 t.test('a restart adopts what runs, finishes what was ending, and drops half a creation', async (t) => {
   const { runs, start, maker, told, adopted } = setUp(t)
   await runs.prepare(request)
-  await runs.applyVerdict(run, 'commit', '')
+  await runs.applyVerdict(run, { verdict: 'commit', reason: '' })
   const next = start()
   await (await next.recover()).done
   t.same(adopted, ['j7r0'])
@@ -230,7 +230,7 @@ t.test('a restart adopts what runs, finishes what was ending, and drops half a c
 t.test('one run that is slow to be taken up holds up no other job, and its own tasks wait', async (t) => {
   const { runs, start, maker } = setUp(t)
   await runs.prepare(request)
-  await runs.applyVerdict(run, 'commit', '')
+  await runs.applyVerdict(run, { verdict: 'commit', reason: '' })
   let answer = () => {}
   const silent = new Promise<void>((resolve) => {
     answer = resolve
@@ -258,7 +258,7 @@ t.test('one run that is slow to be taken up holds up no other job, and its own t
 t.test('a restart notices VMs that ended meanwhile', async (t) => {
   const { runs, start, maker, told } = setUp(t)
   await runs.prepare(request)
-  await runs.applyVerdict(run, 'commit', '')
+  await runs.applyVerdict(run, { verdict: 'commit', reason: '' })
   maker.existing.clear()
   const next = start()
   await (await next.recover()).done
@@ -411,8 +411,8 @@ t.test("a disk without room is the job's failure, not the node's fault", async (
 t.test('what another node quotes is marked as a quotation', async (t) => {
   const { runs, told } = setUp(t)
   await runs.prepare(request)
-  await runs.applyVerdict(run, 'commit', '')
-  await runs.applyVerdict(run, 'lost', 'VM j7r0v1 on node n2 is gone\nKernel panic')
+  await runs.applyVerdict(run, { verdict: 'commit', reason: '' })
+  await runs.applyVerdict(run, { verdict: 'lost', reason: 'VM j7r0v1 on node n2 is gone\nKernel panic' })
   t.same(told, ['vmrm: VM j7r0v1 on node n2 is gone\nvmrm:   | Kernel panic\n'])
 })
 
@@ -460,7 +460,7 @@ t.test('a VM that a running batch loses ends no other, and the controller hears 
   const layout = { vms: '2', hostnames: 'tiny-[0001+2]', addresses: '10.77.0.2+2', macs: '52:54:76:00:00:01+2' }
   controller.answer = (of) => ({ state: 'share', share: shareFor(of, layout) })
   t.same(await runs.prepare(batchRequest), { outcome: 'prepared' })
-  await runs.applyVerdict(batchRun(7), 'commit', '')
+  await runs.applyVerdict(batchRun(7), { verdict: 'commit', reason: '' })
   controller.state = 'down'
   await runs.vmStopped('b7r0v1', 'the guest powered off')
   const live = runs.ofJob(batchRun(7).job)
@@ -499,7 +499,7 @@ t.test(
     await runs.vmStopped('b7r0v2', 'the guest powered off')
     await runs.reconcile()
     t.same(controller.reports, ['prepared b7r0'], 'other nodes still prepare')
-    await runs.applyVerdict(batchRun(7), 'commit', '')
+    await runs.applyVerdict(batchRun(7), { verdict: 'commit', reason: '' })
     await runs.reconcile()
     t.same(controller.losses, ['b7r0v1', 'b7r0v2'], 'the controller knows which of them it has heard of')
   },

@@ -93,7 +93,7 @@ async function ask(options: MungeOptions & { request: Buffer; retry: 'always' | 
       }
     }
     // munged answers a full backlog with EAGAIN and is gone for a moment when it restarts: both pass.
-    await delay(firstPauseMs * 4 ** (attempt - 1), undefined, { signal: begin() }).catch(() => {})
+    await delay(firstPauseMs * 4 ** (attempt - 1), undefined, { signal: begin() }).catch(() => {}) // the next attempt looks at the abort
   }
 }
 

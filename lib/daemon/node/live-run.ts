@@ -114,7 +114,7 @@ export class LiveRun {
     const entry = { ...before, ...change }
     this.#entry = entry
     const written = this.#writes.then(() => this.#journal.write(entry))
-    this.#writes = written.catch(() => {})
+    this.#writes = written.catch(() => {}) // it is thrown below; the next one is written all the same
     try {
       await written
     } catch (error) {

@@ -41,7 +41,7 @@ export async function withinStart<T>(
     return await work(both, begin)
   } catch (error) {
     if (error instanceof VmrmError && error.code === 'vm-lost')
-      await delay(stopEventMs, undefined, { signal: both }).catch(() => {})
+      await delay(stopEventMs, undefined, { signal: both }).catch(() => {}) // the abort is looked at below
     throw bound.signal.aborted && !signal.aborted ? bound.signal.reason : error
   } finally {
     clearTimeout(timer)

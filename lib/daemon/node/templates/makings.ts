@@ -75,7 +75,7 @@ export class Makings {
   async join(plan: TemplatePlan, wish: TemplateWish, signal: AbortSignal): Promise<StoredTemplate | undefined> {
     const known = this.#making.get(plan.key)
     if (known?.stop.signal.aborted !== true) return awaitMaking(known ?? this.#begin(plan, wish), signal)
-    await known.done.catch(() => {})
+    await known.done.catch(() => {}) // it was given up: how it failed is nobody's
     return undefined
   }
 

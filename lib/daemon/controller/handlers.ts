@@ -146,7 +146,7 @@ function nodeHandlers(options: ControllerHandlerOptions) {
       const isAlive = (run: Run) => {
         // A number that this ledger has given, and does not know any more, is that of a batch that is over.
         const origin = originOf(run)
-        if (origin.kind === 'batch') return !rebuild.isDone() || origin.batch > ledger.lastBatch()
+        if (origin.kind === 'batch') return !rebuild.isDone() || !ledger.hasGiven(origin.batch)
         const inSlurm = states?.get(run.job) ?? 'ended'
         return inSlurm === 'active' || inSlurm === 'completing'
       }

@@ -158,6 +158,8 @@ export function createTransactions(options: {
 
   const recordFailure = async (run: Run, node: string, cause: { code: string; reason: string }) => {
     const record = ledger.find(run)
+    // Nothing is left there, and that it was told before is no news.
+    if (ledger.share(run, node) === 'ended') return
     ledger.setShare(run, node, { state: 'failed', reason: cause.reason })
     // PrologSlurmctld was killed before it could tell of the run: the user still has to read why it failed.
     if (record === undefined) return commentInTime(run, cause.reason)

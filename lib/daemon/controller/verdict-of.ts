@@ -10,14 +10,14 @@ export interface NodeVerdict {
   readonly missing: readonly string[]
 }
 
-/** For a node that has none of the VMs that a best-effort job began with, `commit` is `abort`. */
+/** For a node that has none of the VMs that a best-effort job began with, `commit` is `abort`; for one that was never to have any the run is over. */
 export function verdictOf(ledger: Ledger, run: Run, node?: string): NodeVerdict {
   const record = ledger.find(run)
   if (record === undefined) return { verdict: 'ended', reason: 'the controller does not know this run', missing: [] }
   const { reason } = record
   switch (record.state) {
     case 'preparing':
-      return { verdict: 'pending', reason: '', missing: [] }
+      return isOutside(record, node) ? outside(node) : { verdict: 'pending', reason: '', missing: [] }
     case 'committed':
       return committed(ledger, record, node)
     case 'aborted':
@@ -39,7 +39,17 @@ export function missingVms(ledger: Ledger, { plan, ...run }: RunRecord): Readonl
   return new Set(ledger.shares(run).flatMap(({ missing }) => missing.map(({ vm }) => vm)))
 }
 
+/** A node that the plan does not have; what it holds is another run's of that name, from before the ledger was lost. */
+function isOutside({ plan }: RunRecord, node: string | undefined): boolean {
+  return plan !== undefined && node !== undefined && !plan.nodes.some((each) => each.node === node)
+}
+
+function outside(node: string | undefined): NodeVerdict {
+  return { verdict: 'ended', reason: `the run has no VM on node ${node}`, missing: [] }
+}
+
 function committed(ledger: Ledger, record: RunRecord, node: string | undefined): NodeVerdict {
+  if (isOutside(record, node)) return outside(node)
   const gone = missingVms(ledger, record)
   const isGone = ({ index }: { index: number }) => gone.has(vmName(record, index))
   const nodes = record.plan?.nodes ?? []

@@ -1,7 +1,7 @@
 // The runs of this node: prepare, verdict, loss, removal, and what a start of the daemon finds. It owns who is told what, and in
 // which order the parts of it work; each part says what it owns itself.
 import { renderForUser, toVmrmError, VmrmError } from '../../errors/vmrm-error.ts'
-import { isBatch, parseVmName, type Run, runId } from '../../job/run.ts'
+import { isBatch, originName, parseVmName, type Run, runId } from '../../job/run.ts'
 import type { Verdict } from '../../job/verdict.ts'
 import { reached } from '../steps.ts'
 import { BatchLosses } from './batch-losses.ts'
@@ -89,7 +89,10 @@ export class NodeRuns {
     for (const older of this.all()) {
       if (older.entry.job === request.job && older.entry.restart < request.restart) await this.remove(older.entry)
     }
-    if (this.#table.isOver(request)) return { outcome: 'refused', reason: 'vmrm: the job has ended\n' }
+    if (this.#table.isOver(request)) {
+      const what = isBatch(request) ? `batch ${originName(request)} is over here` : 'the job has ended'
+      return { outcome: 'refused', reason: `vmrm: ${what}\n` }
+    }
     const known = this.#table.find(request)
     if (known !== undefined) {
       const joined = await known.exclusively(async () =>
@@ -112,7 +115,15 @@ export class NodeRuns {
 
   /** The same where nobody waits: what comes of it is reported to the controller. */
   prepareUnattended(request: PrepareRequest): void {
-    this.prepare(request).catch((error: unknown) =>
+    const isNew = !this.#table.isOver(request) && this.#table.find(request) === undefined
+    const work = async () => {
+      const answer = await this.prepare(request)
+      // Of what it begins with it reports the end itself.
+      if (answer.outcome === 'prepared' || isNew) return
+      const reason = `node ${this.#options.node}: ${plainReason(answer.reason)}`
+      await this.#options.controller.reportFailed(request, { code: 'run-ended', reason })
+    }
+    work().catch((error: unknown) =>
       this.#options.log.error('run.not-prepared', { run: runId(request), text: toVmrmError(error).message }),
     )
   }
@@ -222,7 +233,7 @@ export class NodeRuns {
 
   /** The controller was down when the VM ended: the other nodes' tasks wait for that. */
   async #tellLoss(run: LiveRun): Promise<void> {
-    const reason = run.entry.reason.replace(/^vmrm: /gm, '').trim()
+    const reason = plainReason(run.entry.reason)
     const [, vm = run.nameAt(0)] = /\bVM (j\d+r\d+v\d+)\b/.exec(reason) ?? []
     await this.#options.controller.reportLost(run.entry, { vm, reason })
   }
@@ -289,6 +300,11 @@ export class NodeRuns {
 
 function isOpen({ state }: JournalEntry): boolean {
   return state === 'preparing' || state === 'prepared' || state === 'committed'
+}
+
+/** A reason as other hosts are sent it. */
+function plainReason(text: string): string {
+  return text.replace(/^vmrm: /gm, '').trim()
 }
 
 /** A reason that another host sent: its sentence, then the lines it quotes. */

@@ -27,7 +27,7 @@ const image = imageSchema.parse({
 const asked = { name: 'a', image: 'tiny', perNode: 2, cpus: 1, memoryMib: 200, user: 'alice' }
 const root = { from: 'local', uid: 0, gid: 0, pid: 1 } as const
 
-function setUp() {
+function setUp(mayLease = async () => {}) {
   const ledger = openLedger(':memory:')
   const slurm = createFakeSlurm()
   const told: string[] = []
@@ -45,13 +45,13 @@ function setUp() {
   })
   const common = { ledger, log: silentLog, now: () => 1000 }
   const transactions = createTransactions({
-    ...{ ...common, planner, prepareMs: 60_000, mayLease: async () => {} },
+    ...{ ...common, planner, prepareMs: 60_000, mayLease },
     messenger: createMessenger({ ...common, nodes, slurm, reports: { answer: () => false } }),
     waitingRoom: { enter: async () => 'refused', leave: () => {} },
     onBatchAborted: (run) => batches.aborted(run),
   })
   const batches = createBatches({
-    ...{ ...common, transactions, planner, mayLease: async () => {} },
+    ...{ ...common, transactions, planner, mayLease },
     preparer: createBatchPreparer({ ...common, transactions, nodes, awayMs: 0 }),
     remover: createRemover({ ...common, transactions, nodes }),
     presentNodes: () => ledger.knownNodes().filter((node) => !silent.has(node)),
@@ -117,7 +117,7 @@ t.test('what cannot be is refused at once, and nothing is left of it', async (t)
     await t.rejects(create({ ...asked, ...change }, root), { code, message }, JSON.stringify(change))
   const alice = { ...root, uid: 2001 }
   await t.rejects(create(asked, alice), { code: 'not-permitted', message: /only root and SlurmUser/ })
-  t.equal(ledger.lastBatch(), 0)
+  t.equal(ledger.hasGiven(1), false)
 })
 
 t.test('where only a number of nodes is given, those with the fewest VMs are taken', async (t) => {
@@ -173,4 +173,16 @@ t.test('a batch can be destroyed at any time and as often as one likes, by numbe
   await t.rejects(destroy({ batch: 2 }, root), { code: 'batch-unknown' })
   await t.rejects(destroy({ name: 'nosuch' }, root), { code: 'batch-unknown' })
   await t.rejects(destroy({ batch: 1 }, { ...root, uid: 2001 }), { code: 'not-permitted' })
+})
+
+t.test('while the ledger is made again nobody can say that there is no such batch', async (t) => {
+  let isDone = true
+  const { create, destroy } = setUp(async () => {
+    if (!isDone) throw new VmrmError('ledger-rebuilding', 'the controller has lost its records and waits for its nodes')
+  })
+  await create(asked, root)
+  isDone = false
+  t.match(await destroy({ name: 'a' }, root), { batch: 1 }, 'one that it has found already can go')
+  for (const which of [{ batch: 7 }, { name: 'nosuch' }])
+    await t.rejects(destroy(which, root), { code: 'ledger-rebuilding', message: /lost its records/ })
 })

@@ -147,7 +147,7 @@ t.test(
     const first = openLedger(path)
     const add = (ledger: typeof first, name: string) =>
       ledger.addBatch(name, 'c', (run) => ledger.add({ ...newRun(run.job), beganMs: 0 }))
-    t.equal(first.lastBatch(), 0)
+    t.equal(first.hasGiven(1), false)
     t.same(add(first, 'a'), { batch: 1, name: 'a', content: 'c' })
     t.throws(() => add(first, 'a'), /UNIQUE/)
     const half = () => {
@@ -164,8 +164,46 @@ t.test(
     t.equal(second.batchNamed('a'), undefined)
     t.equal(add(second, 'a').batch, 2, 'the name is free, the number is not')
     second.adoptBatch({ batch: 9, name: 'taken-up', content: 'd' })
-    t.equal(second.lastBatch(), 9)
-    t.equal(add(second, 'next').batch, 10)
+    t.same(
+      [1, 2, 3, 8].map((batch) => second.hasGiven(batch)),
+      [false, false, false, false],
+      'below a number that only nodes knew all may be of another ledger',
+    )
+    second.adoptBatch({ batch: 12, name: 'next', content: 'd' })
+    t.equal(add(second, 'one more').batch, 13)
+    second.adoptBatch({ batch: 20, name: 'one more', content: 'd' })
+    t.match([second.batchNamed('one more'), second.batchOf(batchRun(20))], [{ batch: 13 }, undefined])
+    t.equal(add(second, 'last').batch, 21, 'a name that is taken gives its number to nobody')
+    t.same(
+      [20, 21, 22].map((batch) => second.hasGiven(batch)),
+      [false, true, false],
+    )
     second.close()
   },
 )
+
+t.test('a ledger that may not know all gives numbers above those of any other', async (t) => {
+  const year = 365 * 86_400
+  const nowMs = Date.UTC(2027, 0, 1)
+  const folder = t.testdir()
+  const open = (name: string, ms: number) => openLedger(join(folder, name), () => ms)
+  const add = (ledger: ReturnType<typeof openLedger>, name: string) =>
+    ledger.addBatch(name, 'c', (run) => ledger.add({ ...newRun(run.job), beganMs: 0 })).batch
+  const first = open('first', nowMs)
+  first.trust.doubt()
+  t.equal(add(first, 'a'), year + 1)
+  t.same(
+    [year, year + 1, year + 2].map((batch) => first.hasGiven(batch)),
+    [false, true, false],
+  )
+  first.close()
+  const again = open('first', nowMs + 50_000)
+  t.equal(add(again, 'b'), year + 2, 'one that is trusted counts on')
+  const next = open('next', nowMs + 50_000)
+  next.trust.doubt()
+  t.equal(add(next, 'c'), year + 51)
+  const early = open('first', 0)
+  early.trust.doubt()
+  t.equal(add(early, 'd'), year + 3, 'a clock that is wrong takes nothing back')
+  for (const ledger of [again, next, early]) ledger.close()
+})

@@ -280,7 +280,13 @@ t.test('a lost ledger takes batches up from their nodes, with their names and wi
   t.match(ledger.find(whole), { state: 'committed' }, 'although Slurm knows nothing of it')
   t.match(ledger.find(torn), { state: 'lost', reason: 'the guest powered off' })
   t.match(ledger.batchOf(whole), { batch: 3, name: `name-${whole.job}` })
-  t.equal(ledger.lastBatch(), 4, 'no number is given again')
+  t.same(
+    [3, 4, 5].map((batch) => ledger.hasGiven(batch)),
+    [false, false, false],
+  )
+  const owned = { ...owner, deadlineMs: 5000, beganMs: 1000 }
+  const { batch } = ledger.addBatch('next', 'c', (run) => ledger.add({ ...run, ...owned }))
+  t.ok(batch > 10_000_000, 'nor is a number given again that no node holds any more')
   t.same(
     ledger.shares(torn).map((share) => share.missing),
     [[], missing],

@@ -417,6 +417,29 @@ t.test('what a best-effort batch is made without is no loss while other nodes st
   t.notOk(told.includes('remove b1r0'))
 })
 
+t.test(
+  'a node that the plan does not have is told that the run is over, and a late failure takes no end back',
+  async (t) => {
+    const { transactions, ledger } = setUp()
+    await transactions.beginBatch(wanted, { name: 'a', content: 'c' }).planned
+    t.same(
+      ['n1', 'n9'].map((node) => transactions.verdict(batch, node).verdict),
+      ['pending', 'ended'],
+    )
+    for (const node of ['n1', 'n2']) transactions.prepared(batch, node)
+    t.same(
+      ['n1', 'n9'].map((node) => transactions.verdict(batch, node).verdict),
+      ['commit', 'ended'],
+    )
+    t.match(transactions.verdict(batch), { verdict: 'commit' })
+    transactions.end(batch)
+    transactions.nodeEnded(batch, 'n1')
+    await transactions.failed(batch, 'n1', { code: 'run-ended', reason: 'node n1: batch b1 is over here' })
+    transactions.nodeEnded(batch, 'n2')
+    t.equal(ledger.find(batch)?.state, 'ended')
+  },
+)
+
 t.test('a VM that a running batch loses is the only one', async (t) => {
   const { transactions, ledger, told } = setUp()
   await transactions.beginBatch(wanted, { name: 'a', content: 'c' }).planned

@@ -519,3 +519,18 @@ t.test('a batch that was destroyed before this node heard of it is not made', as
   t.match(await runs.prepare(batchRequest), { outcome: 'refused' })
   t.same([[...maker.existing], controller.reports], [[], []])
 })
+
+t.test('a node that will not make a batch says so, although nobody waits for its answer', async (t) => {
+  const { runs, controller, maker } = setUp(t)
+  await runs.remove(batchRun(7))
+  runs.prepareUnattended(batchRequest)
+  await until('the controller has heard', () => controller.reports.length > 0)
+  const other = { ...batchRequest, ...batchRun(8) }
+  maker.onMake = async () => {
+    throw new VmrmError('vm-boot-timeout', 'VM b8r0v0 on node n1 did not answer')
+  }
+  await runs.prepare(other)
+  runs.prepareUnattended(other)
+  await until('it has heard again', () => controller.reports.length > 2)
+  t.same(controller.reports, ['failed run-ended b7r0', 'failed vm-boot-timeout b8r0', 'failed run-ended b8r0'])
+})

@@ -19,11 +19,11 @@ export interface Batches {
    * before anything is leased, and `batch-exists` for another request of a name that is known.
    */
   create(request: CreateBatch, owner: Account): Promise<{ batch: number; outcome: 'begun' | 'known' }>
-  /** Durable when it returns; safe to repeat. Throws `batch-unknown`. */
-  destroy(which: { batch?: number | undefined; name?: string | undefined }): {
+  /** Durable when it returns; safe to repeat. Throws `batch-unknown`, and `ledger-rebuilding` while nobody can say that. */
+  destroy(which: { batch?: number | undefined; name?: string | undefined }): Promise<{
     batch: number
     state: RunRecord['state']
-  }
+  }>
   /** It was given up: what the nodes have of it is removed. */
   aborted(run: Run): void
   /** A node has told that it is there. */
@@ -36,7 +36,7 @@ export function createBatches(options: {
   planner: Planner
   preparer: BatchPreparer
   remover: Remover
-  /** Rejects with a sentence when nothing can be leased now, and numbers may not be given either. */
+  /** Rejects with a sentence when nothing can be leased now, numbers may not be given either, and what is not known may be there. */
   mayLease: () => Promise<void>
   /** Nodes whose vmrmd was heard of lately. */
   presentNodes: () => readonly string[]
@@ -98,11 +98,16 @@ export function createBatches(options: {
       )
       return { batch, outcome: 'begun' }
     },
-    destroy({ batch, name }) {
-      const number = batch ?? ledger.batchNamed(name ?? '')?.batch
+    async destroy({ batch, name }) {
+      const numberOf = () => batch ?? ledger.batchNamed(name ?? '')?.batch
+      const isKnown = (of: number | undefined) => of !== undefined && ledger.find(batchRun(of)) !== undefined
+      // What a lost ledger knew of its nodes may still tell.
+      if (!isKnown(numberOf())) await options.mayLease()
+      const number = numberOf()
       if (number === undefined) throw new VmrmError('batch-unknown', `there is no batch of the name ${name ?? ''}`)
-      if (number > ledger.lastBatch()) throw new VmrmError('batch-unknown', `there is no batch b${number}`)
       const run = batchRun(number)
+      if (!isKnown(number) && !ledger.hasGiven(number))
+        throw new VmrmError('batch-unknown', `there is no batch b${number}`)
       // One that is over for a day is not in the ledger any more.
       if (ledger.find(run) !== undefined) end(run)
       return { batch: number, state: ledger.find(run)?.state ?? 'ended' }

@@ -187,10 +187,9 @@ void agent_on_child(struct agent *agent, pid_t pid, int wait_status)
 		return;
 	}
 	if (child_work_on_child(&agent->template_work, pid, wait_status, &agent->template_answer)) {
-		agent->is_template = agent->template_answer.complaint.text[0] == '\0';
+		struct complaint *complaint = &agent->template_answer.complaint;
+		agent->is_template = complaint->text[0] == '\0' && freeze_others(complaint);
 		agent->owes_ready = true;
-		if (agent->is_template)
-			freeze_others();
 		return;
 	}
 	for (size_t i = 0; i < agent->session_count; i++)

@@ -4,8 +4,6 @@
  */
 #include "freeze.h"
 
-#include "log.h"
-
 #include <dirent.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -14,7 +12,10 @@
 #include <string.h>
 #include <unistd.h>
 
+/* No guest has as many when it has booted; whoever would is no template. */
+#ifndef FROZEN_MAX
 #define FROZEN_MAX 4096
+#endif
 /* A process may start another one while they are being stopped. */
 #define ROUNDS 8
 /* Of a task's flags, in the kernel's numbering. */
@@ -46,31 +47,35 @@ static bool is_frozen(pid_t pid)
 	return false;
 }
 
-/* How many were stopped that ran. */
+/* How many ran; those that there was room for are stopped. */
 static size_t freeze_round(void)
 {
-	size_t before = frozen_count;
+	size_t found = 0;
 	struct dirent *entry;
 	DIR *folder = opendir("/proc");
 	while (folder != NULL && (entry = readdir(folder)) != NULL) {
 		pid_t pid = atoi(entry->d_name);
-		if (pid <= 1 || pid == getpid() || frozen_count == FROZEN_MAX || is_frozen(pid) || !is_running(pid))
+		if (pid <= 1 || pid == getpid() || is_frozen(pid) || !is_running(pid))
 			continue;
-		if (kill(pid, SIGSTOP) == 0)
+		found++;
+		if (frozen_count < FROZEN_MAX && kill(pid, SIGSTOP) == 0)
 			frozen[frozen_count++] = pid;
 	}
 	if (folder != NULL)
 		closedir(folder);
-	return frozen_count - before;
+	return found;
 }
 
-void freeze_others(void)
+bool freeze_others(struct complaint *complaint)
 {
-	int rounds = 0;
-	while (rounds < ROUNDS && freeze_round() > 0)
-		rounds++;
-	if (rounds == ROUNDS)
-		agent_log("processes start faster than they can be stopped: clones may draw the same random numbers\n");
+	for (int round = 0; round < ROUNDS; round++)
+		if (freeze_round() == 0)
+			return true;
+	bool is_full = frozen_count == FROZEN_MAX;
+	thaw_others();
+	if (is_full)
+		return complain(complaint, 0, "the guest has more than %d processes, and each must stop before its clones draw random numbers", FROZEN_MAX);
+	return complain(complaint, 0, "the guest starts processes faster than they can be stopped, and its clones must not draw the same random numbers");
 }
 
 void thaw_others(void)

@@ -4,7 +4,8 @@ import { exitCodeOfFamily } from '../errors/catalogue.ts'
 import { VmrmError } from '../errors/vmrm-error.ts'
 import type { ProtocolClient } from '../protocol/client.ts'
 import type { RequestOf } from '../protocol/messages.ts'
-import { awaitBatch, codeOf, type ListedBatch } from './batch/await-batch.ts'
+import { awaitBatch, callMs, codeOf, type ListedBatch } from './batch/await-batch.ts'
+import { takeBack } from './batch/take-back.ts'
 import { type Command, readOptions, UsageError } from './command.ts'
 import { withController } from './controller.ts'
 import { renderRuns } from './ps.ts'
@@ -13,8 +14,6 @@ const usage = [
   'vmrm create IMAGE[@REV] --memory MIB [--cpus N] [--nodes NODES|COUNT] [--vm-per-node K] [--vm-strategy=…]',
   '[--user USER] [--name NAME] [--within SECONDS] [--no-wait] [--json]',
 ].join(' ')
-/** The controller may be looking for its records. */
-const createMs = 60_000
 const signalExits = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const
 
 export const create: Command = {
@@ -28,12 +27,13 @@ them, so keep the nodes' CPUs and memory free for them. Root and SlurmUser only.
   --nodes NODES   a node or a host list such as n[1-4]; or how many, which have the fewest VMs (default 1)
   --vm-per-node K VMs on each of them (default 1)
   --vm-strategy   all-or-nothing (the cluster's default, as a rule) or best-effort
-  --user USER     whose VMs they are: the user in them, who also sees them in \`vmrm ps\` (default: you)
+  --user USER     whose VMs they are: the user in them, who also sees them in \`vmrm ps\` (default: you). Not
+                  root where the image exports folders of the nodes
   --name NAME     a name of your own. Asked for again with the same name nothing more is made, whatever was lost on the way
   --within S      give up if they are not ready after S seconds (at most, and by default, as for jobs)
   --no-wait       return when the controller has it; \`vmrm ps\` shows how it goes on
   --json          the batch as \`vmrm ps --json\` has it
-Prints the batch and its VMs. Interrupted while it waits it removes what it began.`,
+Prints the batch and its VMs. Interrupted while it waits it removes what it began; interrupted again it leaves that, and says so.`,
   async run(args) {
     const { values, positionals } = readOptions(usage, args, {
       memory: { type: 'string' },
@@ -97,25 +97,45 @@ async function createAndShow(
   how: { 'no-wait'?: boolean | undefined; json?: boolean | undefined },
 ): Promise<number> {
   const interrupted = new AbortController()
-  const onSignal = (signal: NodeJS.Signals) => interrupted.abort(signal)
+  const again = new AbortController()
+  const onSignal = (signal: NodeJS.Signals) => (interrupted.signal.aborted ? again : interrupted).abort(signal)
   const signals = Object.keys(signalExits) as (keyof typeof signalExits)[]
   for (const signal of signals) process.on(signal, onSignal)
   try {
-    const { batch } = await controller.call('create-batch', request, { timeoutMs: createMs })
+    const batch = await begin(controller, request, again.signal)
+    if (batch === undefined) return exitOf(interrupted.signal)
     const until = how['no-wait'] === true ? 'known' : 'decided'
     const made = await awaitBatch(controller, { batch, until, signal: interrupted.signal })
-    if (made === 'interrupted') return await takeBack(controller, batch, interrupted.signal.reason)
-    return show(made, how.json === true ? 'json' : 'table')
+    if (made !== 'interrupted') return show(made, how.json === true ? 'json' : 'table')
+    await takeBack(controller, { batch, again: again.signal, tell })
+    return exitOf(interrupted.signal)
   } finally {
     for (const signal of signals) process.off(signal, onSignal)
   }
 }
 
-async function takeBack(controller: ProtocolClient, batch: number, signal: keyof typeof signalExits): Promise<number> {
-  process.stderr.write(`vmrm: interrupted: batch b${batch} is removed\n`)
-  await controller.call('destroy-batch', { batch })
-  await awaitBatch(controller, { batch, until: 'ended' })
-  return signalExits[signal]
+/** Its number; undefined if somebody would not wait for that. */
+async function begin(
+  controller: ProtocolClient,
+  request: RequestOf<'create-batch'>,
+  signal: AbortSignal,
+): Promise<number | undefined> {
+  try {
+    return (await controller.call('create-batch', request, { timeoutMs: callMs, signal })).batch
+  } catch (error) {
+    if (!signal.aborted) throw error
+    const { name } = request
+    tell(`interrupted again: a batch of the name ${name} may come; see vmrm ps, remove it with vmrm destroy ${name}`)
+    return undefined
+  }
+}
+
+function tell(line: string): void {
+  process.stderr.write(`vmrm: ${line}\n`)
+}
+
+function exitOf({ reason }: AbortSignal): number {
+  return signalExits[reason as keyof typeof signalExits]
 }
 
 function show(run: ListedBatch, format: 'json' | 'table'): number {

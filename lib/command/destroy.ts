@@ -3,7 +3,7 @@ import { exitCodeOfFamily } from '../errors/catalogue.ts'
 import { renderForUser, toVmrmError } from '../errors/vmrm-error.ts'
 import { parseBatchName } from '../job/run.ts'
 import type { ProtocolClient } from '../protocol/client.ts'
-import { awaitBatch } from './batch/await-batch.ts'
+import { awaitBatch, callMs } from './batch/await-batch.ts'
 import { type Command, readOptions, UsageError } from './command.ts'
 import { withController } from './controller.ts'
 
@@ -38,7 +38,9 @@ A node that does not answer removes its VMs when it is back; until then their na
 
 async function destroyOne(controller: ProtocolClient, text: string, until: 'known' | 'ended'): Promise<number> {
   const batch = parseBatchName(text)
-  const answer = await controller.call('destroy-batch', batch === undefined ? { name: text } : { batch })
+  const answer = await controller.call('destroy-batch', batch === undefined ? { name: text } : { batch }, {
+    timeoutMs: callMs,
+  })
   if (until === 'known' || answer.state === 'ended') return 0
   const run = await awaitBatch(controller, { batch: answer.batch, until })
   if (run === 'interrupted' || run.state === 'ended') return 0

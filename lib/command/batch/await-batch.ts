@@ -11,7 +11,9 @@ export type ListedBatch = ReplyOf<'list-runs'>['runs'][number]
 const firstPauseMs = 100
 const longestPauseMs = 1000
 /** Of a controller that is being restarted. */
-const awayMs = 60_000
+export const awayMs = 60_000
+/** Of a call about a batch: the controller may be looking for its records. */
+export const callMs = 60_000
 /** As long as a call that removes a run from a node may take, and a little. */
 const removedMs = 100_000
 

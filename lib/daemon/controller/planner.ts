@@ -75,6 +75,7 @@ export function createPlanner(options: {
       if (wanted === undefined) throw new VmrmError('request-invalid', request.refusal ?? 'no image was asked for')
       const [catalogue, groups] = await Promise.all([options.catalogue(), options.groupsOf(user)])
       const image = chooseImage(catalogue, wanted, { user, groups, account })
+      requireOwner(request, image)
       const names = expandHostlist(request.nodes)
       const sized = await sizedNodes(request, names, image, wanted.perNode)
       const underlays = await Promise.all(names.map(options.underlayOf))
@@ -87,6 +88,16 @@ export function createPlanner(options: {
       }
     },
   }
+}
+
+/**
+ * Whoever is root in a guest is the run's user on what the image exports. A job of root's was made so by root; a batch is
+ * root's when nobody is named, and its guests are not to be root on the cluster's files for that.
+ */
+function requireOwner(request: BeginRequest, image: Image): void {
+  if (!('vm' in request) || request.uid !== 0 || !image.mounts.entries.some(({ kind }) => kind === 'export')) return
+  const text = `VMs of image ${image.name} get folders of their nodes, and in a batch of root's each guest would be root on them`
+  throw new VmrmError('request-invalid', text, { hint: 'Name whose VMs they are with --user.' })
 }
 
 interface SizedNode extends Omit<PlannedNode, 'vms'> {

@@ -27,6 +27,11 @@ const image = imageSchema.parse({
 const asked = { name: 'a', image: 'tiny', perNode: 2, cpus: 1, memoryMib: 200, user: 'alice' }
 const root = { from: 'local', uid: 0, gid: 0, pid: 1 } as const
 
+const exporting = imageSchema.parse({
+  ...{ ...image, name: 'exporting', access: { policy: 'all' } },
+  mounts: { entries: [{ kind: 'export', path: '/home', target: '/home' }] },
+})
+
 function setUp(mayLease = async () => {}) {
   const ledger = openLedger(':memory:')
   const slurm = createFakeSlurm()
@@ -39,7 +44,7 @@ function setUp(mayLease = async () => {}) {
   const caller = { verdict: call('verdict'), destroyRun: call('destroy'), prepareBatch: call('prepare') }
   const nodes = { ...caller, expectRun: async () => {} }
   const planner = createPlanner({
-    ...{ config, slurm, catalogue: async () => new Map([['tiny', image]]) },
+    ...{ config, slurm, catalogue: async () => new Map([image, exporting].map((each) => [each.name, each])) },
     groupsOf: async (user) => [user],
     underlayOf: async (node) => `10.99.0.${node.slice(1)}`,
   })
@@ -61,8 +66,9 @@ function setUp(mayLease = async () => {}) {
     ...{ batches, trustedUids: [0] },
     async lookUpAccount(user) {
       if (user === 'nobody-here') throw new VmrmError('command-failed', 'getent ended with 2')
-      const name = user === 0 ? 'root' : String(user)
-      return { name, uid: user === 0 ? 0 : 2001, gid: 2001, gecos: '', home: '/', shell: '/bin/sh', groups: [] }
+      const isRoot = user === 0 || user === 'root'
+      const name = isRoot ? 'root' : String(user)
+      return { name, uid: isRoot ? 0 : 2001, gid: 2001, gecos: '', home: '/', shell: '/bin/sh', groups: [] }
     },
   })
   return { ledger, slurm, told, silent, batches, transactions, create, destroy }
@@ -185,4 +191,16 @@ t.test('while the ledger is made again nobody can say that there is no such batc
   t.match(await destroy({ name: 'a' }, root), { batch: 1 }, 'one that it has found already can go')
   for (const which of [{ batch: 7 }, { name: 'nosuch' }])
     await t.rejects(destroy(which, root), { code: 'ledger-rebuilding', message: /lost its records/ })
+})
+
+t.test("root's guests are root on no folder of a node's", async (t) => {
+  const { create, ledger } = setUp()
+  const { user: _, ...own } = asked
+  await t.rejects(create({ ...own, image: 'exporting' }, root), {
+    ...{ code: 'request-invalid', message: /each guest would be root on them/, hint: /--user/ },
+  })
+  await t.rejects(create({ ...own, image: 'exporting', user: 'root' }, root), { code: 'request-invalid' })
+  t.equal(ledger.hasGiven(1), false)
+  t.match(await create({ ...asked, image: 'exporting' }, root), { outcome: 'begun' }, 'of another user it is made')
+  t.match(await create({ ...own, name: 'b' }, root), { outcome: 'begun' }, "and root's of an image without exports")
 })

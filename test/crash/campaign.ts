@@ -10,7 +10,7 @@ import { withImages } from '../support/test-images.ts'
 import { until } from '../support/until.ts'
 import type { KillPoint } from './kill-points.ts'
 import { play, type Shape, vmMib } from './scenario.ts'
-import { images, lanes, longestRecovery, makeStage } from './stage.ts'
+import { images, lanes, makeStage, recoveries } from './stage.ts'
 import type { Victim } from './victims.ts'
 
 const boundMs = 180_000
@@ -46,7 +46,7 @@ async function campaign(cluster: Cluster): Promise<void> {
     process.exitCode = 1
     break
   }
-  say(longestRecovery(cluster.layout).text)
+  say(recoveries(cluster.layout).text)
 }
 
 async function playSeed(cluster: Cluster, seed: number, before: Ledger): Promise<readonly string[]> {

@@ -31,8 +31,10 @@ export const images: readonly TestImage[] = [
   // Its guests find nothing to boot and wait, which costs no CPU: for VMs that are to fail before any has booted.
   { name: 'crash-idle', changes: [[/<boot .*\/>/, '<boot kind="firmware" timeout-seconds="400"/>'], withoutTemplate] },
 ]
-/** On a machine with nothing else to do it takes well below one second; the promise is 5 s. */
-const recoveryMs = 15_000
+/** The promise, which half of all recoveries keep on the busiest machine: there, too, they take well below one second. */
+const promisedMs = 5000
+/** One alone may meet a libvirtd that does not answer (5 s), or wait for a CPU. */
+const longestMs = 15_000
 
 /** Processes that can be held, and short waiting times. */
 export async function makeStage(cluster: Cluster): Promise<void> {
@@ -75,22 +77,28 @@ async function withBystander(
     t.equal(started?.length, 4, job.output)
     t.same(finished?.toSorted(), started?.toSorted(), 'in the same four VMs')
   }
-  const { ms, text } = longestRecovery(layout)
-  t.ok(ms <= recoveryMs, text)
+  const { half, longest, text } = recoveries(layout)
+  t.ok(half <= promisedMs && longest <= longestMs, text)
   t.comment(text)
 }
 
-/** Of all that daemons have logged on this cluster, with what took so long. */
-export function longestRecovery({ hosts }: Layout): { readonly ms: number; readonly text: string } {
-  const recoveries = hosts.flatMap((host) => {
+/** Of all that daemons have logged on this cluster: what half of them took at most, the longest, and what took that so long. */
+export function recoveries({ hosts }: Layout): {
+  readonly half: number
+  readonly longest: number
+  readonly text: string
+} {
+  const all = hosts.flatMap((host) => {
     const log = readFileSync(logPath(host, 'vmrmd'), 'utf8')
     return [...log.matchAll(/ daemon\.recovered (.*\bms=(\d+).*)$/gm)].map(([, line = '', ms]) => ({
       ms: Number(ms),
       text: `${host.name} ${line}`,
     }))
   })
-  const [longest = { ms: 0, text: 'none' }] = recoveries.toSorted((a, b) => b.ms - a.ms)
-  return { ms: longest.ms, text: `${recoveries.length} recoveries, the longest: ${longest.text}` }
+  const sorted = all.toSorted((a, b) => a.ms - b.ms)
+  const { ms: half } = sorted[Math.ceil(sorted.length / 2) - 1] ?? { ms: 0 }
+  const { ms: longest, text } = sorted.at(-1) ?? { ms: 0, text: 'none' }
+  return { half, longest, text: `${all.length} recoveries, half of them within ${half} ms, the longest: ${text}` }
 }
 
 async function startBystander(cluster: Cluster): Promise<number> {

@@ -3,7 +3,7 @@
 import { readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { type Jobs, withJobs } from '../support/job-cluster.ts'
+import { type Jobs, masterStates, withJobs } from '../support/job-cluster.ts'
 import { makeRootedImage } from '../support/rooted-image.ts'
 import { withImages } from '../support/test-images.ts'
 import { until } from '../support/until.ts'
@@ -20,7 +20,7 @@ const boundMs = 600_000
  * is behind until it is told the time again, which is every 20 s.
  */
 const clockSeconds = 40
-/** By so many seconds the first VM's root sets its clock back. */
+/** By so many seconds a boot of the image sets its clock back, and with it a template's; and later the first VM's root its own. */
 const setBackSeconds = 3600
 /** 112 MiB a VM and its overhead of 128 MiB. */
 const memoryMib = perNode * 240
@@ -33,6 +33,7 @@ const memoryMib = perNode * 240
 const whoAmI = `#!/bin/bash
 say() { printf '%s %s\\n' "$1" "\${*:2}"; }
 {
+  say began "$EPOCHSECONDS"
   [ "$SLURM_PROCID" = 0 ] && wrong=$((EPOCHSECONDS - ${setBackSeconds})) && become-root date -s "@$wrong" >/tmp/date
   name=$(</etc/hostname)
   say hostname "$name"
@@ -114,6 +115,15 @@ function allDifferent(t: Test, vms: readonly Said[]): void {
   }
 }
 
+/** A clone that went on with its template's clock would be an hour behind. */
+function beganInTime(t: Test, vms: readonly Said[], [first, last]: readonly [number, number]): void {
+  for (const vm of vms) {
+    const began = Number(vm.get('began')) * 1000
+    const isRight = began >= first - clockSeconds * 1000 && began <= last + 1000
+    t.ok(isRight, `${vm.get('hostname')}: its clock was right when its task began (${began} in ${first}..${last})`)
+  }
+}
+
 function allThere(t: Test, said: readonly { facts: Said; neighbours: readonly string[] }[]): void {
   const macOf = new Map(said.map(({ facts }) => [facts.get('address'), facts.get('mac')]))
   for (const { facts, neighbours } of said) {
@@ -136,6 +146,7 @@ function allThere(t: Test, said: readonly { facts: Said; neighbours: readonly st
 
 async function all32(t: Test, jobs: Jobs, image: string): Promise<void> {
   const size = [`-N${nodes.length}`, `--ntasks-per-node=${perNode}`, `--mem=${memoryMib}`, `--vm-per-node=${perNode}`]
+  const submitted = Date.now()
   const id = await jobs.submit(script, { arguments: [`--vm-image=${image}`, ...size] })
   // Or the reason why it was refused.
   await until(`job ${id}`, () => /^done|^vmrm: /m.test(jobs.output(id)), boundMs)
@@ -148,6 +159,7 @@ async function all32(t: Test, jobs: Jobs, image: string): Promise<void> {
     files.join('\n'),
   )
   allDifferent(t, vms)
+  beganInTime(t, vms, [submitted, Date.now()])
   for (const node of nodes) t.equal(vms.filter((vm) => vm.get('node') === node).length, perNode, `VMs of ${node}`)
   allThere(t, said)
 
@@ -169,14 +181,21 @@ async function all32(t: Test, jobs: Jobs, image: string): Promise<void> {
 t.test('32 VMs of one job are all different, and all there for each other', async (t) => {
   const work = async (jobs: Jobs): Promise<void> => {
     // A guest's root alone can read the uuid that its firmware tells.
-    const rooted = await makeRootedImage(jobs.cluster)
+    const setBack = `date -s "@$(($(date +%s) - ${setBackSeconds}))"`
+    const rooted = await makeRootedImage(jobs.cluster, { atBoot: setBack })
     // However busy the machine is: nothing is about speed here.
     const image = {
       ...rooted,
       changes: [...(rooted.changes ?? []), [/timeout-seconds="\d+"/, 'timeout-seconds="200"'] as const],
     }
     try {
-      await withImages(jobs.cluster, [image], () => all32(t, jobs, image.name))
+      await withImages(jobs.cluster, [image], async () => {
+        const folder = join(jobs.cluster.layout.folder, 'images.d')
+        const before = masterStates(folder)
+        await all32(t, jobs, image.name)
+        t.ok(Object.hasOwn(before, image.master))
+        t.strictSame(masterStates(folder), before, 'their master was not written to')
+      })
     } finally {
       await jobs.cluster.run(['vmrm', 'image', 'forget', image.name])
       rmSync(image.master, { force: true })

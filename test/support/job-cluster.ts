@@ -92,7 +92,7 @@ export function openJobs(cluster: Cluster): Jobs {
  * Path of each master of the catalogue, and what would tell a write to it: any changes the time of the inode's last change,
  * which nobody can set. Cheaper than a checksum, as a distribution's master has hundreds of MiB.
  */
-function masterStates(folder: string): Record<string, string> {
+export function masterStates(folder: string): Record<string, string> {
   const entries = readdirSync(folder).filter((each) => each.endsWith('.xml'))
   const masters = entries.map((name) => /<master path="([^"]+)"/.exec(readFileSync(join(folder, name), 'utf8'))?.[1])
   const states = masters.map((path = '') => {

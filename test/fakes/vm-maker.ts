@@ -5,6 +5,7 @@ import type { KnownRuns, VmMaker } from '../../lib/daemon/node/ports.ts'
 import { VmrmError } from '../../lib/errors/vmrm-error.ts'
 import type { GuestChannel } from '../../lib/guest/channel.ts'
 import { runId } from '../../lib/job/run.ts'
+import type { Share } from '../../lib/protocol/messages/share.ts'
 
 export interface FakeVmMaker extends VmMaker {
   /** Runs that have VMs. */
@@ -18,6 +19,8 @@ export interface FakeVmMaker extends VmMaker {
 
 export function createFakeVmMaker(): FakeVmMaker {
   const channel = Object.assign(new EventEmitter(), { close: () => {} }) as unknown as GuestChannel
+  const live = ({ index, name, hostname }: Share['vms'][number]): LiveVm => ({ index, name, hostname, channel })
+  const ended = (vm: string) => ({ vm, error: new VmrmError('vm-lost', `VM ${vm} ended while vmrmd was down`) })
   const maker: FakeVmMaker = {
     existing: new Set(),
     removals: [],
@@ -26,12 +29,13 @@ export function createFakeVmMaker(): FakeVmMaker {
     async make(run, share, signal) {
       maker.existing.add(run.name)
       await maker.onMake(signal)
-      return share.vms.map((vm): LiveVm => ({ index: vm.index, name: vm.name, hostname: vm.hostname, channel }))
+      return share.vms.map(live)
     },
     async adopt(run, share) {
-      if (!maker.existing.has(run.name))
-        throw new VmrmError('vm-lost', `VM ${share.vms[0]?.name} ended while vmrmd was down`)
-      return share.vms.map((vm): LiveVm => ({ index: vm.index, name: vm.name, hostname: vm.hostname, channel }))
+      const missing = new Set(run.entry.missing?.map(({ vm }) => vm))
+      const made = share.vms.filter(({ name }) => !missing.has(name))
+      if (!maker.existing.has(run.name)) return { there: [], gone: made.map(({ name }) => ended(name)) }
+      return { there: made.map(live), gone: [] }
     },
     async remove(entry) {
       await maker.onRemove()

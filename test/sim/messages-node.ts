@@ -199,9 +199,10 @@ export class SimNode {
       adopt: this.#alive(async (run, share) => {
         const missing = new Set(run.entry.missing?.map(({ vm }) => vm))
         const made = share.vms.filter(({ name }) => !missing.has(name))
-        const gone = made.find(({ name }) => !this.vms.has(name))
-        if (gone !== undefined) throw new VmrmError('vm-lost', `VM ${gone.name} ended while vmrmd was down`)
-        return made.map(live)
+        const isThere = ({ name }: { name: string }) => this.vms.has(name)
+        const gone = made.filter((vm) => !isThere(vm)).map(({ name }) => name)
+        const error = (vm: string) => new VmrmError('vm-lost', `VM ${vm} ended while vmrmd was down`)
+        return { there: made.filter(isThere).map(live), gone: gone.map((vm) => ({ vm, error: error(vm) })) }
       }),
       remove: this.#alive(async (entry) => {
         await clock.delay(random.int(500))

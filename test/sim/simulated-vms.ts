@@ -61,7 +61,7 @@ export function createSimulatedVms(): SimulatedVms {
       })
       return toLive(run)
     },
-    adopt: async (run) => toLive(run),
+    adopt: async (run) => ({ there: toLive(run), gone: [] }),
     async remove(entry) {
       const name = runId(entry)
       if (existing.has(name)) await delay(measured.destroyMs)

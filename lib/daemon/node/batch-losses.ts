@@ -3,9 +3,8 @@
 import { toVmrmError } from '../../errors/vmrm-error.ts'
 import { isBatch } from '../../job/run.ts'
 import type { Log } from '../../log.ts'
-import type { Share } from '../../protocol/messages/share.ts'
 import type { JournalEntry } from './journal.ts'
-import type { LiveRun, LiveVm } from './live-run.ts'
+import type { LiveRun } from './live-run.ts'
 import type { ControllerLink, VmMaker } from './ports.ts'
 
 export class BatchLosses {
@@ -50,25 +49,6 @@ export class BatchLosses {
         return this.#options.log.warn('controller.not-told', { run: run.name, text: toVmrmError(error).message })
       }
     }
-  }
-
-  /** Those of the batch's VMs here that are still there; the others are lost. */
-  async adopt(run: LiveRun, share: Share, signal: AbortSignal): Promise<readonly LiveVm[]> {
-    const missing = new Set(run.entry.missing?.map(({ vm }) => vm))
-    const there: LiveVm[] = []
-    const losses: { vm: string; reason: string }[] = []
-    await Promise.all(
-      share.vms.map(async (vm) => {
-        if (missing.has(vm.name)) return
-        try {
-          there.push(...(await this.#options.maker.adopt(run, { ...share, vms: [vm] }, signal)))
-        } catch (error) {
-          losses.push({ vm: vm.name, reason: toVmrmError(error).message })
-        }
-      }),
-    )
-    for (const { vm, reason } of losses) await this.lose(run, vm, reason)
-    return there
   }
 }
 

@@ -267,11 +267,13 @@ export class NodeRuns {
         return
       }
       if (state === 'refused' || state === 'lost') return await this.#ends.clear(run)
-      const by = isBatch(run.entry) ? this.#losses : maker
-      const vms = await by.adopt(run, share, AbortSignal.timeout(adoptMs))
-      for (const vm of vms) run.vms.set(vm.index, vm)
+      const { there, gone } = await maker.adopt(run, share, AbortSignal.timeout(adoptMs))
+      const [lost] = gone
+      if (lost !== undefined && !isBatch(run.entry)) throw lost.error
+      for (const { vm, error } of gone) await this.#losses.lose(run, vm, error.message)
+      for (const vm of there) run.vms.set(vm.index, vm)
       this.#options.onAdopted(run)
-      log.info('run.adopted', { run: run.name, vms: vms.length })
+      log.info('run.adopted', { run: run.name, vms: there.length })
       if (state === 'prepared') this.#preparation.keepAsking(run)
     } catch (thrown) {
       const error = toVmrmError(thrown)

@@ -1,5 +1,6 @@
 // What the runs of a node need of the world, as ports: the controller, and the maker of VMs. The daemon composes the real
 // ones; test/fakes has complete stand-ins.
+import type { VmrmError } from '../../errors/vmrm-error.ts'
 import type { Run } from '../../job/run.ts'
 import type { Verdict } from '../../job/verdict.ts'
 import type { Share } from '../../protocol/messages/share.ts'
@@ -51,6 +52,12 @@ export interface KnownRuns {
   hasNetwork(vni: number): boolean
 }
 
+/** Of a run from before a restart: the VMs that answer, and why each other one is gone, in the share's order. */
+export interface AdoptedVms {
+  readonly there: readonly LiveVm[]
+  readonly gone: readonly { readonly vm: string; readonly error: VmrmError }[]
+}
+
 /** Makes, finds again and removes all that a run has on this node. */
 export interface VmMaker {
   /**
@@ -58,8 +65,8 @@ export interface VmMaker {
    * with best-effort at least one VM, and those that did not come up are in the run's `missing`.
    */
   make(run: LiveRun, share: Share, signal: AbortSignal): Promise<readonly LiveVm[]>
-  /** The VMs of a run that was made before this daemon started, but for those that are missing. Throws `vm-lost` if one is not there any more. */
-  adopt(run: LiveRun, share: Share, signal: AbortSignal): Promise<readonly LiveVm[]>
+  /** The VMs of a run that was made before this daemon started, but for those that were missing already. */
+  adopt(run: LiveRun, share: Share, signal: AbortSignal): Promise<AdoptedVms>
   /** Removes all of the run but its journal and checks that it is gone; safe to repeat. Throws what could not be removed. */
   remove(entry: JournalEntry): Promise<Usage>
   /** Ends one VM and leaves the rest of its run alone; safe to repeat. */

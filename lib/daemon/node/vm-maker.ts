@@ -17,7 +17,7 @@ import { allOrStopped } from './all-or-stopped.ts'
 import { exportedFolders } from './identity-of.ts'
 import type { JournalEntry } from './journal.ts'
 import type { LiveRun, LiveVm } from './live-run.ts'
-import type { KnownRuns, Usage, VmMaker } from './ports.ts'
+import type { AdoptedVms, KnownRuns, Usage, VmMaker } from './ports.ts'
 import type { RunCgroups } from './run-cgroups.ts'
 import type { StartRequest } from './start-request.ts'
 import { startVms } from './start-vms.ts'
@@ -98,17 +98,23 @@ export function createVmMaker(options: VmMakerOptions): VmMaker {
     return vm
   }
 
-  const adopt = async (run: LiveRun, share: Share, signal: AbortSignal): Promise<readonly LiveVm[]> => {
-    const there = await namesThere(hypervisor, signal)
+  const adopt = async (run: LiveRun, share: Share, signal: AbortSignal): Promise<AdoptedVms> => {
+    const listed = await namesThere(hypervisor, signal)
     const missing = new Set(run.entry.missing?.map(({ vm }) => vm))
+    const there: LiveVm[] = []
+    const gone: { vm: string; error: VmrmError }[] = []
+    const adoptOne = async (vm: Share['vms'][number]) => {
+      if (listed !== undefined && !listed.has(vm.name))
+        throw new VmrmError('vm-lost', `VM ${vm.name} ended while vmrmd was down`)
+      return starter.reconnect(run.entry, vm, signal)
+    }
     const made = share.vms.filter(({ name }) => !missing.has(name))
-    return allOrFirstError(
-      made.map(async (vm) => {
-        if (there !== undefined && !there.has(vm.name))
-          throw new VmrmError('vm-lost', `VM ${vm.name} ended while vmrmd was down`)
-        return starter.reconnect(run.entry, vm, signal)
-      }),
-    )
+    const outcomes = await Promise.allSettled(made.map(adoptOne))
+    for (const [at, outcome] of outcomes.entries()) {
+      if (outcome.status === 'fulfilled') there.push(outcome.value)
+      else gone.push({ vm: made[at]?.name ?? '', error: toVmrmError(outcome.reason) })
+    }
+    return { there, gone }
   }
 
   const destroyAll = async (run: string): Promise<'destroyed' | 'unreachable'> => {

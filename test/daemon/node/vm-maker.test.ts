@@ -1,7 +1,11 @@
 import t from 'tap'
+import type { Journal } from '../../../lib/daemon/node/journal.ts'
+import { LiveRun } from '../../../lib/daemon/node/live-run.ts'
 import { createVmMaker, type VmMakerOptions } from '../../../lib/daemon/node/vm-maker.ts'
+import { VmrmError } from '../../../lib/errors/vmrm-error.ts'
 import { runId } from '../../../lib/job/run.ts'
 import { silentLog } from '../../../lib/log.ts'
+import { shareFor } from '../../fakes/controller-link.ts'
 import { FakeHypervisor } from '../../fakes/hypervisor.ts'
 
 const run = { job: 7, restart: 0 }
@@ -25,7 +29,13 @@ function setUp(cgroups: 'own' | 'libvirt' = 'own') {
     },
     exports: { list: async () => ['j7r0', 'j9r0', 'site'], remove: remove('export') },
     networks: { list: async () => [1, 2], tearDown: remove('network') },
-    starter: { removeFiles: (of: typeof run) => remove('files')(runId(of)) },
+    starter: {
+      removeFiles: (of: typeof run) => remove('files')(runId(of)),
+      async reconnect(_entry: unknown, vm: { name: string }) {
+        if (vm.name === 'j7r0v1') throw new VmrmError('vm-lost', 'its agent does not answer')
+        return { name: vm.name }
+      },
+    },
     log: silentLog,
   } as unknown as VmMakerOptions
   return { maker: createVmMaker(options), hypervisor, removed }
@@ -46,4 +56,24 @@ t.test('a run ends without libvirtd where the end of its cgroup is the end of it
   other.hypervisor.disconnect()
   await t.rejects(other.maker.remove(entry), { code: 'libvirt-unreachable' })
   t.same(other.removed, [])
+})
+
+t.test('a restart looks once for all VMs of a run, and says of each whether it is there', async (t) => {
+  const { maker, hypervisor } = setUp()
+  let lists = 0
+  hypervisor.list = async () => {
+    lists += 1
+    const metadata = { run: 'j7r0', user: 'alice', image: 'tiny@1', index: 0, cluster: 'c' }
+    return ['j7r0v0', 'j7r0v1'].map((name) => ({ name, state: 'running', metadata }))
+  }
+  const layout = { vms: '4', hostnames: 'tiny-[0001+4]', addresses: '10.77.0.2+4', macs: '52:54:76:00:00:01+4' }
+  const missing = [{ vm: 'j7r0v3', reason: 'it did not answer' }]
+  const live = new LiveRun({ ...entry, state: 'committed', missing }, {} as Journal)
+  const { there, gone } = await maker.adopt(live, shareFor(run, layout), AbortSignal.timeout(5000))
+  t.equal(lists, 1)
+  t.same([there.map(({ name }) => name), gone.map(({ vm }) => vm)], [['j7r0v0'], ['j7r0v1', 'j7r0v2']])
+  t.match(
+    gone.map(({ error }) => error.message),
+    [/does not answer/, /ended while vmrmd was down/],
+  )
 })

@@ -45,7 +45,8 @@ export function wantedBatch(request: CreateBatch, owner: Account, candidates: re
 
 function named(text: string): string {
   const nodes = expandHostlist(text)
-  const twice = nodes.find((node, at) => nodes.indexOf(node) !== at)
+  const seen = new Set<string>()
+  const twice = nodes.find((node) => seen.has(node) || !seen.add(node))
   if (twice !== undefined) throw new VmrmError('request-invalid', `node ${twice} is named twice in ${text}`)
   if (nodes.length === 0) throw new VmrmError('request-invalid', `${JSON.stringify(text)} names no node`)
   return renderHostlist(nodes)

@@ -224,7 +224,7 @@ t.test('a batch of VMs is made, used, found again and destroyed', (t) =>
       const boot = { name: 'boots', changes: [[/<template use="auto"/, '<template use="never"']] as const }
       await withImages(cluster, [boot], async () => {
         const image = ['boots', '--nodes=n[1-2]', '--vm-per-node=2']
-        const argv = ['vmrm', 'create', ...image, '--memory=200', '--name=torn']
+        const argv = ['vmrm', 'create', ...image, '--memory=200', '--user=alice', '--name=torn']
         const hold = holdAt(cluster.layout, 'n2', 'start.created', 'any')
         const creation = cluster.run(argv, { timeoutMs: boundMs })
         const held = await hold.reached(async () => false, boundMs)

@@ -39,7 +39,7 @@ export const batchMessages = {
   }),
   'destroy-batch': defineCall({
     summary:
-      'Remove a batch, also one that is being made; answered once that is in the ledger: it is over when its state is `ended`. From root and SlurmUser only.',
+      'Remove a batch, also one that is being made; answered once that is in the ledger: it is over when its state is `ended`. While the controller looks for its records one that it does not know is waited for, and then refused with `ledger-rebuilding`. From root and SlurmUser only.',
     from: ['user'],
     to: ['controller'],
     request: z

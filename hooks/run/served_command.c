@@ -126,12 +126,12 @@ static const char *set_arguments(struct served_command *command, struct spec *sp
 }
 
 /* --chdir of srun and sbatch names a folder of the guest: the last one counts. Returns its value, NULL: none. */
-static char *find_chdir(const struct spec *spec)
+static char *find_chdir(const struct served_command *command, const struct spec *spec)
 {
 	char *found = NULL;
 	struct option_walk walk;
 	struct option option;
-	option_walk_start(&walk, grammar_of("srun"), (int)spec->argc, spec->argv);
+	option_walk_start(&walk, grammar_of(command->name), (int)spec->argc, spec->argv);
 	while (option_walk_next(&walk, &option))
 		if (strcmp(option.name, "chdir") == 0 && option.value != NULL)
 			found = (char *)(uintptr_t)option.value;
@@ -166,7 +166,7 @@ static const char *set_folder(const struct served_command *command, struct spec 
 	bool has_chdir = is_named(command, "srun") || is_named(command, "sbatch");
 	bool carries = has_chdir || is_named(command, "sbcast");
 	const char *here = spec->cwd != NULL ? spec->cwd : "/";
-	const char *chdir_value = has_chdir ? find_chdir(spec) : NULL;
+	const char *chdir_value = has_chdir ? find_chdir(command, spec) : NULL;
 	if (chdir_value != NULL && asprintf(&wanted, "%s%s%s", chdir_value[0] == '/' ? "" : here, chdir_value[0] == '/' ? "" : "/", chdir_value) < 0)
 		return "no memory is left on the host";
 	if (wanted != NULL && !can_enter(wanted)) {

@@ -286,6 +286,10 @@ t.test('a script goes along with its name, and its file is gone afterwards', asy
   )
   await waits.ended
   t.equal(waits.stdout, '--wait -W\n\n[--wait=5][--wait=6][x]\n', 'of sbatch it has no value, of srun it has')
+  const strategy = task('VMRM_TEST_DO=cat sbatch --vm-strategy best-effort <<END\n#!/bin/sh\nall there are\nEND')
+  await strategy.ended
+  t.equal(strategy.stdout, '#!/bin/sh\nall there are\n[--vm-strategy=best-effort]\n', 'its value is no script')
+  t.equal(strategy.stderr, '')
   const here = task('VMRM_TEST_DO=cat sbatch --parsable <<END\n#!/bin/sh\nfrom stdin\nEND')
   await here.ended
   t.equal(here.stdout, '#!/bin/sh\nfrom stdin\n[--parsable]\n')
@@ -334,6 +338,12 @@ t.test('srun: what it reads and writes by name is the guest’s', async (t) => {
       '1\n',
       'vmrm: SLURM_PROLOG and SLURM_EPILOG name programs that srun would run outside the VM; they are not available in one\n',
     ],
+    [
+      'touch best-effort; srun --vm-strategy best-effort prog --vm-strategy x',
+      '[--vm-strategy=best-effort][prog][--vm-strategy][x]\n',
+      '',
+    ],
+    ['srun --vm-st best-effort prog; srun --vm-s x prog', '[--vm-strategy=best-effort][prog]\n[--vm-s=x][prog]\n', ''],
     ['srun --siteopt /etc/passwd --prolog=/x prog; echo $?', '1\n', hidden],
     ['srun --siteopt -- --prol /x prog; echo $?', '1\n', hidden],
     ['srun --siteopt /etc/passwd -J -- --ep=/x prog; echo $?', '1\n', hidden],
@@ -394,6 +404,13 @@ t.test('a folder that only the guest has is carried along', async (t) => {
   )
   await r.ended
   t.equal(r.stdout, '/tmp\n/run/only\n\n/tmp\n/usr/only\n\n/tmp\n/run/only\n\n/usr\n\n\n/tmp\n')
+  const waits = task(
+    'cd /usr; sbatch --wait --chdir=/run/only --wrap x; sbatch -W -D /run/only --wrap x; sbatch --wait --chdir=/usr --wrap x',
+    { env: { VMRM_TEST_DO: `echo "$1"; ${inside}` } },
+  )
+  await waits.ended
+  const carried = '/tmp\n/run/only\n\n'
+  t.equal(waits.stdout, `--wait\n${carried}-W\n${carried}--wait\n/usr\n\n\n`, 'of sbatch --wait has no value')
 })
 
 t.test('salloc runs its command in the guest, with what the host’s salloc adds', async (t) => {

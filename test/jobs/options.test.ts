@@ -6,7 +6,7 @@ import { type Jobs, withJobs } from '../support/job-cluster.ts'
 t.setTimeout(600_000)
 
 const programs = ['sbatch', 'srun', 'salloc'] as const
-const options = ['--vm-image=', '--vm-per-node=', '--vm-script=', '--vm-checkpoint'] as const
+const options = ['--vm-image=', '--vm-per-node=', '--vm-script=', '--vm-strategy=', '--vm-checkpoint'] as const
 
 /** Something for the program to run. */
 const command = { sbatch: ['--wrap=true'], srun: ['true'], salloc: ['true'] } as const

@@ -16,7 +16,7 @@
 	"ntasks-per-core ntasks-per-gpu ntasks-per-node ntasks-per-socket ntasks-per-tres open-mode output pack-group partition " \
 	"power prefer priority profile prolog qos relative reservation resources runtime segment signal slurmd-debug " \
 	"sockets-per-node switches task-epilog task-prolog tasks-per-node thread-spec threads threads-per-core time time-min tmp " \
-	"treewidth tres-bind tres-per-task uid vm-image vm-per-node vm-script wait-all-nodes wckey wrap "
+	"treewidth tres-bind tres-per-task uid vm-image vm-per-node vm-script vm-strategy wait-all-nodes wckey wrap "
 #define JOB_OTHERS \
 	" async bcast bell compress consolidate-segments contiguous debugger-test disable-status exact exclusive external " \
 	"external-launcher get-user-env help hold ignore-pbs immediate interactive kill-command kill-on-bad-exit label multi-prog " \
@@ -95,9 +95,11 @@ static void read_long(struct option_walk *walk, struct option *option)
 	int other_count = look_up(walk->grammar->others, text, length, other);
 	bool is_exact_other = other_count > 0 && strlen(other) == length;
 	bool is_valued = valued_count > 0 && !is_exact_other;
+	/* It stays as it was typed: which one it stands for, or that it stands for none, is the command's to say. */
+	bool is_ambiguous = is_valued && valued_count > 1;
 	option->is_known = is_valued || other_count > 0;
 	option->value = equals != NULL ? equals + 1 : NULL;
-	if (!option->is_known || length >= OPTION_NAME_BYTES) {
+	if (!option->is_known || is_ambiguous || length >= OPTION_NAME_BYTES) {
 		size_t kept = length < OPTION_NAME_BYTES ? length : OPTION_NAME_BYTES - 1;
 		memcpy(option->name, text, kept);
 		option->name[kept] = '\0';

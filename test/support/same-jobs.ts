@@ -7,6 +7,7 @@ import { createSemaphore } from '../../lib/daemon/semaphore.ts'
 import { accountOf, sharedFields } from './accounting.ts'
 import { withoutChance } from './compare-jobs.ts'
 import type { Jobs } from './job-cluster.ts'
+import { type How, rightPlaces, tellingScript, toldBeside } from './places.ts'
 import { until } from './until.ts'
 
 export interface JobCase {
@@ -89,6 +90,8 @@ interface Play {
   readonly submitted: Promise<Submitted>
   readonly ready: Promise<void>
   readonly outcome: (areOver: Promise<void>) => Promise<JobOutcome>
+  /** What its scripts told once it was over. */
+  readonly places: () => string[]
 }
 
 /** Submits it from a folder of its own, `how` and the number say which. */
@@ -113,7 +116,8 @@ function playJob(
     const argv = await argvOf()
     const made = await jobs.alice(['mkdir', '-p', place])
     if (made.exitCode !== 0) throw new Error(made.stderr)
-    if (each.script !== undefined) writeFileSync(join(folder, 'job.sh'), each.script, { mode: 0o755 })
+    if (each.script !== undefined)
+      writeFileSync(join(folder, 'job.sh'), tellingScript(each.script, place), { mode: 0o755 })
     const options = { timeoutMs: boundMs, environment: each.environment ?? {} }
     const call = () => jobs.alice(['sh', '-c', 'cd "$1" && shift && exec "$@"', 'sh', place, ...argv], options)
     // One that waits for its job's end must not keep others from being submitted.
@@ -145,13 +149,22 @@ function playJob(
       account: rows.map((row) => cleanText(row, job.id)),
     }
   }
-  return { submitted, ready, outcome }
+  return { submitted, ready, outcome, places: () => toldBeside(folder) }
+}
+
+/** Scripts that began on nodes and in VMs: as many, and each in its place. Returns how many there were on nodes. */
+function samePlaces(t: Test, playOf: (how: How) => Play | undefined): number {
+  const [plain, vm] = [playOf('plain')?.places() ?? [], playOf('vm')?.places() ?? []]
+  t.equal(vm.length, plain.length, 'as many scripts began')
+  for (const told of plain) rightPlaces(t, 'plain', told, 'its script')
+  for (const told of vm) rightPlaces(t, 'vm', told, 'its script')
+  return plain.length
 }
 
 /** Plays all cases both ways at once and holds one against the other. `vm` is what asks for VMs. */
 export async function sameJobs(t: Test, jobs: Jobs, cases: readonly JobCase[], vm: readonly string[]): Promise<void> {
   const plays = new Map<string, Play>()
-  const start = (how: 'plain' | 'vm', each: JobCase): Play => {
+  const start = (how: How, each: JobCase): Play => {
     const earlier = each.after === undefined ? undefined : plays.get(`${how} ${each.after}`)?.submitted
     const place = `${how}/${each.name.replaceAll(/\W+/g, '-')}`
     const play = playJob(jobs, each, {
@@ -170,6 +183,7 @@ export async function sameJobs(t: Test, jobs: Jobs, cases: readonly JobCase[], v
     const isIdle = async () => (await jobs.cluster.run(['squeue', '--noheader'])).stdout === ''
     await until('the end of all jobs', isIdle, boundMs)
   })
+  let began = 0
   for (const each of cases) {
     await t.test(each.name, async (t) => {
       const plain = await plays.get(`plain ${each.name}`)?.outcome(areOver)
@@ -179,6 +193,8 @@ export async function sameJobs(t: Test, jobs: Jobs, cases: readonly JobCase[], v
       t.same(ends, each.ends, 'on bare nodes it ends as the test means it')
       for (const text of each.says ?? []) t.match(JSON.stringify(plain), text)
       t.same(await plays.get(`vm ${each.name}`)?.outcome(areOver), plain)
+      began += samePlaces(t, (how) => plays.get(`${how} ${each.name}`))
     })
   }
+  t.ok(began > 0, 'scripts told where they ran')
 }

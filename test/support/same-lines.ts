@@ -6,6 +6,7 @@ import type { Test } from 'tap'
 import { accountOf, sharedFields } from './accounting.ts'
 import { withoutChance } from './compare-jobs.ts'
 import type { EndedJob, Jobs } from './job-cluster.ts'
+import { type How, rightNames, rightPlay, tellPlaces } from './places.ts'
 
 export interface Line {
   readonly name: string
@@ -19,14 +20,18 @@ export interface Line {
   readonly order?: 'any'
   /** Removed from both before they are compared: what users.md lists as different, and chance that is the line's own. */
   readonly unlike?: RegExp
+  /** Names of hosts that its tasks print, found in stdout. */
+  readonly hosts?: (stdout: string) => readonly string[]
 }
 
 export interface Play {
-  readonly how: 'plain' | 'vm'
+  readonly how: How
   readonly lines: readonly Line[]
   /** `salloc`: the lines run where it was typed, their steps in the job. `sbatch`: the lines are the batch script. */
   readonly program: 'salloc' | 'sbatch'
   readonly arguments: readonly string[]
+  /** Added to alice's environment where the job is asked for; `HERE` stands for the play's own folder. EPILOG_SAYS is not left to the lines. */
+  readonly environment?: Readonly<Record<string, string>>
   /** What a line may take; default 60. */
   readonly lineSeconds?: number
   /** Takes out of a row of the accounting what is chance, or documented to differ. */
@@ -44,6 +49,8 @@ export interface Played {
   readonly job: EndedJob
   readonly outcomes: ReadonlyMap<string, Outcome>
   readonly account: readonly string[]
+  /** By line, names of hosts that its tasks printed. */
+  readonly hosts: ReadonlyMap<string, readonly string[]>
 }
 
 /** All lines of a job, on a machine that others use. */
@@ -52,6 +59,8 @@ const jobMs = 560_000
 // A line that is late is ended with all it started: a step that lives on would keep the next ones from the job's CPUs.
 const runner = ({ how, lineSeconds = 60 }: Play): string => `#!/bin/bash
 cd ~/${how} || exit 1
+unset EPILOG_SAYS
+${tellPlaces}
 for line in lines/*; do
   name=\${line##*/}
   mkdir "$name" && cd "$name" || exit 1
@@ -77,10 +86,15 @@ async function prepare(jobs: Jobs, play: Play): Promise<void> {
     writeFileSync(jobs.home(`${play.how}/lines/${numbered(index)}`), `set -m\n${line}\n`)
 }
 
-async function startAndEnd(jobs: Jobs, { how, program, arguments: more }: Play): Promise<number> {
+async function startAndEnd(
+  jobs: Jobs,
+  { how, program, arguments: more, environment: given = {} }: Play,
+): Promise<number> {
   const argv = program === 'salloc' ? ['bash', `${how}/play.sh`] : [`${how}/play.sh`]
   const own = program === 'salloc' ? [] : ['--wait', `--output=${how}/batch.out`]
-  const found = await jobs.alice([program, '--job-name=play', ...own, ...more, ...argv], { timeoutMs: jobMs })
+  const pairs = Object.entries(given).map(([name, value]) => [name, value.replaceAll('HERE', `/home/alice/${how}`)])
+  const options = { timeoutMs: jobMs, environment: Object.fromEntries(pairs) }
+  const found = await jobs.alice([program, '--job-name=play', ...own, ...more, ...argv], options)
   const id = Number(/(?:Granted job allocation|Submitted batch job) (\d+)/.exec(found.stderr + found.stdout)?.[1])
   if (!(id > 0)) throw new Error(`${program}: ${found.stderr}`)
   return id
@@ -111,6 +125,16 @@ function readOutcome(jobs: Jobs, play: Play, index: number, id: number): Outcome
   }
 }
 
+/** Of the lines that tell hosts; before any name is replaced. */
+function readHosts(jobs: Jobs, { how, lines }: Play): Map<string, readonly string[]> {
+  const found = new Map<string, readonly string[]>()
+  for (const [index, { name, hosts }] of lines.entries()) {
+    if (hosts === undefined) continue
+    found.set(name, hosts(readFileSync(jobs.home(`${how}/${numbered(index)}.out`), 'latin1')))
+  }
+  return found
+}
+
 /** Plays all lines in one job of its own. Throws where the job could not be had; a line that fails is what is looked for. */
 export async function playLines(jobs: Jobs, play: Play): Promise<Played> {
   await prepare(jobs, play)
@@ -118,7 +142,7 @@ export async function playLines(jobs: Jobs, play: Play): Promise<Played> {
   const job = await jobs.ended(id)
   const outcomes = new Map<string, Outcome>()
   for (const [index, { name }] of play.lines.entries()) outcomes.set(name, readOutcome(jobs, play, index, id))
-  return { job, outcomes, account: await accountOf(jobs, id) }
+  return { job, outcomes, account: await accountOf(jobs, id), hosts: readHosts(jobs, play) }
 }
 
 /** Plays them both ways at the same time, and holds one against the other. */
@@ -131,6 +155,10 @@ export async function sameLines(
     playLines(jobs, { ...play, how: 'plain' }),
     playLines(jobs, { ...play, how: 'vm', arguments: [...play.arguments, ...play.vm] }),
   ])
+  for (const [how, { hosts }] of [['plain', plain] as const, ['vm', vm] as const]) {
+    rightPlay(t, how, play.program, jobs.home(how))
+    for (const [name, found] of hosts) rightNames(t, how, found, `tasks of “${name}”`)
+  }
   for (const { name, code, says } of play.lines) {
     await t.test(name, async (t) => {
       const wanted = plain.outcomes.get(name)

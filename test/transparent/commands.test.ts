@@ -1,18 +1,48 @@
-// Slurm's commands from a batch script that itself runs in a VM: what they do on bare nodes, they do there.
+// Slurm's commands from a batch script that itself runs in a VM: what they do on bare nodes, they do there, and so does the site's TaskProlog.
+import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { withJobs } from '../support/job-cluster.ts'
-import { sameLines } from '../support/same-lines.ts'
+import { type Line, sameLines } from '../support/same-lines.ts'
 import { commands } from './lines/commands.ts'
+import { endings } from './lines/endings.ts'
+import { streams } from './lines/streams.ts'
+import { siteScripts } from './lines/surroundings.ts'
+import { placeBadPrograms, setTaskScripts } from './task-scripts.ts'
 import { twoNodes } from './two-nodes.ts'
 
 t.setTimeout(600_000)
+
+/** What the TaskProlog of the script's own task has set and unset. */
+const siteScriptsOfTheScript: Line = {
+  name: "what the site's prolog left of the script's environment",
+  line: 'echo "$FROM_SITE|$(printenv OF_SITE || echo unset)"',
+  code: 0,
+  says: '0 of alice|unset',
+}
 
 t.test('commands in a batch script in a VM are as in one on a node:', (t) =>
   withJobs(
     t,
     'transparent-commands',
     async (jobs) => {
-      await sameLines(t, jobs, { program: 'sbatch', lines: commands, arguments: twoNodes, vm: ['--vm-image=tiny'] })
+      placeBadPrograms(jobs)
+      await setTaskScripts(jobs)
+      const lines = [siteScriptsOfTheScript, siteScripts, ...commands, ...endings, ...streams]
+      const environment = { OF_SITE: '1', EPILOG_SAYS: 'HERE/epilog' }
+      const vm = ['--vm-image=tiny']
+      await sameLines(t, jobs, { program: 'sbatch', lines, arguments: twoNodes, environment, vm, lineSeconds: 150 })
+      for (const how of ['plain', 'vm']) {
+        t.equal(
+          readFileSync(jobs.home(`${how}/batch.out`), 'utf8'),
+          'the site greets\n',
+          `${how}: printed for the script`,
+        )
+        t.equal(
+          readFileSync(jobs.home(`${how}/epilog`), 'utf8'),
+          'after task 0, as alice\n',
+          `${how}: after the script`,
+        )
+      }
     },
     ['--accounting'],
   ),

@@ -12,6 +12,14 @@ const chance =
 /** Slurm's remark of the job's memory, which no kernel heeds, and what a kernel makes of its own memory. */
 const ofTheKernel = /^(max memory size|pending signals)/
 
+/** The site's TaskProlog and TaskEpilog (task-scripts.ts) at a step. */
+export const siteScripts: Line = {
+  name: 'the prolog and epilog of the site',
+  line: `export OF_SITE=1 EPILOG_SAYS=$PWD/epilog; ${one} sh -c 'echo "$FROM_SITE|$OF_SITE"'; cat epilog`,
+  code: 0,
+  says: '0 of alice|',
+}
+
 export const surroundings: readonly Line[] = [
   {
     name: 'the whole environment of every task',
@@ -39,12 +47,7 @@ SLURM_TASK_PROLOG=$PWD/prolog FAIL=3 ${one} true`,
     code: 3,
     says: 'I am 0 prolog_task',
   },
-  {
-    name: 'the prolog and epilog of the site',
-    line: `export OF_SITE=1 EPILOG_SAYS=$PWD/epilog; ${one} sh -c 'echo "$FROM_SITE|$OF_SITE"'; cat epilog`,
-    code: 0,
-    says: '0 of alice|',
-  },
+  siteScripts,
   {
     name: 'a program that is copied first',
     line: `${one} --bcast=/tmp/the-echo.$SLURM_JOB_ID /bin/echo one; srun -l -n4 --bcast /bin/echo four; rm -f slurm_bcast*; ${one} --bcast=/tmp/x nosuch`,

@@ -1,6 +1,7 @@
 // Launches of check.c that are the same on bare nodes and in VMs: what they print, how they end, and their steps in the accounting.
 // MPICH is among them only where a rank fails: its MPI_Finalize may hang (results.ts); with hydra the end of the step is chance, too.
 import type { Line } from '../../support/same-lines.ts'
+import { hostsIn } from './results.ts'
 
 const results = (beside: string): RegExp => new RegExp(`ring.*:1,.*sums.*:1,.*heat.*:1,.*beside.*:\\[${beside}\\]`)
 
@@ -58,6 +59,6 @@ const failing: readonly Line[] = [
 
 /** They are run in a folder of their own; the programs lie in the home. */
 export const mpiLines: readonly Line[] = [
-  ...succeeding,
+  ...succeeding.map((each) => ({ ...each, hosts: hostsIn })),
   ...failing.map((each) => ({ ...each, unlike: wordsOfOthers })),
 ].map((each) => ({ ...each, line: `cd; ${each.line}` }))

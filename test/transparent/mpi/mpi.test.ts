@@ -3,10 +3,11 @@
 import { rmSync } from 'node:fs'
 import t, { type Test } from 'tap'
 import { type Jobs, withJobs } from '../../support/job-cluster.ts'
+import { rightNames } from '../../support/places.ts'
 import { sameLines } from '../../support/same-lines.ts'
 import { mpiLines, shareOfRow } from './lines.ts'
 import { placeMpi } from './prefix.ts'
-import { type Launch, launchedIn, launches, rightResults, untilResults } from './results.ts'
+import { hostsIn, type Launch, launchedIn, launches, rightResults, untilResults } from './results.ts'
 
 t.setTimeout(900_000)
 
@@ -64,7 +65,8 @@ await withMpi(t, async (jobs) => {
   )
 
   await t.test('MPICH with two ranks a node, and a program that outlives vmrmd, have right results', async (t) => {
-    const bare = launchedIn((await jobs.run(scriptOf([...twoANode, hydraAborts]), { arguments: shape })).output)
+    const onNodes = (await jobs.run(scriptOf([...twoANode, hydraAborts]), { arguments: shape })).output
+    const bare = launchedIn(onNodes)
     const lines = [restarted, ...twoANode]
     const id = await jobs.submit(scriptOf([...lines, hydraAborts]), { arguments: [...shape, ...inVms] })
     await jobs.awaitOutput(id, 'working', jobMs)
@@ -74,7 +76,8 @@ await withMpi(t, async (jobs) => {
     const right = { results: rightResults([0, 0, 1, 1]), outcome: 'fine' }
     for (const { name } of lines) t.strictSame(found[name], right, `${name}\n${output}`)
     for (const { name } of twoANode) t.strictSame(bare[name], right, `${name} on bare nodes`)
-    t.notMatch(output, /"n1"/, 'no rank ran on a node itself')
+    rightNames(t, 'vm', hostsIn(output), 'every rank')
+    rightNames(t, 'plain', hostsIn(onNodes), 'every rank')
   })
 
   await t.test(
@@ -89,6 +92,7 @@ await withMpi(t, async (jobs) => {
       const split = ['--nodes=1', '--ntasks=4', '--mem=1400', '--vm-image=tiny', '--vm-script=host', '--vm-per-node=2']
       const job = await jobs.run(text, { arguments: split })
       const found = launchedIn(job.output)
+      rightNames(t, 'vm', hostsIn(job.output), 'every rank')
       t.strictSame(found[lines[0]], { results: rightResults([0, 1]), outcome: 'fine' }, job.output)
       t.strictSame(found[lines[1]], { results: rightResults([0, 0, 1, 1]), outcome: 'fine' }, job.output)
       t.match(job.output, '\n-> 65\n')

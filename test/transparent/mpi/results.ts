@@ -7,6 +7,10 @@ export interface Launch {
   readonly line: string
 }
 
+/** Each name of a host that check.c prints. */
+export const hostsIn = (output: string): string[] =>
+  [...output.matchAll(/(?<="hosts":\[[^\]]*)"([^"]+)"/g)].map(([, host = '']) => host)
+
 interface Checked {
   readonly size: number
   readonly ring: number

@@ -107,6 +107,9 @@ t.test('submitting', async (t) => {
       })
     t.match(await tried('srun', '--x11', 'true'), { code: 1, stderr: 'X11 forwarding not available' }, "Slurm's answer")
     t.equal((await slurm.run(['squeue', '-h', '-a', '-t', 'all'])).stdout, '')
+    const step = await tried('salloc', '-n1', '--vm-image=tiny', 'srun', '--x11', 'true')
+    t.match(step.stdout, 'vmrm-run as alice', 'a step of a job that is there goes without')
+    t.match(step.stderr, 'srun: error: Ignoring --x11 option for a job step within an existing job')
   })
 
   await t.test('a bad default in the environment is refused by its name', async (t) => {

@@ -20,10 +20,14 @@ title onward; ssh "\${vms[3]}" ssh n1 hostname
 title variables; ssh n2 env | grep -c ^SLURM_
 title certificates; { cat /run/vmrm/ssh/*-cert.pub; ssh n2 cat /run/vmrm/ssh/*-cert.pub; } | sort -u | wc -l
 title copy; echo over >/tmp/x; scp -q /tmp/x n2:/tmp/x && ssh n2 cat /tmp/x
-title stranger; ssh -o ConnectTimeout=1 -o BatchMode=yes 10.99.0.1 true; echo "$?"
+(umask 077; cat /run/vmrm/ssh/id_ed25519 >~/key-of-another)
 title home; ls -A ~/.ssh
 exit 0
 `
+
+/** In another job's VM: the sshd there, asked with its own key and with the other job's. */
+const stranger = `login() { ssh -F none -o BatchMode=yes -o IdentitiesOnly=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o ConnectionAttempts=120 -o LogLevel=ERROR -i "$1" localhost hostname 2>&1; echo "ends with $?"; }
+hostname; login /run/vmrm/ssh/id_ed25519; login ~/key-of-another; rm ~/key-of-another`
 
 function partsOf(output: string): Record<string, string> {
   return Object.fromEntries(
@@ -62,8 +66,16 @@ async function betweenVms(t: Test, jobs: Jobs): Promise<void> {
   t.equal(parts.variables, '0', "as on a node: a login knows nothing of Slurm's variables")
   t.equal(parts.certificates, '2', 'each VM has a host key of its own')
   t.equal(parts.copy, 'over')
-  t.match(parts.stranger, /255$/)
   t.match(parts.home, /No such file/, "nothing was put into the user's home")
+}
+
+async function ofStranger(t: Test, jobs: Jobs): Promise<void> {
+  const found = await jobs.alice(['srun', '--quiet', '--mem=300', '--vm-image=tiny', 'bash', '-c', stranger])
+  const [vm = '', ...said] = found.stdout.trim().split('\n')
+  t.match(vm, /^tiny-\d{4}$/, found.stderr)
+  t.same(said.slice(0, 2), [vm, 'ends with 0'], "the job's own key opens it")
+  t.match(said[2], /Permission denied \(publickey/, "another's of the same user does not")
+  t.same(said.slice(3), ['ends with 255'])
 }
 
 const eve = {
@@ -103,6 +115,7 @@ async function ofDirectory(t: Test, jobs: Jobs): Promise<void> {
 t.test('ssh', (t) =>
   withJobs(t, 'ssh', async (jobs) => {
     await t.test('the VMs of a job know each other by name and by key', (t) => betweenVms(t, jobs))
+    await t.test('the key of one job does not open a VM of another', (t) => ofStranger(t, jobs))
     await t.test('a user and groups that only a directory knows exist in the VMs', (t) => ofDirectory(t, jobs))
   }),
 )

@@ -2,9 +2,9 @@
 // in their environment. Whatever is down when such a job starts, it waits for its VMs and never runs outside them.
 import { readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { hostNamed } from '../cluster/layout.ts'
-import { ended, jobFields, jobOutput, nodeStates, submit, trySubmit } from '../support/batch.ts'
+import { type EndedJob, ended, jobFields, jobOutput, nodeStates, submit, trySubmit } from '../support/batch.ts'
 import { type Cluster, withCluster } from '../support/cluster.ts'
 import { crashDaemon, withTimeouts } from '../support/daemon-faults.ts'
 import { withDefaults } from '../support/default-images.ts'
@@ -17,9 +17,76 @@ const low = ['--partition=low', '--mem=300']
 const defaults = `<defaults><partition name="low" image="tiny"/>
   <account name="physics" image="tiny" script="host" opt-out="true"/><user name="bob" image="tiny"/></defaults>`
 
+const rules = '<submission requeue="required" open-mode="append"/>'
+
+/** In a VM by default: jobs with VMs of their own, whose script only this VM has. Each part begins with its title in brackets. */
+const nested = `title() { echo; echo "[$1]"; }
+cat >/tmp/inner.sh <<'END'
+#!/bin/sh
+hostname; ls /tmp/inner.sh 2>&1; echo "image $SLURM_SPANK_VMRM_IMAGE"
+END
+title outer; hostname
+out=/home/alice/nested-$SLURM_JOB_ID
+common='--wait --open-mode=append --mem=300'
+sbatch $common --output=$out.named --vm-image=tiny /tmp/inner.sh >/dev/null &
+sbatch $common --output=$out.default --partition=low /tmp/inner.sh >/dev/null &
+wait
+title named; cat $out.named
+title default; cat $out.default
+title salloc; salloc --quiet --vm-image=tiny -n1 --mem=300 sh -c 'hostname; srun hostname'
+title srun; env -u SLURM_JOB_ID -u SLURM_JOBID srun --quiet --vm-image=tiny -n1 --mem=300 hostname`
+
+function partsOf(output: string): Record<string, readonly string[]> {
+  const parts = output.split(/^\[/m).map((part) => part.trim().split('\n'))
+  return Object.fromEntries(parts.map(([title = '', ...lines]) => [title.replace(']', ''), lines]))
+}
+
+/** Each of them had a VM of its own. */
+function checkNested(t: Test, job: EndedJob): void {
+  const { outer = [], named = [], default: byDefault = [], salloc = [], srun = [] } = partsOf(job.output)
+  t.equal(job.state, 'COMPLETED', job.output)
+  t.match(named[1], /No such file/, "the VM of the script's caller is another")
+  t.same(named.slice(1), byDefault.slice(1))
+  t.equal(named[2], 'image tiny')
+  t.equal(salloc[0], outer[0], "salloc's command runs where it was typed")
+  const hosts = [outer[0], named[0], byDefault[0], salloc[1], srun[0]]
+  for (const host of hosts) t.match(host, guest)
+  for (const host of hosts.slice(1)) t.not(host, outer[0])
+}
+
 function markersOf(cluster: Cluster): readonly string[] {
   const hosts = cluster.nodes.map((node) => join(hostNamed(cluster.layout, node).folder, 'run/vmrm/jobs'))
   return hosts.flatMap((folder) => readdirSync(folder))
+}
+
+/** What an administrator may ask of VM jobs; plain ones are held to nothing. */
+async function checkHabits(t: Test, cluster: Cluster): Promise<void> {
+  const script = { current_working_directory: '/home/alice', environment: { PATH: '/usr/bin:/bin' } }
+  await withDefaults(cluster, rules, async () => {
+    const mayNot = /vmrm: jobs in VMs must be ones that Slurm may requeue on this cluster: leave --no-requeue out/
+    const mustAppend = /vmrm: jobs in VMs must append to their output on this cluster: add --open-mode=append/
+    for (const asked of [low, ['--vm-image=tiny', '--mem=300']])
+      for (const [option, sentence] of [
+        ['--no-requeue', mayNot],
+        ['--open-mode=truncate', mustAppend],
+      ] as const) {
+        const found = await trySubmit(cluster, 'true', { arguments: [...asked, option] })
+        t.match(found, { exitCode: 1, stdout: /^$/, stderr: sentence }, `${asked[0]} ${option}`)
+      }
+    // slurmrestd (22.05) takes `"requeue": false` for true.
+    for (const [fields, sentence] of [
+      [{ open_mode: 'append', no_requeue: true }, mayNot],
+      [{}, mustAppend],
+    ] as const) {
+      const answer = await submitByRest(cluster, 'true', { ...script, partition: 'low', ...fields })
+      t.match(answer, { jobId: undefined, log: sentence }, `REST: ${JSON.stringify(fields)}`)
+    }
+    const held = [
+      await submit(cluster, 'true', { arguments: ['--hold', ...low] }),
+      await submit(cluster, 'true', { arguments: ['--hold', '--no-requeue', '--open-mode=truncate'] }),
+    ]
+    await cluster.run(['scancel', ...held.map(String)])
+  })
 }
 
 /** Waits until Slurm has put the job back into the queue so many times. */
@@ -34,6 +101,7 @@ async function untilRequeued(cluster: Cluster, id: number, times: number): Promi
 t.test('a job gets the image of its user, account or partition, and keeps it over a requeue', async (t) => {
   await withCluster(t, async (cluster) => {
     await withDefaults(cluster, defaults, async () => {
+      await checkHabits(t, cluster)
       const script = `hostname; echo run \${SLURM_RESTART_COUNT:-0}; echo image $SLURM_SPANK_VMRM_IMAGE
         while [ -z "$SLURM_RESTART_COUNT" ]; do sleep 0.2; done`
       const requeued = await submit(cluster, script, { arguments: low })
@@ -45,7 +113,7 @@ t.test('a job gets the image of its user, account or partition, and keeps it ove
         ...{ ...fields, partition: 'main', standard_output: '/home/alice/job-%j.out' },
         environment: { PATH: '/usr/bin:/bin', VMRM_IMAGE: 'tiny', VMRM_SCRIPT: 'guest' },
       })
-      const byRest = await submitByRest(cluster, 'hostname', {
+      const byRest = await submitByRest(cluster, nested, {
         ...{ ...fields, partition: 'low', standard_output: '/home/alice/job-%j.out' },
         environment: { PATH: '/usr/bin:/bin' },
       })
@@ -84,10 +152,9 @@ t.test('a job gets the image of its user, account or partition, and keeps it ove
       const both = await salloc
       t.match(both, { exitCode: 0 }, both.stderr)
       t.equal(both.stdout.match(/^tiny-\d{4}$/gm)?.length, 2)
-      for (const id of [named.jobId, byRest.jobId]) {
-        const job = await ended(cluster, id ?? 0, { timeoutMs: boundMs })
-        t.match(job, { state: 'COMPLETED', output: guest }, job.output)
-      }
+      const other = await ended(cluster, named.jobId ?? 0, { timeoutMs: boundMs })
+      t.match(other, { state: 'COMPLETED', output: guest }, other.output)
+      checkNested(t, await ended(cluster, byRest.jobId ?? 0, { timeoutMs: 3 * boundMs }))
       t.match(await jobOutput(cluster, named.jobId ?? 0), /image tiny/)
       const account = await ended(cluster, byAccount, { timeoutMs: boundMs })
       t.match(account.output, /^n[12]\ntiny-\d{4}\n$/, 'the script on the host, its step in the VM')

@@ -7,8 +7,13 @@ const inOwnFolder = (line: string): string => `d=$(mktemp -d); ${line}; rm -r $d
 const batch = 'sbatch --vm-image=none -n1 --mem=50'
 
 const allocate = 'salloc --vm-image=none -n1 --mem=50'
-/** The id of its job, how long it waited, and whether it hears of the end before its own. */
-const told = /^salloc: (Pending|Granted|Waiting|Nodes|Relinquishing|Job allocation|job )/
+/** How long it waits for the job is chance. */
+const waited = /^salloc: (Pending job allocation|job \S+ (queued|has been allocated)|Waiting for|Nodes )/
+/** So is whether it hears of the end that it gives the job itself. */
+const waitedAndHeard = new RegExp(`${waited.source}|^salloc: Job allocation`)
+/** What it says, with a word for the numbers of its jobs. */
+const told = (line: string): string =>
+  `{ ${line}; } 2>told; code=$?; sed -E 's/[0-9]{5,}/OTHER/' told >&2; rm told; exit $code`
 const one = 'srun -n1 -N1 -w n1 --mem=50 --overlap'
 const step = `$(squeue --noheader --steps --jobs=$SLURM_JOB_ID --format=%i | grep -E '[.][0-9]+$' | tail -n 1)`
 const until = (condition: string): string => `until ${condition}; do sleep 0.1; done`
@@ -79,23 +84,33 @@ ${until('[ -z "$(squeue -h -j $a,$b 2>/dev/null)" ]')}`,
   },
   {
     name: 'salloc: a command, and its end by a signal',
-    line: `${allocate} -J named sh -c 'echo $SLURM_NNODES $SLURM_JOB_NAME; srun -n1 sh -c "exit 4"; echo $?; kill -TERM $$'; echo $?`,
+    line: told(
+      `${allocate} -J named sh -c 'echo $SLURM_NNODES $SLURM_JOB_NAME; srun -n1 sh -c "exit 4"; echo $?; kill -TERM $$'; echo $?`,
+    ),
     code: 0,
-    says: 'named',
-    unlike: told,
+    says: /"1 named".*Granted job allocation OTHER.*Relinquishing job allocation OTHER/,
+    unlike: waitedAndHeard,
   },
   {
     name: 'salloc: the default shell',
-    line: `echo 'echo shell $SLURM_JOB_NAME; exit 5' | SHELL=/bin/sh ${allocate}`,
+    line: told(`echo 'echo shell $SLURM_JOB_NAME; exit 5' | SHELL=/bin/sh ${allocate}`),
     code: 5,
-    unlike: told,
+    says: /"shell \w+".*Relinquishing job allocation OTHER/,
+    unlike: waitedAndHeard,
   },
   {
     name: 'salloc: an allocation that ends under its command',
-    line: `${allocate} --kill-command=TERM -J ends sh -c 'scancel $SLURM_JOB_ID; exec sleep 50'; echo $?; ${allocate} nosuchcommand`,
+    line: told(`${allocate} --kill-command=TERM -J ends sh -c 'scancel $SLURM_JOB_ID; exec sleep 50'`),
     code: 1,
-    says: 'Unable to find command',
-    unlike: told,
+    says: 'salloc: Job allocation OTHER has been revoked.',
+    unlike: waited,
+  },
+  {
+    name: 'salloc: no such command',
+    line: told(`${allocate} nosuchcommand`),
+    code: 1,
+    says: /Relinquishing job allocation OTHER.*Unable to find command/,
+    unlike: waitedAndHeard,
   },
   {
     name: 'scancel of a step',
@@ -128,19 +143,23 @@ ${until('[ -z "$(squeue -h -j $a,$b 2>/dev/null)" ]')}`,
   },
   {
     name: 'sacct and sstat',
-    line: `sacct -n -X -j $SLURM_JOB_ID -o JobName,NNodes; sstat -n -a -P -j $SLURM_JOB_ID -o NTasks; echo $?`,
+    line: `sacct -n -X -j $SLURM_JOB_ID -o JobName,NNodes; sstat -n -a -P -j $SLURM_JOB_ID -o JobID,NTasks; echo $?
+srun -n2 -N1 -w n1 --mem=50 --overlap sh -c 'touch there.$SLURM_PROCID; until [ -e go ]; do sleep 0.1; done' & ${until('[ -e there.0 ] && [ -e there.1 ]')}
+sstat -n -P -j ${step} -o NTasks,Nodelist; touch go; wait $!`,
     code: 0,
-    says: 'play',
+    says: /play .*"ID\.batch\|1","0","2\|NODE"/,
   },
   {
     name: 'sattach',
-    line: `srun -n1 -N1 -w n1 --mem=50 --overlap --output=none sh -c 'touch there; while [ ! -e go ]; do echo attached; sleep 0.1; done; exit 3' & ${until('[ -e there ]')}; number=${step}; sattach $number >all & ${until('grep -qs attached all')}; touch go; wait; sort -u all; rm all`,
+    line: `srun -n1 -N1 -w n1 --mem=50 --overlap --output=none sh -c 'touch there; while [ ! -e go ]; do echo attached; sleep 0.1; done; exit 3' & ${until('[ -e there ]')}; task=$!; number=${step}; sattach $number >all & ${until('grep -qs attached all')}; touch go; wait $!; echo "sattach $?"; wait $task; echo "srun $?"; sort -u all; rm all`,
     code: 0,
-    says: 'attached',
+    says: '"sattach 3","srun 3","attached"',
   },
   {
-    name: 'strigger',
+    // Slurm (22.05) takes triggers from SlurmUser alone: test/jobs/commands.test.ts has one that fires.
+    name: 'strigger, which is refused',
     line: `printf '#!/bin/sh\\n' >program; chmod +x program; strigger --set --jobid=$SLURM_JOB_ID --fini --program=$PWD/program; echo $?; strigger --get -h --jobid=$SLURM_JOB_ID 2>&1 | awk '{print $2,$4}'; strigger --clear --jobid=$SLURM_JOB_ID; echo $?`,
     code: 0,
+    says: /"1","1".*slurm_clear_trigger: No such process.*slurm_set_trigger: Access/,
   },
 ]

@@ -69,7 +69,8 @@ t.test('a caller that does not take its replies is read no further, and is close
     closed = resolve
   })
   const { path, client } = await serve(t, {
-    limits: { idleTimeoutMs: 300, pendingReplyBytes: 1_000_000, requestsPerConnection: 4 },
+    // Long enough for the other caller to say what it wants, on a busy machine too.
+    limits: { idleTimeoutMs: 3000, pendingReplyBytes: 1_000_000, requestsPerConnection: 4 },
     handlers: {
       ...handlers,
       'show-image': (_request, _caller, { signal }) => {

@@ -326,6 +326,7 @@ t.test('srun: what it reads and writes by name is the guest’s', async (t) => {
     ],
     ['SLURM_STDOUTMODE=no SRUN_OUTPUT=o-%t srun x', '[--output=o-%t][x]\n', ''],
     ['srun -o o-%t -i none prog', '[--input=none][--output=o-%t][prog]\n', ''],
+    ['srun -o all.out -e NONE -i - prog; ls', '[--input=-][--output=all.out][--error=NONE][prog]\n', ''],
     ['srun -o out -e out prog; cat out', '[--output=/dev/stdout][--error=/dev/stdout][prog]\n', ''],
     ['echo "0 x" > mp; VMRM_TEST_DO=\'cat "$2"; basename "$2"; set --\' srun --multi-prog mp', '0 x\nmp\n\n', ''],
     [

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 /* What is added to the arguments beside those that were given. */
@@ -38,7 +39,8 @@ void plan_add_file(struct plan *plan, uint32_t offset, int fd)
 
 bool plan_is_file(const char *name)
 {
-	bool is_word = strcmp(name, "all") == 0 || strcmp(name, "none") == 0;
+	/* Slurm (22.05) takes whatever begins with `all`, `All` … or `-` for "to srun itself". */
+	bool is_word = strncasecmp(name, "all", 3) == 0 || name[0] == '-' || strcasecmp(name, "none") == 0;
 	bool is_task = name[0] != '\0' && strspn(name, "0123456789") == strlen(name);
 	return name[0] != '\0' && !is_word && !is_task && strchr(name, '%') == NULL;
 }

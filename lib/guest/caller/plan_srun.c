@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -76,7 +77,7 @@ static void add_pair(struct plan *plan, const char *name, const char *value)
 /* What is no plain file stays srun's own. Where only --output is given, it takes stderr too: so srun's /dev/stdout does. */
 static int place_files(struct plan *plan, const struct srun_files *files)
 {
-	plan->takes_stdin = files->input == NULL || strcmp(files->input, "none") != 0;
+	plan->takes_stdin = files->input == NULL || strcasecmp(files->input, "none") != 0;
 	if (files->input != NULL && !plan_is_file(files->input)) {
 		add_pair(plan, "input", files->input);
 	} else if (files->input != NULL) {

@@ -7,16 +7,10 @@ const one = 'srun -w n1 -N1 -n1'
 const small = `${one} --overlap --mem=10 --gres=none`
 
 /**
- * For lines that run outside of VMs. From a script in one no step is left where a file cannot be opened, a file whose name begins with `all` is a file,
+ * For lines that run outside of VMs. From a script in one no step is left where a file cannot be opened,
  * how a step ends whose reader went away is chance, the small image has no `script`, and so many bytes take a busy machine longer than a line may.
  */
 export const outsideOnly: readonly Line[] = [
-  {
-    name: 'an output file for all tasks',
-    line: `srun -n4 --output=all.out sh -c 'echo $SLURM_PROCID'`,
-    code: 0,
-    order: 'any',
-  },
   { name: 'a reader that goes away', line: `set +o pipefail; srun -w n1 -N1 -n1 seq 300000 | head -n 1`, code: 0 },
   {
     name: 'a terminal',
@@ -41,6 +35,19 @@ export const streams: readonly Line[] = [
   { name: 'no stdin', line: `echo never | srun -n2 --input=none cat`, code: 0 },
   { name: 'stdin from a file', line: `seq 3 >in; srun -n2 --input=in --label cat`, code: 0, order: 'any' },
   { name: 'stdin from /dev/null', line: `${one} cat </dev/null`, code: 0 },
+  {
+    name: 'an output file for all tasks',
+    line: `srun -n4 --output=whole.out sh -c 'echo $SLURM_PROCID'; sort whole.out; rm whole.out`,
+    code: 0,
+    says: '3',
+  },
+  {
+    name: 'a name that begins with a word of Slurm is that word',
+    line: `srun -n2 --output=all.out sh -c 'echo $SLURM_PROCID'; ls all.out 2>/dev/null || echo no file`,
+    code: 0,
+    order: 'any',
+    says: 'no file',
+  },
   {
     name: 'every pattern of file names',
     line: `srun -n2 -J named --output='%j-%J-%s-%t-%n-%N-%u-%x-%A-%a-%%-%4t.out' --error='err-%4n.%2t' sh -c 'echo out $SLURM_PROCID; echo err $SLURM_PROCID >&2'`,

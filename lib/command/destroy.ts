@@ -3,7 +3,7 @@ import { exitCodeOfFamily } from '../errors/catalogue.ts'
 import { renderForUser, toVmrmError } from '../errors/vmrm-error.ts'
 import { parseBatchName } from '../job/run.ts'
 import type { ProtocolClient } from '../protocol/client.ts'
-import { awaitBatch, callMs } from './batch/await-batch.ts'
+import { awaitBatch, callMs, notConfirmed } from './batch/await-batch.ts'
 import { type Command, readOptions, UsageError } from './command.ts'
 import { withController } from './controller.ts'
 
@@ -44,8 +44,6 @@ async function destroyOne(controller: ProtocolClient, text: string, until: 'know
   if (until === 'known' || answer.state === 'ended') return 0
   const run = await awaitBatch(controller, { batch: answer.batch, until })
   if (run === 'interrupted' || run.state === 'ended') return 0
-  process.stderr.write(
-    `vmrm: b${answer.batch}: a node has not confirmed yet; it removes its VMs when it answers again\n`,
-  )
+  process.stderr.write(`vmrm: ${notConfirmed(answer.batch)}\n`)
   return exitCodeOfFamily.node
 }

@@ -22,12 +22,17 @@ export function parseNodes(text: string): SlurmNode[] {
   })
 }
 
-/** Those of the host lists, or all that are up. Throws `request-invalid` for one that Slurm does not have up. */
-export async function findNodes(config: DaemonConfig, lists: readonly string[]): Promise<readonly SlurmNode[]> {
+/** All that are up. Throws `command-failed` where Slurm does not say. */
+export async function listNodes(config: DaemonConfig): Promise<readonly SlurmNode[]> {
   const { commands, config: slurmConf } = config.slurm
   const shown = await runTool(`${commands}/scontrol`, ['show', 'node', '--oneliner'], { SLURM_CONF: slurmConf })
   if (shown.exitCode !== 0) throw new VmrmError('command-failed', `scontrol show node: ${complaint(shown)}`)
-  const nodes = parseNodes(shown.stdout)
+  return parseNodes(shown.stdout)
+}
+
+/** Those of the host lists, or all that are up. Throws `request-invalid` for one that Slurm does not have up. */
+export async function findNodes(config: DaemonConfig, lists: readonly string[]): Promise<readonly SlurmNode[]> {
+  const nodes = await listNodes(config)
   if (lists.length === 0) return nodes
   return lists.flatMap(expandHostlist).map((name) => {
     const node = nodes.find((one) => one.name === name)

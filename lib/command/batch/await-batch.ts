@@ -58,6 +58,11 @@ function isThere({ state }: ListedBatch, until: Until): boolean {
   return until === 'decided' && (state === 'committed' || state === 'lost')
 }
 
+/** What is said of a batch that `awaitBatch` gives back while it is still `ending`. */
+export function notConfirmed(batch: number): string {
+  return `b${batch}: a node has not confirmed yet; it removes its VMs when it answers again`
+}
+
 /** The cause of its end; what a newer controller says is a peer's. */
 export function codeOf({ code = 'run-ended' }: ListedBatch): ErrorCode {
   return Object.hasOwn(catalogue, code) ? (code as ErrorCode) : 'peer-error'

@@ -3,7 +3,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { toVmrmError, VmrmError } from '../../errors/vmrm-error.ts'
 import type { ProtocolClient } from '../../protocol/client.ts'
-import { awaitBatch, awayMs, callMs } from './await-batch.ts'
+import { awaitBatch, awayMs, callMs, notConfirmed } from './await-batch.ts'
 
 const pauseMs = 500
 
@@ -17,8 +17,7 @@ export async function takeBack(
   try {
     await destroyPatiently(controller, { batch, again, tell, patienceMs })
     const run = await awaitBatch(controller, { batch, until: 'ended', signal: again })
-    if (run !== 'interrupted' && run.state !== 'ended')
-      tell(`b${batch}: a node has not confirmed yet; it removes its VMs when it answers again`)
+    if (run !== 'interrupted' && run.state !== 'ended') tell(notConfirmed(batch))
   } catch (thrown) {
     if (again.aborted) return
     const { code, message } = toVmrmError(thrown)

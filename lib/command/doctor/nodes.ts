@@ -2,9 +2,8 @@
 import { release } from '../../daemon/release.ts'
 import { toVmrmError } from '../../errors/vmrm-error.ts'
 import type { ProtocolClient } from '../../protocol/client.ts'
-import { askNodes, parseNodes, type SlurmNode } from '../slurm-nodes.ts'
+import { askNodes, listNodes, type SlurmNode } from '../slurm-nodes.ts'
 import { type Check, type DoctorContext, type Finding, fail, ok, problemsOr, warn } from './check.ts'
-import { complaint, runTool } from './run-tool.ts'
 
 const answerMs = 5_000
 
@@ -34,11 +33,12 @@ export const nodesCheck: Check = {
   name: 'nodes-over-munge',
   roles: ['controller'],
   async run(context) {
-    const { commands, config: slurmConf } = context.config.slurm
-    const shown = await runTool(`${commands}/scontrol`, ['show', 'node', '--oneliner'], { SLURM_CONF: slurmConf })
-    if (shown.exitCode !== 0)
-      return [warn(`scontrol show node: ${complaint(shown)}`, 'The nodes were not asked.', 'Start slurmctld.')]
-    const nodes = parseNodes(shown.stdout)
+    let nodes: readonly SlurmNode[]
+    try {
+      nodes = await listNodes(context.config)
+    } catch (thrown) {
+      return [warn(toVmrmError(thrown).message, 'The nodes were not asked.', 'Start slurmctld.')]
+    }
     const found = await askNodes(context.config, nodes, (client, node) => look(client, node, context))
     const problems = found.filter((problem) => problem !== undefined)
     return nodes.length === 0

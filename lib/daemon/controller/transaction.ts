@@ -10,7 +10,7 @@ import { reachedAtOnce } from '../steps.ts'
 import { type Begin, createBegin } from './begin-transaction.ts'
 import type { Ledger, MissingVm, RunChange, RunRecord } from './ledger.ts'
 import type { Planner } from './planner.ts'
-import { type NodeVerdict, verdictOf } from './verdict-of.ts'
+import { missingOn, type NodeVerdict, verdictOf } from './verdict-of.ts'
 import type { WaitingRoom } from './waiting-room.ts'
 
 /**
@@ -230,12 +230,9 @@ export function createTransactions(options: {
     }
   }
 
-  const missingOn = (run: Run, node: string): readonly MissingVm[] =>
-    ledger.shares(run).find((share) => share.node === node)?.missing ?? []
-
   /** The rest of a batch goes on: all or nothing is said of its creation. */
   const lostOfBatch = (run: RunRecord, cause: { node: string; vm: string }, reason: string) => {
-    const missing = missingOn(run, cause.node)
+    const missing = missingOn(ledger, run, cause.node)
     ledger.setShare(run, cause.node, { state: 'prepared', missing: [...missing, { vm: cause.vm, reason }] })
     ledger.move(run, { from: ['committed', 'lost'], to: 'lost' }, { code: 'vm-lost', reason })
     log.warn('batch.vm-lost', { run: runId(run), vm: cause.vm, reason })
@@ -262,7 +259,7 @@ export function createTransactions(options: {
     causeTold: (run) => causes.get(runId(run)) ?? Promise.resolve(),
     async lost(run, cause) {
       // What the run is made without, or was lost before, is no news.
-      if (missingOn(run, cause.node).some(({ vm }) => vm === cause.vm)) return
+      if (missingOn(ledger, run, cause.node).some(({ vm }) => vm === cause.vm)) return
       const reason = `VM ${cause.vm} on node ${cause.node} is gone: ${cause.reason}`
       const record = ledger.find(run)
       const isEarly = record?.state === 'preparing'

@@ -1,7 +1,7 @@
 // What the ledger says was decided of a run: for the whole of it, and for one of its nodes. It decides nothing.
 import { isBatch, type Run, vmName } from '../../job/run.ts'
 import type { Verdict } from '../../job/verdict.ts'
-import type { Ledger, RunRecord } from './ledger.ts'
+import type { Ledger, MissingVm, RunRecord } from './ledger.ts'
 
 export interface NodeVerdict {
   readonly verdict: Verdict
@@ -33,6 +33,11 @@ export function verdictOf(ledger: Ledger, run: Run, node?: string): NodeVerdict 
   }
 }
 
+/** VMs of this node that the run is made without, or was lost with, and why. */
+export function missingOn(ledger: Ledger, run: Run, node: string): readonly MissingVm[] {
+  return ledger.shares(run).find((share) => share.node === node)?.missing ?? []
+}
+
 /** Names of the VMs that a run began without, which its strategy must allow, or that a batch has lost since. */
 export function missingVms(ledger: Ledger, { plan, ...run }: RunRecord): ReadonlySet<string> {
   if (plan?.strategy !== 'best-effort' && !isBatch(run)) return new Set()
@@ -55,7 +60,7 @@ function committed(ledger: Ledger, record: RunRecord, node: string | undefined):
   const nodes = record.plan?.nodes ?? []
   const own = nodes.find((each) => each.node === node)
   if (gone.size > 0 && own?.vms.every(isGone) === true) {
-    const why = ledger.shares(record).find((share) => share.node === node)?.missing[0]?.reason ?? ''
+    const why = missingOn(ledger, record, own.node)[0]?.reason ?? ''
     return { verdict: 'abort', reason: `the job began without node ${node}: ${why}`, missing: [] }
   }
   const missing = gone.size === 0 ? [] : nodes.flatMap(({ vms }) => vms.filter(isGone).map(({ hostname }) => hostname))

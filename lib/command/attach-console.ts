@@ -1,7 +1,7 @@
 // `vmrm console --attach`: the serial console of a VM on this node, both ways, until Ctrl-] or the VM's end, for one process at a time.
 import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
-import { vmFiles } from '../daemon/node/domain-of.ts'
+import { vmFiles } from '../daemon/node/vms/domain-of.ts'
 import { VmrmError } from '../errors/vmrm-error.ts'
 import { runId } from '../job/run.ts'
 import { exchange } from './console/exchange.ts'

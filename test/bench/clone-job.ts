@@ -2,7 +2,7 @@
 // on, and all stay until they have been looked at. It owns its job and ends it.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { openJournal } from '../../lib/daemon/node/journal.ts'
+import { openJournal } from '../../lib/daemon/node/runs/journal.ts'
 import { createLog } from '../../lib/log.ts'
 import { domainUuid } from '../../lib/vm/domain-uuid.ts'
 import { findDaemon, logPath } from '../cluster/daemons.ts'

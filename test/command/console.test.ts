@@ -2,7 +2,7 @@
 import t from 'tap'
 import { copyConsole, createPrinter } from '../../lib/command/console.ts'
 import { createConsoleHandler } from '../../lib/daemon/controller/console-handler.ts'
-import type { Ledger, RunRecord } from '../../lib/daemon/controller/ledger.ts'
+import type { Ledger, RunRecord } from '../../lib/daemon/controller/ledger/ledger.ts'
 import { VmrmError } from '../../lib/errors/vmrm-error.ts'
 
 const bytes = (text: string) => new Uint8Array(Buffer.from(text))

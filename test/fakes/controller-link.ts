@@ -1,7 +1,7 @@
 // A stand-in for the controller as a node sees it: hands out a share, takes reports, and can be down.
 
-import { openShare } from '../../lib/daemon/node/open-share.ts'
 import type { ControllerLink, ShareAnswer } from '../../lib/daemon/node/ports.ts'
+import { openShare } from '../../lib/daemon/node/runs/open-share.ts'
 import { VmrmError } from '../../lib/errors/vmrm-error.ts'
 import { type Run, runId } from '../../lib/job/run.ts'
 import type { Verdict } from '../../lib/job/verdict.ts'

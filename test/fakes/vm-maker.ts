@@ -1,7 +1,7 @@
 // A stand-in for what makes VMs: it keeps what exists, and can be told to fail, to wait, and to lose VMs.
 import { EventEmitter } from 'node:events'
-import type { LiveVm } from '../../lib/daemon/node/live-run.ts'
 import type { KnownRuns, VmMaker } from '../../lib/daemon/node/ports.ts'
+import type { LiveVm } from '../../lib/daemon/node/runs/live-run.ts'
 import { VmrmError } from '../../lib/errors/vmrm-error.ts'
 import type { GuestChannel } from '../../lib/guest/channel.ts'
 import { runId } from '../../lib/job/run.ts'

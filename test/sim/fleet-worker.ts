@@ -1,6 +1,6 @@
 // A process that plays some of the simulated nodes. It answers each message of its parent with one of the same number.
 import { loadDaemonConfig } from '../../lib/config/load.ts'
-import type { PrepareRequest } from '../../lib/daemon/node/node-runs.ts'
+import type { PrepareRequest } from '../../lib/daemon/node/runs/node-runs.ts'
 import type { Run } from '../../lib/job/run.ts'
 import { until } from '../support/until.ts'
 import { type NodeAddress, type NodeOutcome, type SimulatedNode, startNode } from './simulated-node.ts'

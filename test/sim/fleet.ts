@@ -1,6 +1,6 @@
 // The simulated nodes, spread over a few processes so that they are not one thread's work.
 import { type ChildProcess, fork } from 'node:child_process'
-import type { PrepareRequest } from '../../lib/daemon/node/node-runs.ts'
+import type { PrepareRequest } from '../../lib/daemon/node/runs/node-runs.ts'
 import type { Run } from '../../lib/job/run.ts'
 import type { FleetAnswer, FleetRequest, NodeTask } from './fleet-worker.ts'
 import type { NodeAddress, NodeOutcome } from './simulated-node.ts'

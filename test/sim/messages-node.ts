@@ -1,12 +1,12 @@
 // A node of the simulation: the real run state machine and message handlers over VMs, a journal and a clock in memory. It can
 // die and come back: what its dead daemon had begun never goes on.
 import { EventEmitter } from 'node:events'
-import type { JournalEntry } from '../../lib/daemon/node/journal.ts'
-import type { LiveRun, LiveVm } from '../../lib/daemon/node/live-run.ts'
 import { createNodeHandlers, heldRuns } from '../../lib/daemon/node/node-handlers.ts'
-import { NodeRuns } from '../../lib/daemon/node/node-runs.ts'
-import { openShare } from '../../lib/daemon/node/open-share.ts'
 import type { ControllerLink, VmMaker } from '../../lib/daemon/node/ports.ts'
+import type { JournalEntry } from '../../lib/daemon/node/runs/journal.ts'
+import type { LiveRun, LiveVm } from '../../lib/daemon/node/runs/live-run.ts'
+import { NodeRuns } from '../../lib/daemon/node/runs/node-runs.ts'
+import { openShare } from '../../lib/daemon/node/runs/open-share.ts'
 import { VmrmError } from '../../lib/errors/vmrm-error.ts'
 import type { GuestChannel } from '../../lib/guest/channel.ts'
 import { runId } from '../../lib/job/run.ts'

@@ -1,7 +1,7 @@
 // One seeded history: jobs and batches with VMs on some nodes, daemons and machines that die and come back, hooks that come twice, late or
 // never, a network that loses messages. Throws what is wrong, at the moment it goes wrong.
 import assert from 'node:assert/strict'
-import type { JournalEntry } from '../../lib/daemon/node/journal.ts'
+import type { JournalEntry } from '../../lib/daemon/node/runs/journal.ts'
 import type { Strategy } from '../../lib/job/decision.ts'
 import { isBatch, parseRunId, type Run, runId, vmName } from '../../lib/job/run.ts'
 import { createRandom, type Random } from '../support/random.ts'

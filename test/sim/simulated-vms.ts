@@ -2,8 +2,8 @@
 // everything around it on a simulated node (runs, journal's states, protocol) is the real thing.
 import { EventEmitter } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { LiveRun, LiveVm } from '../../lib/daemon/node/live-run.ts'
 import type { VmMaker } from '../../lib/daemon/node/ports.ts'
+import type { LiveRun, LiveVm } from '../../lib/daemon/node/runs/live-run.ts'
 import type { GuestChannel } from '../../lib/guest/channel.ts'
 import { runId } from '../../lib/job/run.ts'
 

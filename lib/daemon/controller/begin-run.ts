@@ -9,7 +9,7 @@ import type { SlurmCommands } from '../../slurm/commands.ts'
 import { expandHostlist } from '../../slurm/hostlist.ts'
 import { createSemaphore } from '../semaphore.ts'
 import type { NodeCaller } from './messenger.ts'
-import type { JobRequest } from './planner.ts'
+import type { JobRequest } from './planning/planner.ts'
 import type { Transactions } from './transaction.ts'
 
 /** `plain`: the job has no image. `again`: it has one, but a node cannot be told: Slurm is to requeue the job. */

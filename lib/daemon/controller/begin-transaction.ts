@@ -4,9 +4,9 @@ import { toVmrmError, VmrmError } from '../../errors/vmrm-error.ts'
 import { batchRun, type Run, runId } from '../../job/run.ts'
 import type { Log } from '../../log.ts'
 import { reached } from '../steps.ts'
-import type { Ledger, NewRun } from './ledger.ts'
-import type { BatchRecord } from './ledger-batches.ts'
-import type { BatchRequest, BeginRequest, JobRequest, Planner } from './planner.ts'
+import type { Ledger, NewRun } from './ledger/ledger.ts'
+import type { BatchRecord } from './ledger/ledger-batches.ts'
+import type { BatchRequest, BeginRequest, JobRequest, Planner } from './planning/planner.ts'
 import { MustWait, type WaitingRoom } from './waiting-room.ts'
 
 export interface Begin {

@@ -3,7 +3,7 @@ import { VmrmError } from '../../errors/vmrm-error.ts'
 import { batchRun, type Run } from '../../job/run.ts'
 import type { ReplyOf, RequestOf } from '../../protocol/messages.ts'
 import type { Caller } from '../../protocol/transport/caller.ts'
-import type { Ledger } from './ledger.ts'
+import type { Ledger } from './ledger/ledger.ts'
 
 /** Asks a node for a part of a console log. Rejects when the node does not answer. */
 export type ConsoleReader = (

@@ -1,7 +1,7 @@
 // A run as `vmrm ps` and other programs are shown it: what the ledger has, and of a batch what its nodes' silence means.
 import { originOf, vmName } from '../../job/run.ts'
 import type { ReplyOf } from '../../protocol/messages.ts'
-import type { Ledger, RunRecord, RunState } from './ledger.ts'
+import type { Ledger, RunRecord, RunState } from './ledger/ledger.ts'
 import { missingVms } from './verdict-of.ts'
 
 type ListedRun = ReplyOf<'list-runs'>['runs'][number]

@@ -2,7 +2,7 @@
 import { isBatch, runId } from '../../job/run.ts'
 import type { Log } from '../../log.ts'
 import type { SlurmCommands } from '../../slurm/commands.ts'
-import type { Ledger } from './ledger.ts'
+import type { Ledger } from './ledger/ledger.ts'
 import type { Remover } from './remove-run.ts'
 import type { Transactions } from './transaction.ts'
 

@@ -3,7 +3,7 @@
 import { toVmrmError } from '../../errors/vmrm-error.ts'
 import { type Run, runId } from '../../job/run.ts'
 import type { Log } from '../../log.ts'
-import type { Ledger } from './ledger.ts'
+import type { Ledger } from './ledger/ledger.ts'
 import type { NodeCaller } from './messenger.ts'
 import type { Transactions } from './transaction.ts'
 

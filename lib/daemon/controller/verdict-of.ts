@@ -1,7 +1,7 @@
 // What the ledger says was decided of a run: for the whole of it, and for one of its nodes. It decides nothing.
 import { isBatch, type Run, vmName } from '../../job/run.ts'
 import type { Verdict } from '../../job/verdict.ts'
-import type { Ledger, MissingVm, RunRecord } from './ledger.ts'
+import type { Ledger, MissingVm, RunRecord } from './ledger/ledger.ts'
 
 export interface NodeVerdict {
   readonly verdict: Verdict

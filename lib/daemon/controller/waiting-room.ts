@@ -6,8 +6,8 @@ import { toVmrmError, VmrmError } from '../../errors/vmrm-error.ts'
 import { type Run, runId } from '../../job/run.ts'
 import type { Log } from '../../log.ts'
 import type { SlurmCommands } from '../../slurm/commands.ts'
-import { hasRoom, leasePools } from './lease-pools.ts'
-import type { Ledger } from './ledger.ts'
+import type { Ledger } from './ledger/ledger.ts'
+import { hasRoom, leasePools } from './planning/lease-pools.ts'
 
 /** What a job waits for. Without an image: that anything can be leased at all. */
 export interface Wanted {

@@ -4,8 +4,8 @@ import type { ProtocolClient } from '../../protocol/client.ts'
 import type { ReplyOf } from '../../protocol/messages.ts'
 import { asReason } from '../../protocol/reason.ts'
 import { heldRuns } from './node-handlers.ts'
-import { openShare } from './open-share.ts'
 import type { ControllerLink, Told } from './ports.ts'
+import { openShare } from './runs/open-share.ts'
 
 const callMs = 10_000
 /** All nodes of a run ask at once; whoever asks again makes that longer. */

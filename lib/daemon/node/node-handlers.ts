@@ -7,8 +7,8 @@ import { asReason } from '../../protocol/reason.ts'
 import type { Caller } from '../../protocol/transport/caller.ts'
 import { release } from '../release.ts'
 import { expectRun, forgetExpected } from './expected-runs.ts'
-import type { JournalEntry } from './journal.ts'
-import type { NodeRuns } from './node-runs.ts'
+import type { JournalEntry } from './runs/journal.ts'
+import type { NodeRuns } from './runs/node-runs.ts'
 
 const runStateOf = {
   preparing: 'preparing',

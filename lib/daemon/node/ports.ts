@@ -4,8 +4,8 @@ import type { VmrmError } from '../../errors/vmrm-error.ts'
 import type { Run } from '../../job/run.ts'
 import type { Verdict } from '../../job/verdict.ts'
 import type { Share } from '../../protocol/messages/share.ts'
-import type { JournalEntry } from './journal.ts'
-import type { LiveRun, LiveVm } from './live-run.ts'
+import type { JournalEntry } from './runs/journal.ts'
+import type { LiveRun, LiveVm } from './runs/live-run.ts'
 
 export interface Usage {
   readonly peakMemoryBytes: number

@@ -1,6 +1,6 @@
 // Which pieces of a range are taken: in a row where that is possible, else as few as may be. No ledger takes part.
 import t from 'tap'
-import { choosePieces } from '../../../lib/daemon/controller/choose-pieces.ts'
+import { choosePieces } from '../../../lib/daemon/controller/ledger/choose-pieces.ts'
 
 /** One character a member: `.` is free. */
 const choose = (range: string, wanted: number, from = 0) =>

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import t from 'tap'
-import { openLedger } from '../../../lib/daemon/controller/ledger.ts'
+import { openLedger } from '../../../lib/daemon/controller/ledger/ledger.ts'
 import type { RunPlan } from '../../../lib/job/plan.ts'
 import { batchRun } from '../../../lib/job/run.ts'
 import { hostnameRange } from '../../../lib/network/address.ts'

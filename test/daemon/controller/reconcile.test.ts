@@ -1,5 +1,5 @@
 import t from 'tap'
-import { openLedger, type RunState } from '../../../lib/daemon/controller/ledger.ts'
+import { openLedger, type RunState } from '../../../lib/daemon/controller/ledger/ledger.ts'
 import { createReconciler } from '../../../lib/daemon/controller/reconcile.ts'
 import { createRemover } from '../../../lib/daemon/controller/remove-run.ts'
 import type { Transactions } from '../../../lib/daemon/controller/transaction.ts'

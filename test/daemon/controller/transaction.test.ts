@@ -1,6 +1,6 @@
 import t from 'tap'
-import { type Ledger, openLedger } from '../../../lib/daemon/controller/ledger.ts'
-import type { JobRequest } from '../../../lib/daemon/controller/planner.ts'
+import { type Ledger, openLedger } from '../../../lib/daemon/controller/ledger/ledger.ts'
+import type { JobRequest } from '../../../lib/daemon/controller/planning/planner.ts'
 import { createTransactions, type Messenger } from '../../../lib/daemon/controller/transaction.ts'
 import { MustWait } from '../../../lib/daemon/controller/waiting-room.ts'
 import { VmrmError } from '../../../lib/errors/vmrm-error.ts'

@@ -1,7 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
-import type { Journal, JournalEntry } from '../../../lib/daemon/node/journal.ts'
-import { LiveRun } from '../../../lib/daemon/node/live-run.ts'
+import type { Journal, JournalEntry } from '../../../lib/daemon/node/runs/journal.ts'
+import { LiveRun } from '../../../lib/daemon/node/runs/live-run.ts'
 
 const entry: JournalEntry = {
   version: 1,

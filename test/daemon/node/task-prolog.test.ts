@@ -1,5 +1,5 @@
 import t from 'tap'
-import { createTaskProlog } from '../../../lib/daemon/node/task-prolog.ts'
+import { createTaskProlog } from '../../../lib/daemon/node/tasks/task-prolog.ts'
 import { silentLog } from '../../../lib/log.ts'
 
 t.test('Slurm is asked seldom, and its last answer stands while it does not answer', async (t) => {

@@ -6,7 +6,7 @@ import type { Run } from '../../../job/run.ts'
 import type { RequestOf } from '../../../protocol/messages.ts'
 import { expandHostlist, renderHostlist } from '../../../slurm/hostlist.ts'
 import type { Account } from '../../account.ts'
-import type { BatchRequest } from '../planner.ts'
+import type { BatchRequest } from '../planning/planner.ts'
 
 export type CreateBatch = RequestOf<'create-batch'>
 export type WantedBatch = Omit<BatchRequest, keyof Run>

@@ -6,7 +6,7 @@ import { type Run, runId } from '../../../job/run.ts'
 import type { Log } from '../../../log.ts'
 import { createSemaphore } from '../../semaphore.ts'
 import { reached } from '../../steps.ts'
-import type { Ledger } from '../ledger.ts'
+import type { Ledger } from '../ledger/ledger.ts'
 import type { NodeCaller } from '../messenger.ts'
 import type { Transactions } from '../transaction.ts'
 

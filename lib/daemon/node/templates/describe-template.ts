@@ -5,7 +5,7 @@ import { release } from 'node:os'
 import { VmrmError } from '../../../errors/vmrm-error.ts'
 import { filePart, type TemplateParts, templateKey } from '../../../image/template/key.ts'
 import { renderDomainXml } from '../../../vm/domain-xml.ts'
-import { type Machine, templateDomainOf } from '../domain-of.ts'
+import { type Machine, templateDomainOf } from '../vms/domain-of.ts'
 import type { TemplateSubject } from './store.ts'
 
 export interface TemplatePlan {

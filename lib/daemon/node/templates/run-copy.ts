@@ -4,7 +4,7 @@ import { constants } from 'node:fs'
 import { chmod, chown, copyFile, link, mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { VmrmError } from '../../../errors/vmrm-error.ts'
-import type { CloneSource } from '../domain-of.ts'
+import type { CloneSource } from '../vms/domain-of.ts'
 import type { TemplateFiles } from './store.ts'
 
 const copyMs = 120_000

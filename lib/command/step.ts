@@ -2,6 +2,7 @@
 // and accounts for it. A batch has no job, so there it is vmrm-run itself, on the VM's node. Never a task of root's: where
 // root asks, srun itself runs as the job's user.
 import type { Account } from '../daemon/account.ts'
+import { taskRunner } from '../daemon/installed.ts'
 import { isBatch } from '../job/run.ts'
 import { type FoundVm, requireHere } from './find-vm.ts'
 
@@ -24,8 +25,6 @@ export interface StepOptions {
 
 /** The runtime of this program ignores them, and that would be handed on. */
 export const defaultSignals = '--default-signal=PIPE,XFSZ'
-
-const taskRunner = '/usr/lib/vmrm/vmrm-run'
 
 export function stepOf(options: StepOptions): Step {
   const { vm, command, io, as, environment } = options

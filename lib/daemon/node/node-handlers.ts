@@ -1,7 +1,8 @@
 // What a node's daemon answers to each message: translation only, the runs decide.
 import { hostname } from 'node:os'
 import { toVmrmError, VmrmError } from '../../errors/vmrm-error.ts'
-import { isBatch, originName } from '../../job/run.ts'
+import { isBatch, originName, type Run } from '../../job/run.ts'
+import type { Share } from '../../protocol/messages/share.ts'
 import type { ReplyOf, RequestOf } from '../../protocol/messages.ts'
 import { asReason } from '../../protocol/reason.ts'
 import type { Caller } from '../../protocol/transport/caller.ts'
@@ -24,18 +25,23 @@ export function heldRuns(entries: readonly JournalEntry[]) {
   return entries.map(({ job, restart, state }) => ({ job, restart, state: runStateOf[state] }))
 }
 
-export function createNodeHandlers(options: {
-  runs: NodeRuns
+export interface NodeHandlerOptions {
+  readonly runs: NodeRuns
   /** A part of the console log of a VM; the index counts over the whole run. */
-  readConsole: (run: JournalEntry, vm: number, offset: number) => Promise<ReplyOf<'get-console'>>
-  node: string
+  readonly readConsole: (run: JournalEntry, vm: number, offset: number) => Promise<ReplyOf<'get-console'>>
+  readonly node: string
   /** Folder of the jobs' markers. */
-  markers: string
-  health: () => 'ready' | 'fault'
+  readonly markers: string
+  readonly health: () => 'ready' | 'fault'
   /** root and SlurmUser, who may see everything. */
-  trustedUids: readonly number[]
-}) {
-  const { runs, readConsole, node, markers, health, trustedUids } = options
+  readonly trustedUids: readonly number[]
+}
+
+export function createNodeHandlers(options: NodeHandlerOptions) {
+  return { ...hookHandlers(options), ...verdictHandlers(options), ...stateHandlers(options) }
+}
+
+function hookHandlers({ runs }: NodeHandlerOptions) {
   return {
     'node-prepare': async (request: RequestOf<'node-prepare'>): Promise<ReplyOf<'node-prepare'>> => {
       const { request: wanted, ...body } = request
@@ -51,6 +57,12 @@ export function createNodeHandlers(options: {
         return { outcome: 'left', reason: asReason(toVmrmError(thrown).message) }
       }
     },
+  }
+}
+
+/** What the controller has decided and this node does. */
+function verdictHandlers({ runs, markers }: NodeHandlerOptions) {
+  return {
     verdict: async (request: RequestOf<'verdict'>): Promise<ReplyOf<'verdict'>> => {
       const { verdict, reason = '', missing = [] } = request
       await runs.applyVerdict(request, { verdict, reason, missing })
@@ -72,29 +84,21 @@ export function createNodeHandlers(options: {
       if (runs.ofJob(request.job) === undefined) await forgetExpected(markers, request)
       return {}
     },
-    'tell-run': async ({ job, restart }: RequestOf<'tell-run'>): Promise<ReplyOf<'tell-run'>> => {
-      const entry = runs.all().find((run) => run.entry.job === job && run.entry.restart === restart)?.entry
-      if (entry?.share === undefined) return {}
-      const { uid, gid, user, script, state, beganMs, reason, share, batch, missing } = entry
-      const began = new Date(beganMs).toISOString()
-      const known = {
-        uid,
-        gid,
-        user,
-        script,
-        began,
-        share: share.message,
-        state: runStateOf[state],
-        reason: asReason(reason),
-        ...(batch === undefined ? {} : { batch }),
-        ...(missing === undefined
-          ? {}
-          : { missing: missing.map(({ vm, reason: why }) => ({ vm, reason: asReason(why) })) }),
-      }
-      return { run: known }
+  }
+}
+
+/** What this node has. */
+function stateHandlers({ runs, readConsole, node, health, trustedUids }: NodeHandlerOptions) {
+  const entries = () => runs.all().map((run) => run.entry)
+  const find = ({ job, restart }: Run) => entries().find((entry) => entry.job === job && entry.restart === restart)
+  return {
+    'tell-run': async (request: RequestOf<'tell-run'>): Promise<ReplyOf<'tell-run'>> => {
+      const entry = find(request)
+      return entry?.share === undefined ? {} : { run: toldRun(entry, entry.share) }
     },
-    'get-console': async ({ job, restart, vm, offset }: RequestOf<'get-console'>): Promise<ReplyOf<'get-console'>> => {
-      const entry = runs.all().find((run) => run.entry.job === job && run.entry.restart === restart)?.entry
+    'get-console': async (request: RequestOf<'get-console'>): Promise<ReplyOf<'get-console'>> => {
+      const { job, vm, offset } = request
+      const entry = find(request)
       if (entry?.share?.vms.some(({ index }) => index === vm) !== true)
         throw new VmrmError(
           'run-unknown',
@@ -103,9 +107,21 @@ export function createNodeHandlers(options: {
       return readConsole(entry, vm, offset)
     },
     'node-status': async (_request: RequestOf<'node-status'>, caller: Caller): Promise<ReplyOf<'node-status'>> => {
-      const entries = runs.all().map((run) => run.entry)
-      const shown = entries.filter((entry) => trustedUids.includes(caller.uid) || entry.uid === caller.uid)
+      const shown = entries().filter((entry) => trustedUids.includes(caller.uid) || entry.uid === caller.uid)
       return { node: node === '' ? hostname() : node, release, health: health(), runs: heldRuns(shown) }
     },
+  }
+}
+
+/** A run as a controller that has lost its ledger needs it. */
+function toldRun(entry: JournalEntry, share: Share): NonNullable<ReplyOf<'tell-run'>['run']> {
+  const { uid, gid, user, script, state, beganMs, reason, batch, missing } = entry
+  const lacks = missing?.map(({ vm, reason: why }) => ({ vm, reason: asReason(why) }))
+  return {
+    ...{ uid, gid, user, script, share: share.message, state: runStateOf[state] },
+    began: new Date(beganMs).toISOString(),
+    reason: asReason(reason),
+    ...(batch === undefined ? {} : { batch }),
+    ...(lacks === undefined ? {} : { missing: lacks }),
   }
 }

@@ -11,7 +11,7 @@ import { createMessenger, type NodeCaller } from '../../lib/daemon/controller/me
 import type { Planner } from '../../lib/daemon/controller/planning/planner.ts'
 import { createReconciler } from '../../lib/daemon/controller/reconcile.ts'
 import { createRemover } from '../../lib/daemon/controller/remove-run.ts'
-import { createTransactions, type Transactions } from '../../lib/daemon/controller/transaction.ts'
+import { createTransactions, type Transactions } from '../../lib/daemon/controller/transaction/transaction.ts'
 import { VmrmError } from '../../lib/errors/vmrm-error.ts'
 import type { Strategy } from '../../lib/job/decision.ts'
 import type { RunPlan } from '../../lib/job/plan.ts'
@@ -20,6 +20,7 @@ import { silentLog } from '../../lib/log.ts'
 import { addressPool, macRange, vniRange } from '../../lib/network/address.ts'
 import { createFakeSlurm, type FakeSlurm } from '../fakes/slurm.ts'
 import type { Random } from '../support/random.ts'
+import { type LedgerDisk, onDisk } from './full-disk.ts'
 import type { SimNode } from './messages-node.ts'
 import type { VirtualClock } from './virtual-clock.ts'
 
@@ -46,6 +47,7 @@ const titled = { title: 'simulated' }
 
 export class SimController {
   readonly ledger: Ledger
+  readonly disk: LedgerDisk = { state: 'well', refused: 0 }
   readonly slurm: FakeSlurm = createFakeSlurm()
   readonly #options: SimControllerOptions
   #life = { isOver: false }
@@ -55,7 +57,7 @@ export class SimController {
 
   constructor(options: SimControllerOptions) {
     this.#options = options
-    this.ledger = watched(openLedger(':memory:'), options)
+    this.ledger = onDisk(watched(openLedger(':memory:'), options), this.disk, options.random)
     for (const name of ['n1', 'n2', 'n3', 'n4']) this.ledger.rememberNode(name, '10.99.0.1', 0)
     const parts = this.#newParts()
     this.transactions = parts.transactions
@@ -156,11 +158,12 @@ export class SimController {
         throw new Error('nobody is looked up here')
       },
     })
-    const every = (ms: number, work: () => unknown) => {
-      const timer = setInterval(() => (life.isOver ? clearInterval(timer) : void work()), ms)
+    const every = (ms: number, work: () => Promise<void>) => {
+      // What fails is done again the next time.
+      const timer = setInterval(() => (life.isOver ? clearInterval(timer) : void work().catch(() => {})), ms)
     }
-    every(1000, () => transactions.expire())
-    every(5000, () => reconciler.round().catch(() => {}))
+    every(1000, async () => transactions.expire())
+    every(5000, () => reconciler.round())
     return { transactions, batches, handlers }
   }
 }
@@ -192,6 +195,11 @@ function watched(ledger: Ledger, { decided, freed }: SimControllerOptions): Ledg
       const isMoved = ledger.move(run, change, cause)
       if (isMoved) decided(run, change.to, cause?.code)
       return isMoved
+    },
+    loseVm(run, node, lost) {
+      const isLost = ledger.loseVm(run, node, lost)
+      if (isLost) decided(run, 'lost', 'vm-lost')
+      return isLost
     },
     finish(run, atMs) {
       freed(run)

@@ -15,6 +15,8 @@ export interface History {
   readonly sent: number
   readonly lost: number
   readonly twice: number
+  /** Writes to the ledger that failed. */
+  readonly refused: number
   /** How many runs came to each state. */
   readonly states: Readonly<Record<string, number>>
 }
@@ -66,7 +68,7 @@ class World {
     const jobs = 2 + this.#random.int(5)
     for (let job = 1; job <= jobs; job += 1) void this.#live(job)
     for (let batch = this.#random.int(3); batch > 0; batch -= 1) void this.#liveBatch(`batch-${batch}`)
-    for (let fault = this.#random.int(6); fault > 0; fault -= 1) void this.#disturb()
+    for (let fault = this.#random.int(8); fault > 0; fault -= 1) void this.#disturb()
     await this.#clock.runUntil(busyMs, () => this.#check())
     this.#network.faults = noFaults
     for (let untilMs = busyMs; untilMs < busyMs + quietMs && !this.#isOver(); ) {
@@ -81,7 +83,7 @@ class World {
         const name = run.startsWith('b') ? `batch-${state}` : state
         states[name] = (states[name] ?? 0) + 1
       }
-    return { steps: this.#clock.steps, sent, lost, twice, states }
+    return { steps: this.#clock.steps, sent, lost, twice, refused: this.#controller.disk.refused, states }
   }
 
   /** A job as Slurm handles it: its hooks, with what may go wrong with hooks. */
@@ -145,7 +147,7 @@ class World {
     // What was lost on the way is said again until the network is well; nobody else ends a batch.
     setInterval(() => {
       const known = this.#controller.ledger.batchNamed(name)
-      if (known !== undefined && this.#controller.isUp()) this.#controller.batches.destroy({ name })
+      if (known !== undefined && this.#controller.isUp()) this.#controller.batches.destroy({ name }).catch(() => {})
     }, 50_000)
   }
 
@@ -188,10 +190,17 @@ class World {
     const { int, pick } = this.#random
     await this.#clock.delay(int(60_000))
     const node = pick([...this.#nodes.values()])
-    const kind = pick(['controller', 'daemon', 'daemon', 'power', 'vm'] as const)
+    const kind = pick(['controller', 'daemon', 'daemon', 'power', 'vm', 'vm', 'full'] as const)
     if (kind === 'vm') {
       const vms = [...node.vms.keys()]
       if (vms.length > 0) node.crashVm(pick(vms))
+      return
+    }
+    if (kind === 'full') {
+      const { disk } = this.#controller
+      disk.state = 'full'
+      await this.#clock.delay(int(30_000))
+      disk.state = 'well'
       return
     }
     if (kind === 'controller') {

@@ -1,4 +1,5 @@
-// Messages that are lost, repeated, late and out of order change nothing, nor do daemons and machines that die meanwhile: the
+// Messages that are lost, repeated, late and out of order change nothing, nor do daemons and machines that die
+// meanwhile, nor a ledger whose disk is full: the
 // real transaction, run state machine, messenger, reconciler and handlers, over a simulated network, hypervisor and clock.
 // VMRM_TEST_SEED=N plays that one history; VMRM_SIM_SEEDS=N plays so many.
 import t from 'tap'
@@ -8,14 +9,14 @@ const only = process.env.VMRM_TEST_SEED
 const seeds = only === undefined ? Number(process.env.VMRM_SIM_SEEDS ?? 200) : 1
 
 t.test('all or none, no decision alone, leases freed once and last, nobody else touched, nothing left', async (t) => {
-  const totals = { steps: 0, sent: 0, lost: 0, twice: 0 }
+  const totals = { steps: 0, sent: 0, lost: 0, twice: 0, refused: 0 }
   const states: Record<string, number> = {}
   const beganMs = performance.now()
   for (let at = 0; at < seeds; at += 1) {
     const seed = only === undefined ? at + 1 : Number(only)
     try {
       const history = await playHistory(seed)
-      for (const name of ['steps', 'sent', 'lost', 'twice'] as const) totals[name] += history[name]
+      for (const name of ['steps', 'sent', 'lost', 'twice', 'refused'] as const) totals[name] += history[name]
       for (const [state, count] of Object.entries(history.states)) {
         const [kind = ''] = state.split(' ')
         states[kind] = (states[kind] ?? 0) + count
@@ -34,4 +35,5 @@ t.test('all or none, no decision alone, leases freed once and last, nobody else 
   for (const state of ['committed', 'aborted', 'lost', 'ended', 'batch-committed', 'batch-aborted', 'batch-lost'])
     t.ok((states[state] ?? 0) > 10, `runs that came to ${state}`)
   t.ok(totals.lost > 1000 && totals.twice > 1000, 'the network was bad')
+  t.ok(totals.refused > 100, "the ledger's disk was full at times")
 })

@@ -10,7 +10,7 @@ import { expandHostlist } from '../../slurm/hostlist.ts'
 import { createSemaphore } from '../semaphore.ts'
 import type { NodeCaller } from './messenger.ts'
 import type { JobRequest } from './planning/planner.ts'
-import type { Transactions } from './transaction.ts'
+import type { Transactions } from './transaction/transaction.ts'
 
 /** `plain`: the job has no image. `again`: it has one, but a node cannot be told: Slurm is to requeue the job. */
 export type BeginOutcome = 'begun' | 'plain' | 'again'

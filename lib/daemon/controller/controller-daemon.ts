@@ -27,7 +27,7 @@ import { createPresence } from './presence.ts'
 import { createRebuild, type NodeTeller, type Rebuild } from './rebuild/rebuild.ts'
 import { createReconciler } from './reconcile.ts'
 import { createRemover } from './remove-run.ts'
-import { createTransactions } from './transaction.ts'
+import { createTransactions } from './transaction/transaction.ts'
 import { createWaitingRoom } from './waiting-room.ts'
 
 const everySecondMs = 1000

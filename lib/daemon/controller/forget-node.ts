@@ -5,7 +5,7 @@ import { type Run, runId } from '../../job/run.ts'
 import type { Log } from '../../log.ts'
 import type { Ledger } from './ledger/ledger.ts'
 import type { NodeTeller } from './rebuild/rebuild.ts'
-import type { Transactions } from './transaction.ts'
+import type { Transactions } from './transaction/transaction.ts'
 
 /** Returns the runs that had a share there. Throws `request-invalid` for a node whose vmrmd answers. */
 export async function forgetNode(

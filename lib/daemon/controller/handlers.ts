@@ -18,8 +18,8 @@ import type { Ledger, RunRecord } from './ledger/ledger.ts'
 import { listedRun } from './listed-run.ts'
 import type { NodeTeller, Rebuild } from './rebuild/rebuild.ts'
 import { shareOf } from './share-of.ts'
-import type { Transactions } from './transaction.ts'
-import type { NodeVerdict } from './verdict-of.ts'
+import type { Transactions } from './transaction/transaction.ts'
+import type { NodeVerdict } from './transaction/verdict-of.ts'
 
 export interface ControllerHandlerOptions {
   readonly ledger: Ledger

@@ -1,7 +1,7 @@
 // Reports of nodes that are prepared, whose answer waits for the decision: then it needs no message, and no connection, of its
 // own. It decides nothing, and holds nobody longer than its bound; whom it does not answer is told as everybody else.
 import { type Run, runId } from '../../job/run.ts'
-import type { NodeVerdict } from './verdict-of.ts'
+import type { NodeVerdict } from './transaction/verdict-of.ts'
 
 export interface HeldReports {
   /** Resolves with what the node is told, or with nothing once the bound is over or the caller gone, and at once where too many of the node's are held. */

@@ -2,7 +2,7 @@
 import { originOf, vmName } from '../../job/run.ts'
 import type { ReplyOf } from '../../protocol/messages.ts'
 import type { Ledger, RunRecord, RunState } from './ledger/ledger.ts'
-import { missingVms } from './verdict-of.ts'
+import { missingVms } from './transaction/verdict-of.ts'
 
 type ListedRun = ReplyOf<'list-runs'>['runs'][number]
 type VmState = ListedRun['vms'][number]['state']
@@ -43,7 +43,7 @@ export function listedRun(
     ...(run.code === '' ? {} : { code: run.code }),
     began: new Date(run.beganMs).toISOString(),
     ...(usage === undefined ? {} : usageOf(usage)),
-    vms: vmsOf(run, missingVms(ledger, run), new Set(silent)),
+    vms: vmsOf(run, new Set(missingVms(ledger, run).map(({ vm }) => vm)), new Set(silent)),
   }
 }
 

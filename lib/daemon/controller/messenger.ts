@@ -11,8 +11,22 @@ import { reached } from '../steps.ts'
 import type { HeldReports } from './held-reports.ts'
 import type { Ledger, RunRecord } from './ledger/ledger.ts'
 import type { BatchRecord } from './ledger/ledger-batches.ts'
-import type { Messenger } from './transaction.ts'
-import { type NodeVerdict, verdictOf } from './verdict-of.ts'
+import { type NodeVerdict, verdictOf } from './transaction/verdict-of.ts'
+
+/**
+ * What the transaction tells others. Every message may fail or be lost: nodes ask again and the reconciler repeats it. Slurm
+ * knows nothing of a batch and is told nothing.
+ */
+export interface Messenger {
+  /** Tells the run's nodes the verdict, or that a run without one is over; returns at once. */
+  pushVerdict(run: RunRecord): void
+  /** Sets the job's AdminComment. Resolves when that is done or given up; never rejects. */
+  comment(run: Run, text: string): Promise<void>
+  /** Drains a node that cannot start VMs; returns at once. */
+  drainNode(run: Run, node: string, cause: { code: string; reason: string }): void
+  /** Drains a node that cannot start VMs and sends the job back to the queue; returns at once. */
+  handleNodeFault(run: Run, node: string, cause: { code: string; reason: string }): void
+}
 
 /** Calls to the nodes' daemons. All reject when the node does not answer. */
 export interface NodeCaller {

@@ -4,7 +4,7 @@ import type { Log } from '../../log.ts'
 import type { SlurmCommands } from '../../slurm/commands.ts'
 import type { Ledger } from './ledger/ledger.ts'
 import type { Remover } from './remove-run.ts'
-import type { Transactions } from './transaction.ts'
+import type { Transactions } from './transaction/transaction.ts'
 
 const keepEndedMs = 24 * 3600 * 1000
 

@@ -5,7 +5,7 @@ import { type Run, runId } from '../../job/run.ts'
 import type { Log } from '../../log.ts'
 import type { Ledger } from './ledger/ledger.ts'
 import type { NodeCaller } from './messenger.ts'
-import type { Transactions } from './transaction.ts'
+import type { Transactions } from './transaction/transaction.ts'
 
 export interface Remover {
   /** Asks every node that has not confirmed; resolves when each has answered or cannot be reached. Never rejects. */

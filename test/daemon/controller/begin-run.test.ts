@@ -1,7 +1,7 @@
 import t from 'tap'
 import { createBeginRun } from '../../../lib/daemon/controller/begin-run.ts'
 import type { JobRequest } from '../../../lib/daemon/controller/planning/planner.ts'
-import type { Transactions } from '../../../lib/daemon/controller/transaction.ts'
+import type { Transactions } from '../../../lib/daemon/controller/transaction/transaction.ts'
 import { VmrmError } from '../../../lib/errors/vmrm-error.ts'
 import { silentLog } from '../../../lib/log.ts'
 import { createFakeSlurm } from '../../fakes/slurm.ts'

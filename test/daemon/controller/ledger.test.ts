@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import t from 'tap'
 import { openLedger } from '../../../lib/daemon/controller/ledger/ledger.ts'
 import type { RunPlan } from '../../../lib/job/plan.ts'
@@ -206,4 +207,24 @@ t.test('a ledger that may not know all gives numbers above those of any other', 
   early.trust.doubt()
   t.equal(add(early, 'd'), year + 3, 'a clock that is wrong takes nothing back')
   for (const ledger of [again, next, early]) ledger.close()
+})
+
+t.test('leases that could not be freed are leased still, and are free when they could be', async (t) => {
+  const path = join(t.testdir(), 'ledger.sqlite')
+  const ledger = openLedger(path)
+  const run = { job: 1, restart: 0 }
+  ledger.add(newRun(1))
+  ledger.setPlan(run, (leases) => plan(leases.take(pool, 3, run)))
+  const other = new DatabaseSync(path)
+  other.exec("CREATE TRIGGER full BEFORE UPDATE ON runs BEGIN SELECT RAISE(ROLLBACK, 'database or disk is full'); END")
+  t.throws(
+    () => ledger.finish(run, 5),
+    /disk is full/,
+    'what is said is the cause, not that nothing was left to roll back',
+  )
+  t.same([ledger.leaseCount(), ledger.hasFree(pool, 2)], [3, false])
+  other.exec('DROP TRIGGER full')
+  other.close()
+  ledger.finish(run, 5)
+  t.same([ledger.leaseCount(), ledger.hasFree(pool, 4)], [0, true])
 })

@@ -6,7 +6,7 @@ import { type Ledger, openLedger, type RunState } from '../../../lib/daemon/cont
 import { createRebuild } from '../../../lib/daemon/controller/rebuild/rebuild.ts'
 import { leasesOf, runFromNodes, type ToldRun } from '../../../lib/daemon/controller/rebuild/told-run.ts'
 import { shareOf } from '../../../lib/daemon/controller/share-of.ts'
-import type { Transactions } from '../../../lib/daemon/controller/transaction.ts'
+import type { Transactions } from '../../../lib/daemon/controller/transaction/transaction.ts'
 import { VmrmError } from '../../../lib/errors/vmrm-error.ts'
 import type { RunPlan } from '../../../lib/job/plan.ts'
 import { batchRun, type Run, runId } from '../../../lib/job/run.ts'

@@ -1,7 +1,8 @@
 import t from 'tap'
 import { type Ledger, openLedger } from '../../../lib/daemon/controller/ledger/ledger.ts'
+import type { Messenger } from '../../../lib/daemon/controller/messenger.ts'
 import type { JobRequest } from '../../../lib/daemon/controller/planning/planner.ts'
-import { createTransactions, type Messenger } from '../../../lib/daemon/controller/transaction.ts'
+import { createTransactions } from '../../../lib/daemon/controller/transaction/transaction.ts'
 import { MustWait } from '../../../lib/daemon/controller/waiting-room.ts'
 import { VmrmError } from '../../../lib/errors/vmrm-error.ts'
 import type { Strategy } from '../../../lib/job/decision.ts'
@@ -56,20 +57,24 @@ function setUp(
   } = {},
 ) {
   const opened = openLedger(':memory:')
-  /** What of the ledger's cannot be written. */
-  const broken = new Set<'move' | 'setShare'>()
-  const orFail = (method: 'move' | 'setShare') => {
-    if (broken.has(method)) throw new Error('disk I/O error')
+  /** What of the ledger's cannot be written: a method, of all runs or of one (`move j7r0`). */
+  const broken = new Set<string>()
+  const orFail = (method: 'move' | 'setShare' | 'loseVm', of: Run) => {
+    if (broken.has(method) || broken.has(`${method} ${runId(of)}`)) throw new Error('disk I/O error')
   }
   const ledger: Ledger = {
     ...opened,
-    move: (...change) => {
-      orFail('move')
-      return opened.move(...change)
+    move: (of, ...change) => {
+      orFail('move', of)
+      return opened.move(of, ...change)
     },
-    setShare: (...change) => {
-      orFail('setShare')
-      opened.setShare(...change)
+    setShare: (of, ...change) => {
+      orFail('setShare', of)
+      opened.setShare(of, ...change)
+    },
+    loseVm: (of, ...change) => {
+      orFail('loseVm', of)
+      return opened.loseVm(of, ...change)
     },
   }
   const told: string[] = []
@@ -230,6 +235,80 @@ t.test('that a node is lost is tried again when it cannot be written, unless the
     else t.match(transactions.verdict(run), { verdict: 'abort', reason: /vmrmd of node n2 has gone/ })
     t.equal(told.includes('fault n2'), !isOver)
   }
+})
+
+t.test('that a VM is lost is tried again when it cannot be written, and told when it is', async (t) => {
+  const cause = { node: 'n2', vm: 'j7r0v1', reason: 'crashed' }
+  const { transactions, told, broken } = setUp()
+  await transactions.begin(request())
+  for (const node of ['n1', 'n2']) transactions.prepared(run, node)
+  broken.add('move')
+  await t.rejects(transactions.lost(run, cause), /disk I\/O error/, 'the node hears that it was not heard')
+  transactions.expire()
+  t.same([transactions.verdict(run).verdict, told], ['commit', ['committed 7r0']])
+  broken.clear()
+  await new Promise(setImmediate)
+  transactions.expire()
+  t.match(transactions.verdict(run), { verdict: 'lost', reason: /crashed/ })
+  await until('the push', () => told.includes('lost 7r0'))
+  transactions.expire()
+  t.equal(told.filter((line) => line === 'lost 7r0').length, 1, 'once')
+})
+
+t.test('a refusal that cannot be written is written when it can be, with its reason', async (t) => {
+  const { transactions, broken, left } = setUp()
+  broken.add('move')
+  await t.rejects(transactions.begin({ ...request(), user: 'mallory' }), /disk I\/O error/)
+  t.equal(transactions.verdict(run).verdict, 'pending')
+  broken.clear()
+  transactions.expire()
+  t.match(transactions.verdict(run), { verdict: 'abort', reason: /mallory may not use image tiny/ })
+  t.same(left, [], 'Slurm keeps no room for it: the waiting room finds that out')
+})
+
+t.test('one run whose decision cannot be written keeps no other from its own', async (t) => {
+  const others = [8, 9].map((job) => ({ job, restart: 0 }))
+  const verdicts = (of: ReturnType<typeof setUp>) =>
+    [run, ...others].map((each) => of.transactions.verdict(each).verdict)
+  for (const how of ['the deadline', 'a restart', 'a node that is lost'] as const) {
+    const parts = setUp()
+    const { transactions, broken, clock } = parts
+    for (const each of [run, ...others]) await transactions.begin(request(each))
+    broken.add('move j7r0')
+    if (how === 'a restart') transactions.recover()
+    else if (how === 'the deadline') {
+      clock.ms = 1000
+      t.throws(() => transactions.expire(), /disk I\/O error/, 'and it is said')
+    } else transactions.nodeLost('n2')
+    t.same(verdicts(parts), ['pending', 'abort', 'abort'], how)
+    await new Promise(setImmediate)
+    broken.clear()
+    transactions.expire()
+    t.same(verdicts(parts), ['abort', 'abort', 'abort'], how)
+  }
+})
+
+t.test('the end of a job ends each of its runs, also where one of them cannot be written', async (t) => {
+  const { transactions, ledger, broken } = setUp()
+  await transactions.begin(request())
+  const next = { job: 7, restart: 1 }
+  ledger.add({
+    ...next,
+    uid: 1,
+    gid: 1,
+    user: 'alice',
+    account: '',
+    image: 'tiny',
+    script: 'guest',
+    deadlineMs: 9,
+    beganMs: 0,
+  })
+  broken.add('move j7r0')
+  t.throws(() => transactions.end(next), /disk I\/O error/)
+  t.equal(ledger.find(next)?.state, 'ended')
+  broken.clear()
+  transactions.end(next)
+  t.equal(ledger.find(run)?.state, 'ending')
 })
 
 t.test("only a node's own fault is handled as one", async (t) => {
@@ -441,15 +520,21 @@ t.test(
 )
 
 t.test('a VM that a running batch loses is the only one', async (t) => {
-  const { transactions, ledger, told } = setUp()
+  const { transactions, ledger, told, broken } = setUp()
   await transactions.beginBatch(wanted, { name: 'a', content: 'c' }).planned
   for (const node of ['n1', 'n2']) transactions.prepared(batch, node)
   t.equal(ledger.find(batch)?.state, 'committed')
   told.length = 0
-  for (let times = 0; times < 2; times++)
-    await transactions.lost(batch, { node: 'n2', vm: 'b1r0v1', reason: 'the guest powered off' })
+  const loss = { node: 'n2', vm: 'b1r0v1', reason: 'the guest powered off' }
+  broken.add('loseVm')
+  await t.rejects(transactions.lost(batch, loss), /disk I\/O error/)
+  t.equal(ledger.find(batch)?.state, 'committed')
+  broken.clear()
+  transactions.expire()
+  t.equal(ledger.find(batch)?.state, 'lost')
+  for (let times = 0; times < 2; times++) await transactions.lost(batch, loss)
   t.match(ledger.find(batch), { state: 'lost', reason: 'VM b1r0v1 on node n2 is gone: the guest powered off' })
   t.equal(transactions.verdict(batch, 'n1').verdict, 'commit')
-  t.equal(ledger.shares(batch)[1]?.missing.length, 1, 'told twice it is lost once')
+  t.match(ledger.shares(batch)[1], { state: 'prepared', missing: { length: 1 } }, 'told twice it is lost once')
   t.same(told, [], 'no node ends the others')
 })

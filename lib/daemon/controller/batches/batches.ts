@@ -9,7 +9,7 @@ import type { Ledger, RunRecord } from '../ledger/ledger.ts'
 import type { BatchRecord } from '../ledger/ledger-batches.ts'
 import type { Planner } from '../planning/planner.ts'
 import type { Remover } from '../remove-run.ts'
-import type { Transactions } from '../transaction.ts'
+import type { Transactions } from '../transaction/transaction.ts'
 import { type CreateBatch, contentOf, wantedBatch } from './batch-request.ts'
 import type { BatchPreparer } from './prepare-batch.ts'
 

@@ -8,7 +8,7 @@ import { createSemaphore } from '../../semaphore.ts'
 import { reached } from '../../steps.ts'
 import type { Ledger } from '../ledger/ledger.ts'
 import type { NodeCaller } from '../messenger.ts'
-import type { Transactions } from '../transaction.ts'
+import type { Transactions } from '../transaction/transaction.ts'
 
 const pauseMs = 500
 const nodesAtOnce = 64

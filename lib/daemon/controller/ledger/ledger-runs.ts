@@ -3,7 +3,7 @@ import type { DatabaseSync } from 'node:sqlite'
 import type { RunPlan } from '../../../job/plan.ts'
 import type { Run } from '../../../job/run.ts'
 import type { Lease, Leases } from './leases.ts'
-import type { AdoptedRun, NewRun, RunChange, RunRecord, RunState } from './ledger.ts'
+import type { AdoptedRun, MissingVm, NewRun, RunChange, RunRecord, RunState } from './ledger.ts'
 import { inTransaction } from './ledger-schema.ts'
 import type { LedgerTrust } from './ledger-trust.ts'
 import { packPlan, unpackPlan } from './plan-text.ts'
@@ -15,7 +15,7 @@ export function runMethods(database: DatabaseSync, leases: Leases, trust: Ledger
   )
   const setPlan = database.prepare('UPDATE runs SET plan = ? WHERE job = ? AND restart = ?')
   const insertShare = database.prepare(
-    "INSERT OR REPLACE INTO shares (job, restart, node, state) VALUES (?, ?, ?, 'planned')",
+    'INSERT OR REPLACE INTO shares (job, restart, node, state, missing) VALUES (?, ?, ?, ?, ?)',
   )
   const find = database.prepare('SELECT * FROM runs WHERE job = ? AND restart = ?')
   const ofJob = database.prepare('SELECT * FROM runs WHERE job = ? ORDER BY restart')
@@ -35,33 +35,40 @@ export function runMethods(database: DatabaseSync, leases: Leases, trust: Ledger
   )
   const forgetRuns = database.prepare("DELETE FROM runs WHERE state = 'ended' AND ended_ms < ?")
   const setState = database.prepare('UPDATE runs SET state = ?, reason = ? WHERE job = ? AND restart = ?')
-  const setShareState = database.prepare(
-    'UPDATE shares SET state = ?, missing = ? WHERE job = ? AND restart = ? AND node = ?',
+  const addMissing = database.prepare(
+    "UPDATE shares SET missing = json_insert(missing, '$[#]', json(?)) WHERE job = ? AND restart = ? AND node = ?",
   )
   const insertRun = (run: NewRun) => {
     const { job, restart, uid, gid, user, account, image, script, deadlineMs, beganMs } = run
     insert.run(job, restart, uid, gid, user, account, image, script, deadlineMs, beganMs)
   }
-  const changeLeases = <T>(work: () => T): T => {
+  /** What was taken back is leased, or free, as before. */
+  const orReload = <T>(work: () => T): T => {
     try {
+      return work()
+    } catch (error) {
+      leases.reload()
+      throw error
+    }
+  }
+  const changeLeases = <T>(work: () => T): T =>
+    orReload(() => {
       const result = inTransaction(database, () => {
         trust.count()
         return work()
       })
       trust.counted()
       return result
-    } catch (error) {
-      leases.reload()
-      throw error
-    }
-  }
+    })
+  const moveRun = (run: Run, { from, to }: RunChange, { code, reason } = { code: '', reason: '' }): boolean =>
+    move.run(to, code, code, reason, reason, run.job, run.restart, JSON.stringify(from)).changes === 1
   return {
     add: insertRun,
     setPlan(run: Run, make: (leases: Leases) => RunPlan): RunPlan {
       return changeLeases(() => {
         const plan = make(leases)
         setPlan.run(packPlan(plan), run.job, run.restart)
-        for (const { node } of plan.nodes) insertShare.run(run.job, run.restart, node)
+        for (const { node } of plan.nodes) insertShare.run(run.job, run.restart, node, 'planned', '[]')
         return plan
       })
     },
@@ -71,9 +78,8 @@ export function runMethods(database: DatabaseSync, leases: Leases, trust: Ledger
         if (find.get(job, restart) === undefined) insertRun(run)
         setState.run(state, reason, job, restart)
         setPlan.run(packPlan(plan), job, restart)
-        for (const { node } of shares) insertShare.run(job, restart, node)
         for (const { node, state: shareState, missing = [] } of shares)
-          setShareState.run(shareState, JSON.stringify(missing), job, restart, node)
+          insertShare.run(job, restart, node, shareState, JSON.stringify(missing))
         return leases.hold(held, run)
       })
     },
@@ -82,15 +88,22 @@ export function runMethods(database: DatabaseSync, leases: Leases, trust: Ledger
     recent: (limit: number, owner: number | 'everybody') =>
       toRuns(recent.all(owner === 'everybody' ? null : owner, limit)),
     ofJob: (job: number) => toRuns(ofJob.all(job)),
-    move(run: Run, { from, to }: RunChange, cause = { code: '', reason: '' }): boolean {
-      const { code, reason } = cause
-      return move.run(to, code, code, reason, reason, run.job, run.restart, JSON.stringify(from)).changes === 1
+    move: moveRun,
+    loseVm(run: Run, node: string, lost: MissingVm): boolean {
+      const change = { from: ['committed', 'lost'], to: 'lost' } as const
+      return inTransaction(database, () => {
+        const isMade = moveRun(run, change, { code: 'vm-lost', reason: lost.reason })
+        if (isMade) addMissing.run(JSON.stringify(lost), run.job, run.restart, node)
+        return isMade
+      })
     },
     finish(run: Run, atMs: number) {
-      inTransaction(database, () => {
-        leases.release(run)
-        finish.run(atMs, run.job, run.restart)
-      })
+      orReload(() =>
+        inTransaction(database, () => {
+          leases.release(run)
+          finish.run(atMs, run.job, run.restart)
+        }),
+      )
     },
     forgetEndedBefore(ms: number) {
       inTransaction(database, () => {

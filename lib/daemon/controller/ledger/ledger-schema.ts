@@ -17,6 +17,7 @@ const schema = `
     missing TEXT NOT NULL DEFAULT '[]', peak_memory_bytes INTEGER, cpu_time_ns INTEGER,
     PRIMARY KEY (job, restart, node)) STRICT;
   CREATE INDEX IF NOT EXISTS shares_by_state ON shares (job, restart, state);
+  CREATE INDEX IF NOT EXISTS shares_with_missing ON shares (job, restart, node) WHERE missing <> '[]';
   CREATE TABLE IF NOT EXISTS leases (
     space TEXT NOT NULL, value TEXT NOT NULL, job INTEGER NOT NULL, restart INTEGER NOT NULL,
     PRIMARY KEY (space, value)) STRICT, WITHOUT ROWID;
@@ -85,7 +86,8 @@ export function inTransaction<T>(database: DatabaseSync, work: () => T): T {
     database.exec('COMMIT')
     return result
   } catch (error) {
-    database.exec('ROLLBACK')
+    // SQLite has rolled back by itself after some failures, as of a full disk, and a second time would hide them.
+    if (database.isTransaction) database.exec('ROLLBACK')
     throw error
   }
 }

@@ -10,6 +10,9 @@ export function shareMethods(database: DatabaseSync) {
     'SELECT max(peak_memory_bytes) AS peak, sum(cpu_time_ns) AS cpu FROM shares WHERE job = ? AND restart = ?',
   )
   const stateOf = database.prepare('SELECT state FROM shares WHERE job = ? AND restart = ? AND node = ?')
+  const missing = database.prepare(
+    "SELECT node, missing FROM shares WHERE job = ? AND restart = ? AND missing <> '[]' ORDER BY node",
+  )
   const any = database.prepare('SELECT 1 FROM shares WHERE job = ? AND restart = ? LIMIT 1')
   // Two ranges of the index: with <> it would read all shares that are in the state already.
   const others = database.prepare(
@@ -23,6 +26,10 @@ export function shareMethods(database: DatabaseSync) {
   return {
     shares: (run: Run): readonly ShareRecord[] => select.all(run.job, run.restart).map(toShare),
     share: (run: Run, node: string) => stateOf.get(run.job, run.restart, node)?.state as ShareState | undefined,
+    missing: (run: Run) =>
+      missing
+        .all(run.job, run.restart)
+        .flatMap((row) => missingIn(row).map((each) => ({ node: String(row.node), ...each }))),
     hasShares: (run: Run) => any.get(run.job, run.restart) !== undefined,
     areAll: (run: Run, state: ShareState) =>
       others.get(run.job, run.restart, state) === undefined && any.get(run.job, run.restart) !== undefined,
@@ -50,10 +57,14 @@ function toShare(row: Record<string, unknown>): ShareRecord {
     node: String(row.node),
     state: row.state as ShareState,
     reason: String(row.reason),
-    missing: JSON.parse(String(row.missing)) as MissingVm[],
+    missing: missingIn(row),
     peakMemoryBytes: optionalNumber(row.peak_memory_bytes),
     cpuTimeNs: optionalNumber(row.cpu_time_ns),
   }
+}
+
+function missingIn(row: Record<string, unknown>): readonly MissingVm[] {
+  return JSON.parse(String(row.missing)) as MissingVm[]
 }
 
 function optionalNumber(value: unknown): number | undefined {

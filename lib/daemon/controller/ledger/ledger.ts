@@ -88,6 +88,8 @@ export interface Ledger extends BatchLedger {
   /** The state of one node's; undefined where the run has none there. */
   share(run: Run, node: string): ShareState | undefined
   hasShares(run: Run): boolean
+  /** VMs of all nodes that the run is made without, or that a batch has lost since. Each node that is told a decision asks. */
+  missing(run: Run): readonly (MissingVm & { readonly node: string })[]
   /** Whether the run has shares and all are in this state. Each node that reports asks. */
   areAll(run: Run, state: ShareState): boolean
   /** What the run used on the nodes that have told; undefined before the first has. */
@@ -97,6 +99,8 @@ export interface Ledger extends BatchLedger {
    * syncs of the disk would hold up the decision itself.
    */
   setShare(run: Run, node: string, share: Partial<ShareRecord> & { state: ShareState }): void
+  /** One VM of a batch is gone: that, and that the batch has lost one, are durable together. False if the batch is not made, or over. */
+  loseVm(run: Run, node: string, lost: MissingVm): boolean
   /** Ends a run: its leases are free again. */
   finish(run: Run, atMs: number): void
   forgetEndedBefore(ms: number): void

@@ -8,7 +8,7 @@ import type { SlurmCommands } from '../../../slurm/commands.ts'
 import type { JobState, NodeState } from '../../../slurm/job-details.ts'
 import { createSemaphore } from '../../semaphore.ts'
 import type { Ledger } from '../ledger/ledger.ts'
-import type { Transactions } from '../transaction.ts'
+import type { Transactions } from '../transaction/transaction.ts'
 import { MustWait } from '../waiting-room.ts'
 import { runFromNodes, type ToldRun } from './told-run.ts'
 

@@ -1,13 +1,15 @@
 // The begin of a run on the controller: recorded, planned, leased; or refused, or sent back to wait. It never decides that a
 // run goes on.
-import { toVmrmError, VmrmError } from '../../errors/vmrm-error.ts'
-import { batchRun, type Run, runId } from '../../job/run.ts'
-import type { Log } from '../../log.ts'
-import { reached } from '../steps.ts'
-import type { Ledger, NewRun } from './ledger/ledger.ts'
-import type { BatchRecord } from './ledger/ledger-batches.ts'
-import type { BatchRequest, BeginRequest, JobRequest, Planner } from './planning/planner.ts'
-import { MustWait, type WaitingRoom } from './waiting-room.ts'
+import { toVmrmError, VmrmError } from '../../../errors/vmrm-error.ts'
+import { batchRun, type Run, runId } from '../../../job/run.ts'
+import type { Log } from '../../../log.ts'
+import { reached } from '../../steps.ts'
+import type { Ledger, NewRun } from '../ledger/ledger.ts'
+import type { BatchRecord } from '../ledger/ledger-batches.ts'
+import type { BatchRequest, BeginRequest, JobRequest, Planner } from '../planning/planner.ts'
+import { MustWait, type WaitingRoom } from '../waiting-room.ts'
+import { abort } from './decisions.ts'
+import type { Unwritten } from './unwritten.ts'
 
 export interface Begin {
   /** PrologSlurmctld: plans and leases. Never throws for a user's mistake: that becomes an `abort` verdict. Safe to repeat. */
@@ -23,6 +25,7 @@ export function createBegin(options: {
   ledger: Ledger
   planner: Planner
   waitingRoom: Pick<WaitingRoom, 'enter' | 'leave'>
+  unwritten: Pick<Unwritten, 'write'>
   log: Log
   prepareMs: number
   /** Rejects with the sentence the user reads when nothing can be leased now. */
@@ -31,7 +34,7 @@ export function createBegin(options: {
   endOlder: (run: Run) => void
   /** Resolves when the cause is in AdminComment, or that was given up. */
   commentInTime: (run: Run, reason: string) => Promise<void>
-  /** Decides against the run, unless something was decided already. */
+  /** Decides against the run, unless something was decided already. Rejects if that cannot be written now: then it is later. */
   refuse: (run: Run, cause: { code: string; reason: string }) => Promise<void>
   now: () => number
 }): Begin {
@@ -84,9 +87,9 @@ export function createBegin(options: {
     } catch (thrown) {
       const error = toVmrmError(thrown)
       if (error instanceof MustWait && 'selector' in request && (await waits(request, error))) return
-      waitingRoom.leave(request.job)
       log.warn('run.refused', { run: runId(request), user, code: error.code, reason: error.message })
       await options.refuse(request, { code: error.code, reason: reasonOf(error) })
+      waitingRoom.leave(request.job)
     }
   }
 
@@ -96,7 +99,8 @@ export function createBegin(options: {
     await options.commentInTime(request, reason)
     if (ledger.find(request)?.state !== 'preparing') return true
     if ((await waitingRoom.enter(request, request.selector, error.wanted)) === 'refused') return false
-    ledger.move(request, { from: ['preparing'], to: 'aborted' }, { code: error.code, reason })
+    const write = async () => void ledger.move(request, abort, { code: error.code, reason })
+    await options.unwritten.write({ run: request, what: 'waits', write })
     return true
   }
 

@@ -1,7 +1,7 @@
 // What the ledger says was decided of a run: for the whole of it, and for one of its nodes. It decides nothing.
-import { isBatch, type Run, vmName } from '../../job/run.ts'
-import type { Verdict } from '../../job/verdict.ts'
-import type { Ledger, MissingVm, RunRecord } from './ledger/ledger.ts'
+import { isBatch, type Run, vmName } from '../../../job/run.ts'
+import type { Verdict } from '../../../job/verdict.ts'
+import type { Ledger, RunRecord } from '../ledger/ledger.ts'
 
 export interface NodeVerdict {
   readonly verdict: Verdict
@@ -33,15 +33,9 @@ export function verdictOf(ledger: Ledger, run: Run, node?: string): NodeVerdict 
   }
 }
 
-/** VMs of this node that the run is made without, or was lost with, and why. */
-export function missingOn(ledger: Ledger, run: Run, node: string): readonly MissingVm[] {
-  return ledger.shares(run).find((share) => share.node === node)?.missing ?? []
-}
-
-/** Names of the VMs that a run began without, which its strategy must allow, or that a batch has lost since. */
-export function missingVms(ledger: Ledger, { plan, ...run }: RunRecord): ReadonlySet<string> {
-  if (plan?.strategy !== 'best-effort' && !isBatch(run)) return new Set()
-  return new Set(ledger.shares(run).flatMap(({ missing }) => missing.map(({ vm }) => vm)))
+/** The VMs that a run began without, which its strategy must allow, or that a batch has lost since. */
+export function missingVms(ledger: Ledger, { plan, ...run }: RunRecord): ReturnType<Ledger['missing']> {
+  return plan?.strategy === 'best-effort' || isBatch(run) ? ledger.missing(run) : []
 }
 
 /** A node that the plan does not have; what it holds is another run's of that name, from before the ledger was lost. */
@@ -55,14 +49,15 @@ function outside(node: string | undefined): NodeVerdict {
 
 function committed(ledger: Ledger, record: RunRecord, node: string | undefined): NodeVerdict {
   if (isOutside(record, node)) return outside(node)
-  const gone = missingVms(ledger, record)
+  const missing = missingVms(ledger, record)
+  const gone = new Set(missing.map(({ vm }) => vm))
   const isGone = ({ index }: { index: number }) => gone.has(vmName(record, index))
   const nodes = record.plan?.nodes ?? []
   const own = nodes.find((each) => each.node === node)
   if (gone.size > 0 && own?.vms.every(isGone) === true) {
-    const why = missingOn(ledger, record, own.node)[0]?.reason ?? ''
+    const why = missing.find((each) => each.node === own.node)?.reason ?? ''
     return { verdict: 'abort', reason: `the job began without node ${node}: ${why}`, missing: [] }
   }
-  const missing = gone.size === 0 ? [] : nodes.flatMap(({ vms }) => vms.filter(isGone).map(({ hostname }) => hostname))
-  return { verdict: 'commit', reason: '', missing }
+  const hosts = gone.size === 0 ? [] : nodes.flatMap(({ vms }) => vms.filter(isGone).map(({ hostname }) => hostname))
+  return { verdict: 'commit', reason: '', missing: hosts }
 }

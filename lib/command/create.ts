@@ -58,7 +58,7 @@ Prints the batch and its VMs. Interrupted while it waits it removes what it bega
 type Values = Partial<Record<'cpus' | 'nodes' | 'vm-per-node' | 'vm-strategy' | 'user' | 'name' | 'within', string>>
 
 /** Throws UsageError for what the controller would not understand. */
-export function requestFrom(text: string, values: Values & { readonly memory: string }): RequestOf<'create-batch'> {
+function requestFrom(text: string, values: Values & { readonly memory: string }): RequestOf<'create-batch'> {
   const [, image, revision] = /^([a-z0-9][a-z0-9._-]{0,62})(?:@([A-Za-z0-9._-]{1,63}))?$/.exec(text) ?? []
   if (image === undefined) throw new UsageError(`${JSON.stringify(text)} is no image`, usage)
   const { nodes, name, user } = values

@@ -63,7 +63,7 @@ export interface FrameFields {
 }
 
 /** The check of a whole frame (header at 0): two running sums over bytes 8 and up, zero-padded to whole words. */
-export function checkOf(raw: Buffer): number {
+function checkOf(raw: Buffer): number {
   let a = 1
   let b = 0
   const whole = raw.length & ~3

@@ -67,10 +67,6 @@ export class TaskClient {
     this.#socket.on('close', () => this.drop('the connection was closed'))
   }
 
-  get isAttached(): boolean {
-    return this.#state === 'attached'
-  }
-
   /** Says ATTACHED; from here on frames go both ways. */
   attached(place: AttachedFields): void {
     if (this.#state !== 'admitting') return

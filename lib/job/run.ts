@@ -19,7 +19,7 @@ export type Origin = { readonly kind: 'job'; readonly job: number } | { readonly
 /** Slurm's ids have 32 bits, so what is above is free; a batch's number has as many. */
 const largestNumber = 0xffff_ffff
 const firstBatch = largestNumber + 1
-export const largestRunNumber = firstBatch + largestNumber
+const largestRunNumber = firstBatch + largestNumber
 
 export function originOf({ job }: Pick<Run, 'job'>): Origin {
   return job > largestNumber ? { kind: 'batch', batch: job - firstBatch } : { kind: 'job', job }

@@ -190,18 +190,12 @@ export const authTypes = { none: 0, sasl: 1, polkit: 2 } as const
 
 /** virErrorNumber, those that callers tell apart. */
 export const libvirtErrorCodes = {
-  noSupport: 3,
   invalidArgument: 8,
   operationFailed: 9,
   xmlError: 27,
-  domainExists: 28,
-  systemError: 38,
   rpc: 39,
   noDomain: 42,
-  authFailed: 45,
   operationInvalid: 55,
-  configUnsupported: 67,
-  operationTimeout: 68,
 } as const
 
 /** virConnectListAllDomainsFlags. */

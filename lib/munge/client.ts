@@ -7,7 +7,7 @@ import { ExchangeError, exchange } from './exchange.ts'
 import { packDecodeRequest, packEncodeRequest, unpackDecodeResponse, unpackEncodeResponse } from './wire.ts'
 
 /** Where Debian's and MUNGE's own build put munged's socket. */
-export const defaultSocketPath = '/run/munge/munge.socket.2'
+const defaultSocketPath = '/run/munge/munge.socket.2'
 const attempts = 4
 const exchangesAtOnce = 32
 const firstPauseMs = 10

@@ -13,7 +13,7 @@ const messageLimitBytes = 1_048_576
 const anyone = 0xffff_ffff
 
 /** munged answered with bytes that are not its protocol. */
-export class MungeWireError extends Error {}
+class MungeWireError extends Error {}
 
 export interface EncodeFields {
   readonly payload: Uint8Array

@@ -43,12 +43,3 @@ export function hostnameAt(range: HostnameRange, index: number): string {
   assert(Number.isInteger(index) && index >= 0 && index < hostnameCount(range), `no hostname ${index} in the range`)
   return render(range, range.first + index)
 }
-
-/** The inverse of `hostnameAt`; undefined for a name outside the range. */
-export function hostnameIndex(range: HostnameRange, hostname: string): number | undefined {
-  const digits = hostname.slice(range.prefix.length, hostname.length - range.suffix.length)
-  if (!/^\d{1,7}$/.test(digits)) return undefined
-  const index = Number(digits) - range.first
-  if (index < 0 || index >= hostnameCount(range)) return undefined
-  return hostnameAt(range, index) === hostname ? index : undefined
-}

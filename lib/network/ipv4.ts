@@ -42,15 +42,6 @@ export function hostsOfNetwork({ network, prefixLength }: Ipv4Network): AddressR
   return size <= 2 ? { first: network, last: network + size - 1 } : { first: network + 1, last: network + size - 2 }
 }
 
-/** `10.76.0.10-10.76.0.99`, or a single address; undefined for anything else, a reversed range included. */
-export function parseAddressRange(text: string): AddressRange | undefined {
-  const [from = '', to = from, ...rest] = text.split('-')
-  const first = parseIpv4(from)
-  const last = parseIpv4(to)
-  if (first === undefined || last === undefined || first > last || rest.length > 0) return undefined
-  return { first, last }
-}
-
 export function addressCount(range: AddressRange): number {
   return range.last - range.first + 1
 }
@@ -59,11 +50,6 @@ export function addressCount(range: AddressRange): number {
 export function addressAt(range: AddressRange, index: number): number {
   assert(Number.isInteger(index) && index >= 0 && index < addressCount(range), `no address ${index} in the range`)
   return range.first + index
-}
-
-export function networkContains({ network, prefixLength }: Ipv4Network, address: number): boolean {
-  const size = 2 ** (32 - prefixLength)
-  return address >= network && address < network + size
 }
 
 export function rangesOverlap(a: AddressRange, b: AddressRange): boolean {

@@ -47,15 +47,6 @@ export async function setUpRunNetwork(plan: RunNetworkPlan, context: NetworkCont
   log.info('network.up', { vni: plan.vni, ms: Math.round(performance.now() - startedMs) })
 }
 
-/** Loads a run's filters again, for a node where something else flushed them; running VMs do not notice. */
-export async function renewRunFilters(plan: RunNetworkPlan, context: NetworkContext): Promise<void> {
-  const { signal, hostNamespace: namespace } = context
-  await runTool({ tool: 'nft', args: ['-f', '-'], input: plan.filters, namespace, signal })
-  if (plan.services === undefined) return
-  const { filters: input, namespace: services } = plan.services
-  await runTool({ tool: 'nft', args: ['-f', '-'], input, namespace: services, signal })
-}
-
 /**
  * Removes whatever there is of a run's network, found by its names; nothing there is no error. Devices go before
  * filters, so that nothing is ever unfiltered. Fails with `command-failed` when something cannot be removed.

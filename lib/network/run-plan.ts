@@ -67,10 +67,10 @@ export interface RunNetworkPlan {
   readonly services?: { readonly namespace: string; readonly filters: string; readonly links: readonly string[] }
 }
 
-export const defaultVxlanPort = 4789
+const defaultVxlanPort = 4789
 
 /** Device names as the kernel takes them and as no tool reads them as an option or a keyword's argument. */
-export const deviceNamePattern = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$/
+const deviceNamePattern = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$/
 const namespacePattern = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$/
 
 /** The whole plan. Asserts that every value is what its text may hold; the ledger's and the configuration's parsers see to it. */

@@ -31,7 +31,7 @@ export function withCause(comment: string, sentence: string): string {
 }
 
 const idWidth = 16
-export const commentWidth = 4000
+const commentWidth = 4000
 /** What squeue --Format prints in columns that parseAdminComment() takes apart. */
 export const commentFormat = `JobID:${idWidth},admin_comment:${commentWidth}`
 

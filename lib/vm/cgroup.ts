@@ -80,12 +80,6 @@ export async function listRunCgroups(options: Omit<CgroupName, 'run'>): Promise<
   return [...new Set(runs.flat())].sort()
 }
 
-/** Removes the parent itself, for a node that vmrm leaves. Fails while a run has a group. */
-export async function removeCgroupParent(options: Omit<CgroupName, 'run'>): Promise<void> {
-  const { folders } = options.hierarchies ?? (await findCgroups())
-  for (const folder of new Set(folders.values())) await rmdir(join(folder, options.parent)).catch(ignoreMissing)
-}
-
 function openGroup({ parent, run, hierarchies }: Required<CgroupName>): RunCgroup {
   assert(/^[A-Za-z0-9_-][A-Za-z0-9_.-]*$/.test(parent) && /^[A-Za-z0-9_-]+$/.test(run), `cgroup ${parent}/${run}`)
   const { version, folders } = hierarchies

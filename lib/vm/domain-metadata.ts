@@ -3,7 +3,7 @@ import { XMLParser } from 'fast-xml-parser'
 import { escapeXml } from './xml-text.ts'
 
 /** A name, not a place: libvirt wants one namespace for each writer of metadata. */
-export const metadataNamespace = 'urn:vmrm:domain:1'
+const metadataNamespace = 'urn:vmrm:domain:1'
 
 export interface DomainMetadata {
   /** `j123r0`. */

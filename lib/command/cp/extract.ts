@@ -51,7 +51,7 @@ export async function extract(stream: AsyncIterable<Uint8Array>, to: Destination
 }
 
 /** Throws for a name that leads elsewhere. */
-export function localPath(name: Buffer, to: Destination): string {
+function localPath(name: Buffer, to: Destination): string {
   const text = name.toString('utf8')
   const parts = text.split('/').filter((part) => part !== '' && part !== '.')
   const [top = '.', ...rest] = parts

@@ -4,7 +4,7 @@ import { VmrmError } from '../../errors/vmrm-error.ts'
 import { entriesOf, staticProblems } from '../image/check.ts'
 import { type Check, type Finding, fail, ok, problemsOr, roles, warn } from './check.ts'
 
-export const offSwitchPath = '/etc/vmrm/off'
+const offSwitchPath = '/etc/vmrm/off'
 
 /** vmrmd.xml itself is read before any check; see doctor.ts. */
 const configuration: Check = {

@@ -14,7 +14,7 @@ export async function listImages(args: readonly string[]): Promise<number> {
   return 0
 }
 
-export function renderImages(images: ReplyOf<'list-images'>['images']): string {
+function renderImages(images: ReplyOf<'list-images'>['images']): string {
   if (images.length === 0) return 'the catalogue of this cluster is empty\n'
   const limit = (value: number | undefined, unit: string) => (value === undefined ? 'any' : `${value}${unit}`)
   const rows = images.map((image) => [

@@ -25,7 +25,7 @@ export async function listTemplates(args: readonly string[]): Promise<number> {
 }
 
 /** One line a template, below it why VMs are not cloned from it; then what is being made. */
-export function renderTemplates(answers: readonly Answer[]): string {
+function renderTemplates(answers: readonly Answer[]): string {
   const rows = answers.flatMap(({ node, templates, making }) => [
     ...templates.map((each) => ({
       cells: [node, ...subjectCells(each), `${each.mib} MiB`, ...[each.made, each.used].map(timeText)].concat([

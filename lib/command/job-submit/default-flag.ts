@@ -8,7 +8,7 @@ import { VmrmError } from '../../errors/vmrm-error.ts'
 import type { SlurmCommands } from '../../slurm/commands.ts'
 
 /** hooks/paths.h has the whole path. */
-export const flagName = 'default-images'
+const flagName = 'default-images'
 
 const text = `# Made by vmrm job-submit-table: jobs may have a default image. It must not be removed by hand.
 `

@@ -13,7 +13,7 @@ export interface ManPage {
 }
 
 /** Text as troff shows it: a dot or quote at the start of a line is no request, and a hyphen is a hyphen. */
-export function escapeTroff(text: string): string {
+function escapeTroff(text: string): string {
   return text
     .replaceAll('\\', '\\e')
     .replaceAll('-', '\\-')

@@ -37,7 +37,6 @@ export const longestReason = 16_384
 /** A sentence, or the lines a user reads; reason.ts makes one of any text. */
 export const reason = z.string().max(longestReason)
 export const ipAddress = z.string().regex(/^[0-9A-Fa-f.:]{2,45}$/)
-export const macAddress = z.string().regex(/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/)
 /** A time in UTC, such as 2026-01-31T12:00:00.000Z. */
 export const instant = z
   .string()

@@ -11,7 +11,7 @@ import { readElement, writeElement } from '../schema/map.ts'
 import { elementShape } from '../schema/shape.ts'
 import { parseXml, type XmlElement } from '../xml/parse.ts'
 
-export const sealSchema = z.strictObject({
+const sealSchema = z.strictObject({
   version: z.literal('1'),
   /** Whom it is meant for: a node's name, `controller` or `user`. */
   to: hostName,

@@ -39,7 +39,7 @@ export async function whyStale(
 }
 
 /** Such as `image was tiny@1, now tiny@2; master has changed`. */
-export function renderDifferences(before: TemplateParts, now: TemplateParts): string | undefined {
+function renderDifferences(before: TemplateParts, now: TemplateParts): string | undefined {
   const texts = differingParts(before, now).map((name) => {
     const isShort = Math.max(before[name].length, now[name].length) <= shownCharacters
     return isShort ? `${name} was ${before[name]}, now ${now[name]}` : `${name} has changed`

@@ -49,7 +49,7 @@ export interface TemplateFiles {
   readonly disk: string
 }
 
-export function templateFiles(folder: string): TemplateFiles {
+function templateFiles(folder: string): TemplateFiles {
   return { folder, ram: join(folder, 'ram'), state: join(folder, 'state'), disk: join(folder, 'disk.qcow2') }
 }
 

@@ -5,7 +5,7 @@
 #include "frame.h"
 #include "job.h"
 
-/* More than vmrmd has calls of a VM at a time, those included whose servers still end: it answers for one too many, with a sentence (lib/guest/vm-calls.ts). */
+/* More than vmrmd has calls of a VM at a time, those included whose servers still end: it answers for one too many, with a sentence (lib/guest/relay/vm-calls.ts). */
 #define SERVERS_MAX 256
 
 /* Lets the end of a server interrupt a wait, so that servers_reap comes soon. */

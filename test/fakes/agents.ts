@@ -1,8 +1,8 @@
 // The fake hypervisor with an agent in each guest: it answers hello, identity and the wish to be a template once its VM runs.
 import { createServer, type Server } from 'node:net'
-import { encodeFields } from '../../lib/guest/fields.ts'
-import { encodeFrame, type Frame, frameType } from '../../lib/guest/frame.ts'
-import { FrameReader } from '../../lib/guest/frame-reader.ts'
+import { encodeFields } from '../../lib/guest/frame/fields.ts'
+import { encodeFrame, type Frame, frameType } from '../../lib/guest/frame/frame.ts'
+import { FrameReader } from '../../lib/guest/frame/frame-reader.ts'
 import type { DomainSpec } from '../../lib/vm/domain-xml.ts'
 import type { HypervisorCallOptions } from '../../lib/vm/hypervisor.ts'
 import { FakeHypervisor } from './hypervisor.ts'

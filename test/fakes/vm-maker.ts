@@ -3,7 +3,7 @@ import { EventEmitter } from 'node:events'
 import type { KnownRuns, VmMaker } from '../../lib/daemon/node/ports.ts'
 import type { LiveVm } from '../../lib/daemon/node/runs/live-run.ts'
 import { VmrmError } from '../../lib/errors/vmrm-error.ts'
-import type { GuestChannel } from '../../lib/guest/channel.ts'
+import type { GuestChannel } from '../../lib/guest/channel/channel.ts'
 import { runId } from '../../lib/job/run.ts'
 import type { Share } from '../../lib/protocol/messages/share.ts'
 

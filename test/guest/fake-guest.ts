@@ -1,9 +1,9 @@
 // A guest that says what a test wants it to: the agent's end of a port, and clients of task.sock that speak frames as they like. It runs nothing.
 import { once } from 'node:events'
 import { connect, createServer, type Server, type Socket } from 'node:net'
-import { decodeFields, encodeFields, textOf, u64Field } from '../../lib/guest/fields.ts'
-import { decodeFrame, encodeFrame, type Frame, type FrameFields, frameType } from '../../lib/guest/frame.ts'
-import { FrameReader } from '../../lib/guest/frame-reader.ts'
+import { decodeFields, encodeFields, textOf, u64Field } from '../../lib/guest/frame/fields.ts'
+import { decodeFrame, encodeFrame, type Frame, type FrameFields, frameType } from '../../lib/guest/frame/frame.ts'
+import { FrameReader } from '../../lib/guest/frame/frame-reader.ts'
 import { until } from '../support/until.ts'
 
 export class FakeGuest {

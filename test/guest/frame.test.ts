@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto'
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { decodeFields, encodeFields } from '../../lib/guest/fields.ts'
+import { decodeFields, encodeFields } from '../../lib/guest/frame/fields.ts'
 import {
   decodeFrame,
   encodeFrame,
@@ -13,8 +13,8 @@ import {
   isCheckGood,
   limitOf,
   offsetOf,
-} from '../../lib/guest/frame.ts'
-import { FrameReader } from '../../lib/guest/frame-reader.ts'
+} from '../../lib/guest/frame/frame.ts'
+import { FrameReader } from '../../lib/guest/frame/frame-reader.ts'
 import { compile, makeScratch, sanitizers } from '../support/c-parts.ts'
 import { root } from './rig.ts'
 

@@ -1,9 +1,9 @@
 // A caller that says what it likes: run in a guest, it sends the fields of argv[2] (a list of [tag, hex]) as the spec of a call of argv[3], and prints
 // what comes back: the command's stdout, the error's text, or `closed`. argv[4] (hex frames' bytes) is sent instead where it is given.
 import { connect } from 'node:net'
-import { decodeFields, encodeFields, textOf } from '../../lib/guest/fields.ts'
-import { encodeFrame, type Frame, flagEnd, frameType, streamNumber } from '../../lib/guest/frame.ts'
-import { FrameReader } from '../../lib/guest/frame-reader.ts'
+import { decodeFields, encodeFields, textOf } from '../../lib/guest/frame/fields.ts'
+import { encodeFrame, type Frame, flagEnd, frameType, streamNumber } from '../../lib/guest/frame/frame.ts'
+import { FrameReader } from '../../lib/guest/frame/frame-reader.ts'
 
 const [, , spec = '[]', command = 'srun', bytes] = process.argv
 const session = BigInt(process.pid) * 7919n + 1n

@@ -4,15 +4,15 @@ import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
-import { GuestChannel } from '../../lib/guest/channel.ts'
-import type { GuestIdentity } from '../../lib/guest/identity.ts'
+import { GuestChannel } from '../../lib/guest/channel/channel.ts'
+import type { GuestIdentity } from '../../lib/guest/channel/identity.ts'
 import {
   type Admission,
   type AttachRequest,
   type CallAdmission,
   type CallRequest,
   TaskServer,
-} from '../../lib/guest/relay.ts'
+} from '../../lib/guest/relay/task-server.ts'
 import { type Log, silentLog } from '../../lib/log.ts'
 import { CagedAgent } from './caged-agent.ts'
 import { PortBridge } from './port-bridge.ts'

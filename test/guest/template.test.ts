@@ -1,7 +1,7 @@
 // A guest that vmrmd makes a template: what it says of itself, what it refuses, and that it takes an identity from another host end.
 import { join } from 'node:path'
 import t from 'tap'
-import { GuestChannel } from '../../lib/guest/channel.ts'
+import { GuestChannel } from '../../lib/guest/channel/channel.ts'
 import { silentLog } from '../../lib/log.ts'
 import { CagedAgent } from './caged-agent.ts'
 import { PortBridge } from './port-bridge.ts'

@@ -5,10 +5,17 @@ import { join } from 'node:path'
 import { execa } from 'execa'
 import t, { type Test } from 'tap'
 import { loadImage } from '../../lib/config/load.ts'
-import { decodeFields, encodeFields, textOf, u32Field, u32Of } from '../../lib/guest/fields.ts'
-import { encodeFrame, type Frame, type FrameFields, flagEnd, frameType, streamNumber } from '../../lib/guest/frame.ts'
-import { FrameReader } from '../../lib/guest/frame-reader.ts'
-import { encodeIdentity, type GuestIdentity } from '../../lib/guest/identity.ts'
+import { encodeIdentity, type GuestIdentity } from '../../lib/guest/channel/identity.ts'
+import { decodeFields, encodeFields, textOf, u32Field, u32Of } from '../../lib/guest/frame/fields.ts'
+import {
+  encodeFrame,
+  type Frame,
+  type FrameFields,
+  flagEnd,
+  frameType,
+  streamNumber,
+} from '../../lib/guest/frame/frame.ts'
+import { FrameReader } from '../../lib/guest/frame/frame-reader.ts'
 import { bootByHand, handMac } from '../support/qemu-by-hand.ts'
 import { sha256OfFile } from './stamp.ts'
 

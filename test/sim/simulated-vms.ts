@@ -4,7 +4,7 @@ import { EventEmitter } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { VmMaker } from '../../lib/daemon/node/ports.ts'
 import type { LiveRun, LiveVm } from '../../lib/daemon/node/runs/live-run.ts'
-import type { GuestChannel } from '../../lib/guest/channel.ts'
+import type { GuestChannel } from '../../lib/guest/channel/channel.ts'
 import { runId } from '../../lib/job/run.ts'
 
 /**

@@ -2,9 +2,9 @@
 import { randomBytes } from 'node:crypto'
 import { connect, type Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
-import { decodeFields, encodeFields, type Field, u32Field } from '../../lib/guest/fields.ts'
-import { encodeFrame, frameType, protocolVersion } from '../../lib/guest/frame.ts'
-import { FrameReader } from '../../lib/guest/frame-reader.ts'
+import { decodeFields, encodeFields, type Field, u32Field } from '../../lib/guest/frame/fields.ts'
+import { encodeFrame, frameType, protocolVersion } from '../../lib/guest/frame/frame.ts'
+import { FrameReader } from '../../lib/guest/frame/frame-reader.ts'
 
 async function connectTo(path: string, deadlineMs: number): Promise<Socket> {
   for (;;) {

@@ -1,7 +1,7 @@
 // What a node's daemon is made of, each part given the others it needs. It begins nothing: no socket is listened on, no run is taken up.
 import type { DaemonConfig } from '../../config/daemon-schema.ts'
 import { openCatalogue } from '../../config/load.ts'
-import type { TaskServer } from '../../guest/relay.ts'
+import type { TaskServer } from '../../guest/relay/task-server.ts'
 import type { Log } from '../../log.ts'
 import { consolePartBytes } from '../../protocol/messages/common.ts'
 import { createSlurmCommands } from '../../slurm/commands.ts'

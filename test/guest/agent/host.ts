@@ -2,9 +2,9 @@
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { connect, createServer, type Server, type Socket } from 'node:net'
-import { decodeFields, encodeFields, type Field, type FieldValue, u32Field } from '../../../lib/guest/fields.ts'
-import { encodeFrame, type Frame, type FrameFields, frameType } from '../../../lib/guest/frame.ts'
-import { FrameReader } from '../../../lib/guest/frame-reader.ts'
+import { decodeFields, encodeFields, type Field, type FieldValue, u32Field } from '../../../lib/guest/frame/fields.ts'
+import { encodeFrame, type Frame, type FrameFields, frameType } from '../../../lib/guest/frame/frame.ts'
+import { FrameReader } from '../../../lib/guest/frame/frame-reader.ts'
 
 export interface HelloAnswer {
   readonly state: string

@@ -2,9 +2,9 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { joinTexts, u64Field } from '../../../lib/guest/fields.ts'
-import { frameType } from '../../../lib/guest/frame.ts'
-import { identityTag as tag } from '../../../lib/guest/identity.ts'
+import { identityTag as tag } from '../../../lib/guest/channel/identity.ts'
+import { joinTexts, u64Field } from '../../../lib/guest/frame/fields.ts'
+import { frameType } from '../../../lib/guest/frame/frame.ts'
 import { Task } from './task.ts'
 import { checkGuest, type Guest, startGuest, user, userFields } from './with-agent.ts'
 

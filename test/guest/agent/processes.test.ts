@@ -1,6 +1,6 @@
 // The processes of sessions, through the real agent: signals reach whom they should, and nobody outlives a session.
 import t from 'tap'
-import { frameType } from '../../../lib/guest/frame.ts'
+import { frameType } from '../../../lib/guest/frame/frame.ts'
 import { until } from '../../support/until.ts'
 import { groupings } from './agent-process.ts'
 import { Task } from './task.ts'

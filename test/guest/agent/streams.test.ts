@@ -1,8 +1,8 @@
 // Streams through the real agent: every byte once and in order, over lost connections, slow readers and closed stdins.
 import { createHash, randomBytes } from 'node:crypto'
 import t from 'tap'
-import { encodeFields, u32Field } from '../../../lib/guest/fields.ts'
-import { encodeFrame, frameType } from '../../../lib/guest/frame.ts'
+import { encodeFields, u32Field } from '../../../lib/guest/frame/fields.ts'
+import { encodeFrame, frameType } from '../../../lib/guest/frame/frame.ts'
 import { createRandom } from '../../support/random.ts'
 import { until } from '../../support/until.ts'
 import { Task } from './task.ts'

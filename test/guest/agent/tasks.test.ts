@@ -1,7 +1,7 @@
 // What a task is given, and how its end is told, through the real agent.
 import { randomBytes } from 'node:crypto'
 import t from 'tap'
-import { joinTexts, u32Field } from '../../../lib/guest/fields.ts'
+import { joinTexts, u32Field } from '../../../lib/guest/frame/fields.ts'
 import { Task, type TaskOptions } from './task.ts'
 import { checkGuest, startGuest, user } from './with-agent.ts'
 

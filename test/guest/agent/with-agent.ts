@@ -1,7 +1,7 @@
 // One agent with its host and a user, for a test; everything is ended with the test. It must not hide what a sanitizer said.
 import type { Test } from 'tap'
-import { type FieldValue, joinTexts } from '../../../lib/guest/fields.ts'
-import { identityTag } from '../../../lib/guest/identity.ts'
+import { identityTag } from '../../../lib/guest/channel/identity.ts'
+import { type FieldValue, joinTexts } from '../../../lib/guest/frame/fields.ts'
 import { AgentProcess, buildAgent, type Grouping } from './agent-process.ts'
 import { Host } from './host.ts'
 

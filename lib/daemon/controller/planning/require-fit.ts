@@ -1,7 +1,7 @@
 // Whether what a run is called can be told: its ranges go into one message to each node, and into one frame to each guest.
 // It refuses at planning, where the user can be told why; later it would look like a fault of every node. Pure.
 import { VmrmError } from '../../../errors/vmrm-error.ts'
-import { maxPayloadBytes } from '../../../guest/frame.ts'
+import { maxPayloadBytes } from '../../../guest/frame/frame.ts'
 import type { RunPlan } from '../../../job/plan.ts'
 import { sealedMessageLimitBytes } from '../../../protocol/limits.ts'
 import { longestText, type RunLayout } from '../../../protocol/messages/share.ts'

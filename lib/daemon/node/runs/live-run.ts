@@ -1,7 +1,7 @@
 // A run on this node while the daemon lives: its journal entry, its VMs' channels, and who waits for the verdict.
 // It does no I/O but the journal's.
 import { EventEmitter, once } from 'node:events'
-import type { GuestChannel } from '../../../guest/channel.ts'
+import type { GuestChannel } from '../../../guest/channel/channel.ts'
 import { runId, vmName } from '../../../job/run.ts'
 import { isDiskFull } from '../../durable-file.ts'
 import { orAborted } from '../../or-aborted.ts'

@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import type { DaemonConfig } from '../../../config/daemon-schema.ts'
 import type { Image } from '../../../config/image-schema.ts'
-import { TaskServer } from '../../../guest/relay.ts'
+import { TaskServer } from '../../../guest/relay/task-server.ts'
 import type { Log } from '../../../log.ts'
 import type { SlurmCommands } from '../../../slurm/commands.ts'
 import type { RelayedCommand } from '../../../slurm/relayed-commands.ts'

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import type { Image } from '../../../config/image-schema.ts'
 import { VmrmError } from '../../../errors/vmrm-error.ts'
-import type { GuestIdentity, GuestMount } from '../../../guest/identity.ts'
+import type { GuestIdentity, GuestMount } from '../../../guest/channel/identity.ts'
 import { type Run, runId } from '../../../job/run.ts'
 import { exportPath } from '../../../network/nfs-export.ts'
 import type { Share } from '../../../protocol/messages/share.ts'

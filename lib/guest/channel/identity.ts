@@ -1,5 +1,5 @@
 // What a VM is to become: the typed identity and its field list. It owns the form; the values are the controller's plan.
-import { encodeFields, joinTexts, u64Field } from './fields.ts'
+import { encodeFields, joinTexts, u64Field } from '../frame/fields.ts'
 
 export interface GuestNic {
   readonly mac: string

@@ -1,10 +1,10 @@
 // task.sock: lets each vmrm-run have its one session in its job's VM. It owns the socket; who may enter which VM is `admit`'s to say.
 import { chmod, rm } from 'node:fs/promises'
 import { createServer, type Server, type Socket } from 'node:net'
-import { renderForUser, toVmrmError } from '../errors/vmrm-error.ts'
-import type { Log } from '../log.ts'
+import { renderForUser, toVmrmError } from '../../errors/vmrm-error.ts'
+import type { Log } from '../../log.ts'
+import type { GuestChannel } from '../channel/channel.ts'
 import type { AttachFields, ServeFields } from './attach.ts'
-import type { GuestChannel } from './channel.ts'
 import { TaskClient, type TaskClientEvents } from './task-client.ts'
 import { VmSessions } from './vm-sessions.ts'
 

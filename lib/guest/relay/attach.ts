@@ -1,5 +1,5 @@
 // The first frames on task.sock: ATTACH of a task, SERVE of a call's server, and ATTACHED, the answer. Pure; nothing here is believed yet.
-import { type Field, type FieldValue, textOf, u32Of, u64sOf } from './fields.ts'
+import { type Field, type FieldValue, textOf, u32Of, u64sOf } from '../frame/fields.ts'
 
 export interface AttachFields {
   readonly jobId: string

@@ -1,11 +1,11 @@
 // The calls of one VM: Slurm's commands that its guest has run on the host. It knows who asked for which and who serves it, and bounds both; it never
 // decides which command is allowed, and believes nothing of a guest but what it asks for.
-import type { Log } from '../log.ts'
-import { decodeFields, textOf, u64sOf } from './fields.ts'
-import { type Frame, frameType } from './frame.ts'
-import { guestSessionBreach } from './frame-rules.ts'
+import type { Log } from '../../log.ts'
+import { decodeFields, textOf, u64sOf } from '../frame/fields.ts'
+import { type Frame, frameType } from '../frame/frame.ts'
+import { guestSessionBreach } from '../frame/frame-rules.ts'
+import { TokenBucket } from '../frame/token-bucket.ts'
 import type { TaskClient } from './task-client.ts'
-import { TokenBucket } from './token-bucket.ts'
 
 /** Calls at a time in one VM, those included whose command still ends on the host. An honest agent keeps 64 callers, and their successors come at once. */
 export const maxCalls = 128

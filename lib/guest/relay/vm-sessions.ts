@@ -1,9 +1,9 @@
 // The sessions of one VM: which client has which, who waits for the guest, which sessions nobody claims. It knows no jobs and no users' rights.
-import type { Log } from '../log.ts'
-import type { GuestChannel } from './channel.ts'
-import { encodeFields } from './fields.ts'
-import { encodeFrame, type Frame, frameType } from './frame.ts'
-import { guestSessionBreach } from './frame-rules.ts'
+import type { Log } from '../../log.ts'
+import type { GuestChannel } from '../channel/channel.ts'
+import { encodeFields } from '../frame/fields.ts'
+import { encodeFrame, type Frame, frameType } from '../frame/frame.ts'
+import { guestSessionBreach } from '../frame/frame-rules.ts'
 import type { TaskClient } from './task-client.ts'
 import { VmCalls } from './vm-calls.ts'
 

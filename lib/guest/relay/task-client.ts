@@ -1,5 +1,10 @@
 // One vmrm-run connected to vmrmd: its ATTACH, its pace, and the frames of its one session. It decides nothing about jobs.
 import type { Socket } from 'node:net'
+import { decodeFields, encodeFields, u32Field } from '../frame/fields.ts'
+import { encodeFrame, type Frame, frameType } from '../frame/frame.ts'
+import { FrameBudget } from '../frame/frame-budget.ts'
+import { FrameReader } from '../frame/frame-reader.ts'
+import { clientBreach } from '../frame/frame-rules.ts'
 import {
   type AttachedFields,
   type AttachFields,
@@ -8,11 +13,6 @@ import {
   readServe,
   type ServeFields,
 } from './attach.ts'
-import { decodeFields, encodeFields, u32Field } from './fields.ts'
-import { encodeFrame, type Frame, frameType } from './frame.ts'
-import { FrameBudget } from './frame-budget.ts'
-import { FrameReader } from './frame-reader.ts'
-import { clientBreach } from './frame-rules.ts'
 
 export interface TaskClientEvents {
   attach(client: TaskClient, fields: AttachFields): void

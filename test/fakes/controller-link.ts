@@ -9,11 +9,15 @@ import type { RunLayout, Share } from '../../lib/protocol/messages/share.ts'
 
 export interface FakeController extends ControllerLink {
   state: 'up' | 'down'
+  /** The runs that reports were sent of, heard or not. */
+  readonly tried: string[]
   readonly reports: string[]
   /** VMs that were told of as lost. */
   readonly losses: string[]
   answer: (run: Run) => ShareAnswer
   verdict: Verdict
+  /** What a hello is told; `verdict` for all of them, if nothing else is said. */
+  verdictOf: (run: Run) => Verdict
   reason: string
 }
 
@@ -38,15 +42,18 @@ export function createFakeController(): FakeController {
     if (controller.state === 'down') throw new VmrmError('controller-unreachable', 'the controller is down')
   }
   const report = (what: string) => async (run: Run) => {
+    controller.tried.push(runId(run))
     up()
     controller.reports.push(`${what} ${runId(run)}`)
   }
   const controller: FakeController = {
     state: 'up',
+    tried: [],
     reports: [],
     losses: [],
     answer: (run) => ({ state: 'share', share: shareFor(run) }),
     verdict: 'commit',
+    verdictOf: () => controller.verdict,
     reason: '',
     async getShare(run) {
       up()
@@ -74,7 +81,7 @@ export function createFakeController(): FakeController {
     },
     async hello(runs) {
       up()
-      return runs.map(({ job, restart }) => ({ job, restart, verdict: controller.verdict }))
+      return runs.map(({ job, restart }) => ({ job, restart, verdict: controller.verdictOf({ job, restart }) }))
     },
   }
   return controller

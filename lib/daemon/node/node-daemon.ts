@@ -2,6 +2,7 @@
 import { statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { DaemonConfig } from '../../config/daemon-schema.ts'
+import { toVmrmError } from '../../errors/vmrm-error.ts'
 import type { Log } from '../../log.ts'
 import { createServer, type ProtocolServer } from '../../protocol/server.ts'
 import { stopReasonTexts } from '../../vm/hypervisor.ts'
@@ -28,7 +29,7 @@ export async function runNode(options: DaemonOptions): Promise<void> {
   await makeFolders(config)
   const assembly = await assembleNode(options)
   const { host, runs, tasks } = assembly
-  tellStopped(assembly, config.paths.runs)
+  tellStopped(assembly, config.paths.runs, log)
   const startMs = Math.round(performance.now() - beganMs)
   const { done } = await runs.recover()
   void done.then((phases) => {
@@ -72,17 +73,24 @@ function answer({ config, log }: DaemonOptions, assembly: NodeAssembly): Promise
   })
 }
 
-function tellStopped({ hypervisor, runs }: NodeAssembly, runsFolder: string): void {
+function tellStopped({ hypervisor, runs }: NodeAssembly, runsFolder: string, log: Log): void {
   const tell = async (name: string, reason: keyof typeof stopReasonTexts) => {
     const text = stopReasonTexts[reason]
-    await runs.vmStopped(name, reason === 'io-error' ? `${text}: ${await roomOf(runsFolder)}` : text)
+    await runs.vmStopped(name, reason === 'io-error' ? `${text}${await roomOf(runsFolder)}` : text)
   }
-  hypervisor.onStopped(({ name, reason }) => void tell(name, reason))
+  hypervisor.onStopped(({ name, reason }) => {
+    tell(name, reason).catch((error: unknown) =>
+      log.error('vm.end-not-recorded', { vm: name, text: toVmrmError(error).message }),
+    )
+  })
 }
 
+/** Empty where that cannot be known. */
 async function roomOf(folder: string): Promise<string> {
-  const { bavail, bsize } = await statfs(folder)
-  return `${folder} has ${Math.floor((bavail * bsize) / 1_048_576)} MiB left`
+  const status = await statfs(folder).catch(() => undefined)
+  return status === undefined
+    ? ''
+    : `: ${folder} has ${Math.floor((status.bavail * status.bsize) / 1_048_576)} MiB left`
 }
 
 function watchReachability({ hypervisor, runs, templates }: NodeAssembly, log: Log): void {

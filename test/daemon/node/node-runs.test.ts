@@ -90,6 +90,66 @@ t.test("a node's own fault is Slurm's matter only when the controller cannot be 
   }
 })
 
+t.test(
+  'a failure is told until the controller has heard, again after a restart, and no more once the run is over',
+  async (t) => {
+    const { runs, maker, controller, start } = setUp(t)
+    const triesOf = (job: number) => controller.tried.filter((name) => name === `j${job}r0`).length
+    const refuse = async (of: NodeRuns, job: number) => {
+      controller.state = 'up'
+      maker.onMake = async () => {
+        controller.state = 'down'
+        throw new VmrmError('vm-boot-timeout', 'VM j7r0v0 on node n1 did not answer', { quoted: 'Kernel panic' })
+      }
+      t.match(await of.prepare({ ...request, job }), { outcome: 'refused' })
+    }
+    await refuse(runs, 7)
+    t.match(runs.ofJob(7)?.entry.failure, { code: 'vm-boot-timeout', reason: /did not answer\nKernel panic$/ })
+    await until('it is tried again', () => triesOf(7) > 3)
+    t.same(controller.reports, [])
+    controller.state = 'up'
+    await until('the controller has heard', () => controller.reports.length > 0)
+    const heard = triesOf(7)
+    await refuse(runs, 8)
+    await until('another one is tried again', () => triesOf(8) > 3)
+    t.equal(triesOf(7), heard, 'and that is enough')
+    await runs.remove({ job: 8, restart: 0 })
+    const over = triesOf(8)
+
+    const next = start()
+    await (await next.recover()).done
+    controller.state = 'up'
+    const failed = () => controller.reports.filter((line) => line === 'failed vm-boot-timeout j7r0').length
+    await until('the next daemon has told', () => failed() > 1)
+    await refuse(next, 9)
+    await until('another one is tried again', () => triesOf(9) > 3)
+    t.same([failed(), triesOf(8)], [2, over])
+    await next.remove({ job: 9, restart: 0 })
+  },
+)
+
+t.test('a batch of which a node is at fault is told of again, for no Prolog tells of it', async (t) => {
+  const { runs, maker, controller } = setUp(t)
+  maker.onMake = async () => {
+    controller.state = 'down'
+    throw new VmrmError('libvirt-unreachable', 'libvirtd does not answer on this node')
+  }
+  t.match(await runs.prepare(batchRequest), { outcome: 'refused' })
+  controller.state = 'up'
+  await until('the controller has heard', () => controller.reports.length > 0)
+  t.same(controller.reports, ['failed libvirt-unreachable b7r0'])
+})
+
+t.test('what was refused before there was a plan is refused after a restart, too', async (t) => {
+  const { runs, start, controller } = setUp(t, { shareMs: 100 })
+  controller.state = 'down'
+  t.match(await runs.prepare(request), { outcome: 'refused' })
+  controller.state = 'up'
+  const next = start()
+  await (await next.recover()).done
+  t.match(await next.prepare(request), { outcome: 'refused', reason: /the controller is down/ })
+})
+
 t.test('a controller that is down is waited for, but not for ever', async (t) => {
   const { runs, controller } = setUp(t, { shareMs: 300 })
   controller.state = 'down'
@@ -315,9 +375,54 @@ t.test('a run that cannot be removed holds up neither the others nor the strays'
     if (failures-- > 0) throw new VmrmError('node-fault', 'VM j7r0v0 cannot be destroyed')
   }
   await runs.reconcile()
-  t.same([...maker.existing], ['j7r0'])
+  t.equal(maker.existing.size, 1)
+  t.notOk(maker.existing.has('j99r0'))
   await runs.reconcile()
   t.same([...maker.existing], [])
+})
+
+t.test('a removal that hangs holds up no verdict on another run', async (t) => {
+  const { runs, maker, controller } = setUp(t)
+  await runs.prepare(request)
+  await runs.prepare({ ...request, job: 8 })
+  const removed = Promise.withResolvers<void>()
+  maker.onRemove = () => removed.promise
+  controller.verdictOf = ({ job }) => (job === 7 ? 'ended' : 'commit')
+  const round = runs.reconcile()
+  await until('the other one is committed', () => runs.ofJob(8)?.entry.state === 'committed')
+  removed.resolve()
+  await round
+  t.equal(runs.ofJob(7), undefined)
+})
+
+t.test('a removal that cannot be finished after a restart is no loss', async (t) => {
+  const { runs, start, maker, controller } = setUp(t)
+  await runs.prepare(request)
+  await runs.applyVerdict(run, { verdict: 'commit', reason: '' })
+  maker.onRemove = async () => {
+    throw new VmrmError('libvirt-unreachable', 'libvirtd does not answer')
+  }
+  await t.rejects(runs.remove(run), { code: 'libvirt-unreachable' })
+  const next = start()
+  await (await next.recover()).done
+  t.equal(next.ofJob(7)?.entry.state, 'removing')
+  t.notOk(controller.reports.includes('lost j7r0'))
+  maker.onRemove = async () => {}
+  await next.remove(run)
+  t.same([...maker.existing], [])
+})
+
+t.test('a loss of which the controller has not heard is told, whatever is decided by then', async (t) => {
+  for (const verdict of ['pending', 'commit'] as const) {
+    const { runs, controller } = setUp(t)
+    controller.verdict = 'pending'
+    await runs.prepare(request)
+    controller.state = 'down'
+    await runs.vmStopped('j7r0v0', 'crashed')
+    Object.assign(controller, { state: 'up', verdict })
+    await runs.reconcile()
+    t.same(controller.losses, ['j7r0v0'], verdict)
+  }
 })
 
 t.test('whatever a reason holds, the hook gets its answer', async (t) => {

@@ -24,12 +24,13 @@ export interface Unwritten {
 export function createUnwritten({ ledger, log }: { ledger: Pick<Ledger, 'find'>; log: Log }): Unwritten {
   const kept = new Map<string, ToWrite>()
 
+  const keyOf = ({ run, what }: ToWrite) => `${runId(run)} ${what}`
   const isOver = (run: Run) => {
     const state = ledger.find(run)?.state
     return state === undefined || state === 'ending' || state === 'ended'
   }
   const attempt = async (item: ToWrite, isWanted: () => boolean) => {
-    const key = `${runId(item.run)} ${item.what}`
+    const key = keyOf(item)
     // What is told of it takes its time, and it must not be written again meanwhile.
     kept.delete(key)
     try {
@@ -41,10 +42,12 @@ export function createUnwritten({ ledger, log }: { ledger: Pick<Ledger, 'find'>;
   }
   return {
     async write(item) {
+      const isNews = !kept.has(keyOf(item))
       try {
         await attempt(item, () => true)
       } catch (error) {
-        log.warn('decision.not-written', { run: runId(item.run), what: item.what, text: toVmrmError(error).message })
+        if (isNews)
+          log.warn('decision.not-written', { run: runId(item.run), what: item.what, text: toVmrmError(error).message })
         throw error
       }
     },

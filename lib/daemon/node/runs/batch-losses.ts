@@ -21,7 +21,7 @@ export class BatchLosses {
     const { maker, log } = this.#options
     log.warn('batch.vm-lost', { run: run.name, vm, reason })
     const missing = run.entry.missing ?? []
-    if (!missing.some((each) => each.vm === vm)) await run.record({ missing: [...missing, { vm, reason }] })
+    if (!missing.some((each) => each.vm === vm)) await run.recordEnd({ missing: [...missing, { vm, reason }] })
     for (const [index, live] of run.vms) {
       if (live.name !== vm) continue
       live.channel.close(reason)

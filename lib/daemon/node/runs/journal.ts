@@ -29,6 +29,8 @@ const entrySchema = z.strictObject({
   state: z.enum(['preparing', 'prepared', 'committed', 'refused', 'lost', 'removing']),
   /** Lines for the user: why the run was refused or lost. */
   reason: z.string(),
+  /** Why this node's share failed, as the controller is told it. */
+  failure: z.strictObject({ code: z.string(), reason: z.string() }).optional(),
   beganMs: z.int(),
   share: share.optional(),
   /** VMs of this node that did not come up (best-effort), or that a batch has lost since. */

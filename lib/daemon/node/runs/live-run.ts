@@ -52,10 +52,13 @@ export class LiveRun {
   }
 
   /**
-   * Records that the run ends; a disk with no room for it does not hold that up. If the daemon is restarted before the
-   * removal is done it finds the state from before, and the controller or the hypervisor tells it that the run is over.
+   * Records that the run, or a VM of it, ends; a disk with no room for it does not hold that up. If the daemon is restarted before
+   * the removal is done it finds the state from before, and the controller or the hypervisor tells it that the run is over.
    */
-  async recordEnd(change: Partial<JournalEntry> & { state: 'refused' | 'lost' | 'removing' }): Promise<void> {
+  async recordEnd(
+    change: Partial<JournalEntry> &
+      ({ state: 'refused' | 'lost' | 'removing' } | { missing: NonNullable<JournalEntry['missing']> }),
+  ): Promise<void> {
     await this.#change(change, 'keep')
   }
 

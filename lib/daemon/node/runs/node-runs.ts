@@ -3,9 +3,12 @@
 import { renderForUser, toVmrmError, VmrmError } from '../../../errors/vmrm-error.ts'
 import { isBatch, originName, parseVmName, type Run, runId } from '../../../job/run.ts'
 import type { Verdict } from '../../../job/verdict.ts'
+import type { Share } from '../../../protocol/messages/share.ts'
+import { allOrFirstError } from '../../all-or-first-error.ts'
 import { reached } from '../../steps.ts'
 import type { Told } from '../ports.ts'
 import { BatchLosses } from './batch-losses.ts'
+import { FailureReports } from './failure-reports.ts'
 import type { JournalEntry } from './journal.ts'
 import { LiveRun } from './live-run.ts'
 import { RunEnds, type RunEndsOptions } from './run-ends.ts'
@@ -38,6 +41,7 @@ export class NodeRuns {
   readonly #table = new RunTable()
   readonly #ends: RunEnds
   readonly #losses: BatchLosses
+  readonly #failures: FailureReports
   readonly #preparation: RunPreparation
   readonly #asked = new Set<LiveRun>()
 
@@ -45,8 +49,9 @@ export class NodeRuns {
     this.#options = options
     this.#ends = new RunEnds(options, this.#table)
     this.#losses = new BatchLosses(options)
+    this.#failures = new FailureReports(options.controller, { table: this.#table, ends: this.#ends })
     this.#preparation = new RunPreparation(options, {
-      ...{ table: this.#table, ends: this.#ends },
+      ...{ table: this.#table, ends: this.#ends, failures: this.#failures },
       askVerdict: (run) => this.askVerdict(run),
       hear: (run, told) => this.#hear(run, told),
     })
@@ -174,10 +179,8 @@ export class NodeRuns {
   /** Removes all runs of the job up to this restart count; answers when nothing is left. Throws what could not be removed. */
   async remove(upTo: Run): Promise<void> {
     const runs = this.all().filter((run) => run.entry.job === upTo.job && run.entry.restart <= upTo.restart)
-    for (const run of runs) {
-      run.stop.abort(new VmrmError('run-ended', 'the job has ended'))
-      await run.exclusively(() => this.#ends.remove(run))
-    }
+    for (const run of runs) run.stop.abort(new VmrmError('run-ended', 'the job has ended'))
+    await allOrFirstError(runs.map((run) => run.exclusively(() => this.#ends.remove(run))))
     this.#table.rememberUnheard(upTo)
   }
 
@@ -199,14 +202,16 @@ export class NodeRuns {
     const { controller, maker, log } = this.#options
     const before = this.all()
     const verdicts = await controller.hello(before.map((run) => run.entry))
-    for (const answer of verdicts) {
+    // Side by side: a removal may wait for what is under way, and another run's verdict must not.
+    const followed = verdicts.map(async (answer) => {
       const run = this.#table.find(answer)
-      if (run === undefined || !before.includes(run)) continue
+      if (run === undefined || !before.includes(run)) return
       await this.#follow(run, answer.verdict).catch((error: unknown) =>
         log.error('run.not-reconciled', { run: run.name, text: toVmrmError(error).message }),
       )
-    }
-    for (const run of this.all()) await this.#losses.tell(run)
+    })
+    await Promise.all(followed)
+    await Promise.all(this.all().map((run) => this.#losses.tell(run)))
     await maker.removeStrays(this.#table.known)
   }
 
@@ -224,7 +229,8 @@ export class NodeRuns {
 
   async #follow(run: LiveRun, verdict: Verdict): Promise<void> {
     if (verdict === 'ended') await this.remove(run.entry)
-    else if (verdict === 'commit' && run.entry.state === 'lost' && !isBatch(run.entry)) await this.#tellLoss(run)
+    else if (run.entry.state === 'lost' && !isBatch(run.entry) && (verdict === 'commit' || verdict === 'pending'))
+      await this.#tellLoss(run)
     else if (verdict === 'commit' && run.entry.share?.strategy !== 'best-effort')
       await this.applyVerdict(run.entry, { verdict, reason: '' })
     // A hello tells no reasons, nor which VMs are missing, and the tasks read them.
@@ -255,26 +261,16 @@ export class NodeRuns {
   }
 
   async #recoverRun(run: LiveRun): Promise<void> {
-    const { maker, journal, adoptMs, log } = this.#options
+    const { log } = this.#options
     const { state, share } = run.entry
+    if (state === 'removing') return this.#ends.remove(run)
+    if (state === 'refused' || state === 'lost') {
+      this.#failures.keepTelling(run)
+      return this.#ends.clear(run)
+    }
     try {
-      if (state === 'removing') return await this.#ends.remove(run)
-      if (state === 'preparing' || share === undefined) {
-        // Whoever asked for it asks again; half a creation is not worth adopting.
-        await maker.remove(run.entry)
-        await journal.remove(run.entry)
-        this.#table.forget(run)
-        return
-      }
-      if (state === 'refused' || state === 'lost') return await this.#ends.clear(run)
-      const { there, gone } = await maker.adopt(run, share, AbortSignal.timeout(adoptMs))
-      const [lost] = gone
-      if (lost !== undefined && !isBatch(run.entry)) throw lost.error
-      for (const { vm, error } of gone) await this.#losses.lose(run, vm, error.message)
-      for (const vm of there) run.vms.set(vm.index, vm)
-      this.#options.onAdopted(run)
-      log.info('run.adopted', { run: run.name, vms: there.length })
-      if (state === 'prepared') this.#preparation.keepAsking(run)
+      if (state === 'preparing' || share === undefined) await this.#dropHalf(run)
+      else await this.#adopt(run, share)
     } catch (thrown) {
       const error = toVmrmError(thrown)
       log.warn('run.not-adopted', { run: run.name, reason: error.message })
@@ -282,6 +278,26 @@ export class NodeRuns {
       const cause = { vm: run.nameAt(0), reason: error.message }
       await this.#ends.lose(run, renderForUser(error), () => controller.reportLost(run.entry, cause))
     }
+  }
+
+  /** Whoever asked for it asks again; half a creation is not worth adopting. */
+  async #dropHalf(run: LiveRun): Promise<void> {
+    const { maker, journal } = this.#options
+    await maker.remove(run.entry)
+    await journal.remove(run.entry)
+    this.#table.forget(run)
+  }
+
+  async #adopt(run: LiveRun, share: Share): Promise<void> {
+    const { maker, adoptMs, log } = this.#options
+    const { there, gone } = await maker.adopt(run, share, AbortSignal.timeout(adoptMs))
+    const [lost] = gone
+    if (lost !== undefined && !isBatch(run.entry)) throw lost.error
+    for (const { vm, error } of gone) await this.#losses.lose(run, vm, error.message)
+    for (const vm of there) run.vms.set(vm.index, vm)
+    this.#options.onAdopted(run)
+    log.info('run.adopted', { run: run.name, vms: there.length })
+    if (run.entry.state === 'prepared') this.#preparation.keepAsking(run)
   }
 
   async #forgetUnreadable(of: Run): Promise<void> {

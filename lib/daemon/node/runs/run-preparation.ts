@@ -1,14 +1,17 @@
 // The making of a run's VMs on this node and the report of it: the order of its steps and what the journal says at each.
 // It never decides whether the run begins.
 import { renderForUser, toVmrmError, VmrmError } from '../../../errors/vmrm-error.ts'
+import { isBatch } from '../../../job/run.ts'
 import type { Log } from '../../../log.ts'
 import { isDiskFull } from '../../durable-file.ts'
 import { reached } from '../../steps.ts'
 import type { ControllerLink, Told, VmMaker } from '../ports.ts'
+import type { FailureReports } from './failure-reports.ts'
 import type { LiveRun } from './live-run.ts'
 import { obtainShare, Refusal } from './obtain-share.ts'
 import type { RunEnds } from './run-ends.ts'
 import type { RunTable } from './run-table.ts'
+import { sayAgain } from './say-again.ts'
 
 export type PrepareOutcome =
   | { readonly outcome: 'prepared' }
@@ -26,7 +29,6 @@ export interface RunPreparationOptions {
   readonly now: () => number
 }
 
-const askAgainMs = 1000
 /** Beyond the run's deadline, by which it is decided. */
 const reportMarginMs = 10_000
 
@@ -34,6 +36,7 @@ const reportMarginMs = 10_000
 export interface RunPreparationParts {
   readonly table: RunTable
   readonly ends: RunEnds
+  readonly failures: FailureReports
   readonly askVerdict: (run: LiveRun) => Promise<void>
   /** Does what was decided; rejects if it cannot be journaled. */
   readonly hear: (run: LiveRun, told: Told) => Promise<void>
@@ -70,16 +73,10 @@ export class RunPreparation {
 
   /** Reports again, too: the controller may not have had the report. */
   keepAsking(run: LiveRun): void {
-    let isAsking = false
-    const ask = async () => {
-      if (run.entry.state !== 'prepared' || !this.#parts.table.holds(run)) return clearInterval(timer)
-      if (isAsking) return
-      isAsking = true
+    const isUndecided = () => run.entry.state === 'prepared' && this.#parts.table.holds(run)
+    sayAgain(isUndecided, async () => {
       if ((await this.#report(run)) === 'pending') await this.#parts.askVerdict(run)
-      isAsking = false
-    }
-    const timer = setInterval(() => void ask(), askAgainMs)
-    timer.unref()
+    })
   }
 
   /** A node that is prepared never decides alone: the report may have arrived although it seems to have failed. */
@@ -131,25 +128,26 @@ export class RunPreparation {
   }
 
   async #refuse(run: LiveRun, error: VmrmError): Promise<PrepareOutcome> {
-    const { controller, log } = this.#options
     const isOurs = run.entry.state === 'preparing' || run.entry.state === 'prepared'
-    if (isOurs) await run.recordEnd({ state: 'refused', reason: renderForUser(error) })
-    log.warn('run.refused', { run: run.name, code: error.code, reason: error.message })
-    const report = async (): Promise<PrepareOutcome['outcome']> => {
-      if (!isOurs || error instanceof Refusal) return 'refused'
-      const cause = { code: error.code, reason: [error.message, error.quoted].filter(Boolean).join('\n') }
-      try {
-        await controller.reportFailed(run.entry, cause)
-        return 'refused'
-      } catch (failure) {
-        this.#parts.ends.notTold(run, failure)
-        // The controller drains a node at fault and sends the job elsewhere; without it Slurm has to be told by the Prolog.
-        return error.family === 'node' ? 'node-fault' : 'refused'
-      }
-    }
+    // What the controller has refused itself it need not be told.
+    const isNews = isOurs && !(error instanceof Refusal)
+    const cause = { code: error.code, reason: [error.message, error.quoted].filter(Boolean).join('\n') }
+    if (isOurs)
+      await run.recordEnd({ state: 'refused', reason: renderForUser(error), ...(isNews ? { failure: cause } : {}) })
+    this.#options.log.warn('run.refused', { run: run.name, code: error.code, reason: error.message })
+    const report = async () => (isNews ? this.#reportFailure(run, error) : ('refused' as const))
     // Side by side: one after the other they could outlast the Prolog's own margin.
     const [outcome] = await Promise.all([report(), this.#parts.ends.clear(run)])
     return { outcome, reason: run.entry.reason }
+  }
+
+  /** The controller drains a node at fault and sends the job elsewhere; without it Slurm has to be told by the Prolog, and is enough. */
+  async #reportFailure(run: LiveRun, error: VmrmError): Promise<'refused' | 'node-fault'> {
+    const { failures } = this.#parts
+    if ((await failures.tell(run)) === 'heard') return 'refused'
+    if (error.family === 'node' && !isBatch(run.entry)) return 'node-fault'
+    failures.keepTelling(run)
+    return 'refused'
   }
 
   #errorOf(thrown: unknown): VmrmError {

@@ -1,5 +1,5 @@
 // Pieces of work of which all must succeed: the first that fails stops the others.
-import { allOrFirstError } from './all-or-first-error.ts'
+import { allOrFirstError } from '../../all-or-first-error.ts'
 
 /**
  * Begins them with a signal that aborts with the caller's own, and as soon as one of them has failed. Waits for all, as

@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -46,8 +47,12 @@ static void protect(void)
 	if (fd >= 0)
 		close(fd);
 	setrlimit(RLIMIT_NOFILE, &files);
-	/* A job waits for the identity while a distribution still boots; and what a task does must not keep its output from leaving. */
+	/*
+	 * What a task does must not keep its output from leaving. But it must not be taken off its CPU at each of its writes, for a
+	 * frame of these few bytes: the agent waits until the task does, or for the kernel's next tick.
+	 */
 	setpriority(PRIO_PROCESS, 0, NICE);
+	sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){0});
 	/* Orphans of a session come to us and not to an init that may reap late. */
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 }

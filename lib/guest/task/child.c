@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/close_range.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,12 +84,13 @@ static void reset_oom_score(void)
 }
 
 static struct rlimit first_files;
-static int first_nice;
+static int first_nice, first_policy;
 
 void child_keep_limits(void)
 {
 	getrlimit(RLIMIT_NOFILE, &first_files);
 	first_nice = getpriority(PRIO_PROCESS, 0);
+	first_policy = sched_getscheduler(0);
 }
 
 static void set_limits(const struct spec *spec)
@@ -96,6 +98,8 @@ static void set_limits(const struct spec *spec)
 	setrlimit(RLIMIT_NOFILE, &first_files);
 	if (getpriority(PRIO_PROCESS, 0) != first_nice)
 		setpriority(PRIO_PROCESS, 0, first_nice);
+	if (sched_getscheduler(0) != first_policy)
+		sched_setscheduler(0, first_policy, &(struct sched_param){0});
 	for (size_t i = 0; i < spec->limit_count; i++) {
 		struct rlimit wanted = spec->limits[i].value, have;
 		if (setrlimit((__rlimit_resource_t)spec->limits[i].resource, &wanted) == 0)

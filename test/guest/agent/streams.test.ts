@@ -23,6 +23,29 @@ t.test('100 MB arrive intact both ways', async (t) => {
   checkGuest(t, guest)
 })
 
+t.test('a task that writes little at a time is not taken off its CPU for a frame of each write', async (t) => {
+  const guest = await startGuest(t)
+  // The agent is process 1 of its namespace; what it starts from here on has to share this one CPU with it.
+  guest.agent.inside(['taskset', '--cpu-list', '--pid', '0', '1'])
+  const [writes, writeBytes] = [2048, 4096]
+  const task = new Task(guest.host, {
+    argv: ['dd', 'if=/dev/zero', `bs=${writeBytes}`, `count=${writes}`, 'status=none'],
+    keepBytes: 0,
+  })
+  let frames = 0
+  guest.host.sessions.set(task.id, {
+    onFrame: (frame) => {
+      if (frame.type === frameType.data) frames++
+      task.onFrame(frame)
+    },
+    onRenewed: () => task.onRenewed(),
+  })
+  t.strictSame(await until('dd has ended', () => task.result, 60_000), { kind: 'exited', value: 0 })
+  t.equal(task.stdout.received, writes * writeBytes)
+  t.ok(frames < writes / 8, `${frames} frames of ${writes} writes`)
+  checkGuest(t, guest)
+})
+
 t.test('bytes that are lost when the connection is cut are sent again', async (t) => {
   const random = createRandom()
   t.comment(`VMRM_TEST_SEED=${random.seed}`)

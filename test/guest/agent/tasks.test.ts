@@ -1,4 +1,5 @@
 // What a task is given, and how its end is told, through the real agent.
+import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import t from 'tap'
 import { joinTexts, u32Field } from '../../../lib/guest/frame/fields.ts'
@@ -132,6 +133,9 @@ t.test('before there is an identity nothing runs', async (t) => {
   checkGuest(t, guest)
 })
 
+const priorityOf = (pid: number): string =>
+  execFileSync('ps', ['-o', 'ni=,cls=', '-p', String(pid)], { encoding: 'latin1' })
+
 t.test('a task is the user, and has what its spec says', async (t) => {
   const guest = await startGuest(t)
   const nasty = ' "\'$(id)`;\n\\*\u00e9'
@@ -171,6 +175,7 @@ t.test('a task is the user, and has what its spec says', async (t) => {
     ],
     ['no capability', { argv: ['grep', 'CapEff', '/proc/self/status'] }, 'CapEff:\t0000000000000000\n'],
     ['protection of the agent is not inherited', { argv: ['cat', '/proc/self/oom_score_adj'] }, '0\n'],
+    ['nor are its priority and policy', { argv: sh('ps -o ni=,cls= -p $$') }, priorityOf(process.pid)],
     [
       'its pipes can be opened by name',
       { argv: sh('echo one > /dev/stdout; cat < /dev/stdin'), stdin: Buffer.from('two') },

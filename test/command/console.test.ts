@@ -1,7 +1,7 @@
 // `vmrm console` without a VM: who may read, and what is shown of what a guest wrote. The real one: test/jobs/interactive.test.ts.
 import t from 'tap'
 import { copyConsole, createPrinter } from '../../lib/command/console.ts'
-import { createConsoleHandler } from '../../lib/daemon/controller/console-handler.ts'
+import { createConsoleHandler } from '../../lib/daemon/controller/handlers/console-handler.ts'
 import type { Ledger, RunRecord } from '../../lib/daemon/controller/ledger/ledger.ts'
 import { VmrmError } from '../../lib/errors/vmrm-error.ts'
 

@@ -3,11 +3,12 @@
 import type { Catalogue } from '../../lib/config/load.ts'
 import { type Batches, createBatches } from '../../lib/daemon/controller/batches/batches.ts'
 import { createBatchPreparer } from '../../lib/daemon/controller/batches/prepare-batch.ts'
-import { createControllerHandlers } from '../../lib/daemon/controller/handlers.ts'
+import { createControllerHandlers } from '../../lib/daemon/controller/handlers/controller-handlers.ts'
 import { createHeldReports } from '../../lib/daemon/controller/held-reports.ts'
 import type { Leases } from '../../lib/daemon/controller/ledger/leases.ts'
 import { type Ledger, openLedger } from '../../lib/daemon/controller/ledger/ledger.ts'
-import { createMessenger, type NodeCaller } from '../../lib/daemon/controller/messenger.ts'
+import { createMessenger } from '../../lib/daemon/controller/messenger.ts'
+import type { NodeCaller } from '../../lib/daemon/controller/node-ports.ts'
 import type { Planner } from '../../lib/daemon/controller/planning/planner.ts'
 import { createReconciler } from '../../lib/daemon/controller/reconcile.ts'
 import { createRemover } from '../../lib/daemon/controller/remove-run.ts'
@@ -148,7 +149,7 @@ export class SimController {
       onHello: (node) => batches.nodeIsThere(node),
       isLost: () => false,
       catalogue: {} as Catalogue,
-      nodes: { heldRuns: async () => [] },
+      nodes: { answers: async () => true },
       rebuild: { isDone: () => true, stranger: async () => {} },
       beginRun: async (request) => {
         await transactions.begin(request)

@@ -8,7 +8,7 @@ import { requestInComment } from '../../slurm/admin-comment.ts'
 import type { SlurmCommands } from '../../slurm/commands.ts'
 import { expandHostlist } from '../../slurm/hostlist.ts'
 import { createSemaphore } from '../semaphore.ts'
-import type { NodeCaller } from './messenger.ts'
+import type { NodeCaller } from './node-ports.ts'
 import type { JobRequest } from './planning/planner.ts'
 import type { Transactions } from './transaction/transaction.ts'
 

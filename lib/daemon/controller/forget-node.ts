@@ -4,20 +4,16 @@ import { VmrmError } from '../../errors/vmrm-error.ts'
 import { type Run, runId } from '../../job/run.ts'
 import type { Log } from '../../log.ts'
 import type { Ledger } from './ledger/ledger.ts'
-import type { NodeTeller } from './rebuild/rebuild.ts'
+import type { NodeTeller } from './node-ports.ts'
 import type { Transactions } from './transaction/transaction.ts'
 
 /** Returns the runs that had a share there. Throws `request-invalid` for a node whose vmrmd answers. */
 export async function forgetNode(
   node: string,
-  options: { ledger: Ledger; nodes: Pick<NodeTeller, 'heldRuns'>; transactions: Transactions; log: Log },
+  options: { ledger: Ledger; nodes: Pick<NodeTeller, 'answers'>; transactions: Transactions; log: Log },
 ): Promise<readonly Run[]> {
   const { ledger, nodes, transactions, log } = options
-  const isThere = await nodes.heldRuns(node).then(
-    () => true,
-    () => false,
-  )
-  if (isThere)
+  if (await nodes.answers(node))
     throw new VmrmError('request-invalid', `the vmrmd of node ${node} answers: what is over is removed by itself`)
   ledger.setGone(node)
   const open = ledger.inState('preparing', 'committed', 'aborted', 'lost', 'ending')

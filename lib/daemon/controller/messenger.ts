@@ -10,7 +10,7 @@ import { createSemaphore } from '../semaphore.ts'
 import { reached } from '../steps.ts'
 import type { HeldReports } from './held-reports.ts'
 import type { Ledger, RunRecord } from './ledger/ledger.ts'
-import type { BatchRecord } from './ledger/ledger-batches.ts'
+import type { NodeCaller } from './node-ports.ts'
 import { type NodeVerdict, verdictOf } from './transaction/verdict-of.ts'
 
 /**
@@ -26,16 +26,6 @@ export interface Messenger {
   drainNode(run: Run, node: string, cause: { code: string; reason: string }): void
   /** Drains a node that cannot start VMs and sends the job back to the queue; returns at once. */
   handleNodeFault(run: Run, node: string, cause: { code: string; reason: string }): void
-}
-
-/** Calls to the nodes' daemons. All reject when the node does not answer. */
-export interface NodeCaller {
-  verdict(node: string, run: Run, decided: NodeVerdict): Promise<void>
-  destroyRun(node: string, run: Run): Promise<void>
-  /** Resolves when the node has begun to make its VMs of a batch, or did so before. */
-  prepareBatch(node: string, run: RunRecord, batch: BatchRecord): Promise<void>
-  /** Resolves when the node has marked the job as one of VMs. */
-  expectRun(node: string, run: Run, script: 'guest' | 'host'): Promise<void>
 }
 
 const tries = 5

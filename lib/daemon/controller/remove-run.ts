@@ -4,7 +4,7 @@ import { toVmrmError } from '../../errors/vmrm-error.ts'
 import { type Run, runId } from '../../job/run.ts'
 import type { Log } from '../../log.ts'
 import type { Ledger } from './ledger/ledger.ts'
-import type { NodeCaller } from './messenger.ts'
+import type { NodeCaller } from './node-ports.ts'
 import type { Transactions } from './transaction/transaction.ts'
 
 export interface Remover {

@@ -1,6 +1,6 @@
 import t from 'tap'
 import type { Catalogue } from '../../../lib/config/load.ts'
-import { createControllerHandlers } from '../../../lib/daemon/controller/handlers.ts'
+import { createControllerHandlers } from '../../../lib/daemon/controller/handlers/controller-handlers.ts'
 import { createHeldReports } from '../../../lib/daemon/controller/held-reports.ts'
 import { openLedger } from '../../../lib/daemon/controller/ledger/ledger.ts'
 import type { Transactions } from '../../../lib/daemon/controller/transaction/transaction.ts'
@@ -23,7 +23,7 @@ function setUp(options: { holdMs?: number; transactions?: Partial<Transactions> 
     onHello: () => {},
     isLost: (node) => lost.has(node),
     catalogue: {} as Catalogue,
-    nodes: { heldRuns: async () => [] },
+    nodes: { answers: async () => true },
     rebuild: { isDone: () => true, stranger: async (node, run) => void strangers.push(`${node} ${run.job}`) },
     beginRun: async () => 'plain' as const,
     lookUpAccount: async () => {

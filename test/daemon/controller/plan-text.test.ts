@@ -1,6 +1,6 @@
 import t from 'tap'
+import { shareOf } from '../../../lib/daemon/controller/handlers/share-of.ts'
 import { packPlan, unpackPlan } from '../../../lib/daemon/controller/ledger/plan-text.ts'
-import { shareOf } from '../../../lib/daemon/controller/share-of.ts'
 import { openShare } from '../../../lib/daemon/node/runs/open-share.ts'
 import type { RunPlan } from '../../../lib/job/plan.ts'
 import { formatIpv4 } from '../../../lib/network/ipv4.ts'

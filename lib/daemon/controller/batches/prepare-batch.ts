@@ -7,7 +7,7 @@ import type { Log } from '../../../log.ts'
 import { createSemaphore } from '../../semaphore.ts'
 import { reached } from '../../steps.ts'
 import type { Ledger } from '../ledger/ledger.ts'
-import type { NodeCaller } from '../messenger.ts'
+import type { NodeCaller } from '../node-ports.ts'
 import type { Transactions } from '../transaction/transaction.ts'
 
 const pauseMs = 500

@@ -1,8 +1,8 @@
 // A node's share of a run, cut out of the plan. Pure.
-import type { RunPlan } from '../../job/plan.ts'
-import type { ShareMessage } from '../../protocol/messages/share.ts'
-import type { RunRecord } from './ledger/ledger.ts'
-import { layoutOf, ownOf } from './ledger/plan-text.ts'
+import type { RunPlan } from '../../../job/plan.ts'
+import type { ShareMessage } from '../../../protocol/messages/share.ts'
+import type { RunRecord } from '../ledger/ledger.ts'
+import { layoutOf, ownOf } from '../ledger/plan-text.ts'
 
 const places = new WeakMap<RunPlan, ReadonlyMap<string, number>>()
 

@@ -1,8 +1,8 @@
 // A run as `vmrm ps` and other programs are shown it: what the ledger has, and of a batch what its nodes' silence means.
-import { originOf, vmName } from '../../job/run.ts'
-import type { ReplyOf } from '../../protocol/messages.ts'
-import type { Ledger, RunRecord, RunState } from './ledger/ledger.ts'
-import { missingVms } from './transaction/verdict-of.ts'
+import { originOf, vmName } from '../../../job/run.ts'
+import type { ReplyOf } from '../../../protocol/messages.ts'
+import type { Ledger, RunRecord, RunState } from '../ledger/ledger.ts'
+import { missingVms } from '../transaction/verdict-of.ts'
 
 type ListedRun = ReplyOf<'list-runs'>['runs'][number]
 type VmState = ListedRun['vms'][number]['state']

@@ -1,9 +1,9 @@
 // Who may read a VM's console log, and which node has it: the controller's answer to read-console.
-import { VmrmError } from '../../errors/vmrm-error.ts'
-import { batchRun, type Run } from '../../job/run.ts'
-import type { ReplyOf, RequestOf } from '../../protocol/messages.ts'
-import type { Caller } from '../../protocol/transport/caller.ts'
-import type { Ledger } from './ledger/ledger.ts'
+import { VmrmError } from '../../../errors/vmrm-error.ts'
+import { batchRun, type Run } from '../../../job/run.ts'
+import type { ReplyOf, RequestOf } from '../../../protocol/messages.ts'
+import type { Caller } from '../../../protocol/transport/caller.ts'
+import type { Ledger } from '../ledger/ledger.ts'
 
 /** Asks a node for a part of a console log. Rejects when the node does not answer. */
 export type ConsoleReader = (

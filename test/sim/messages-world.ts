@@ -193,7 +193,9 @@ class World {
     const kind = pick(['controller', 'daemon', 'daemon', 'power', 'vm', 'vm', 'full'] as const)
     if (kind === 'vm') {
       const vms = [...node.vms.keys()]
-      if (vms.length > 0) node.crashVm(pick(vms))
+      // There are fewer batches than jobs.
+      for (const some of [vms, vms.filter((name) => name.startsWith('b'))])
+        if (some.length > 0) node.crashVm(pick(some))
       return
     }
     if (kind === 'full') {

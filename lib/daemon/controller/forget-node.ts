@@ -3,6 +3,7 @@
 import { VmrmError } from '../../errors/vmrm-error.ts'
 import { type Run, runId } from '../../job/run.ts'
 import type { Log } from '../../log.ts'
+import { eachOrFirstError } from '../each-or-first-error.ts'
 import type { Ledger } from './ledger/ledger.ts'
 import type { NodeTeller } from './node-ports.ts'
 import type { Transactions } from './transaction/transaction.ts'
@@ -18,9 +19,9 @@ export async function forgetNode(
   ledger.setGone(node)
   const open = ledger.inState('preparing', 'committed', 'aborted', 'lost', 'ending')
   const held = open.filter((run) => ledger.shares(run).some((share) => share.node === node && share.state !== 'ended'))
-  for (const run of held) {
+  eachOrFirstError(held, (run) => {
     log.warn('run.forgotten', { run: runId(run), node })
     transactions.nodeEnded(run, node)
-  }
+  })
   return held.map(({ job, restart }) => ({ job, restart }))
 }

@@ -2,6 +2,8 @@
 import { isBatch, runId } from '../../job/run.ts'
 import type { Log } from '../../log.ts'
 import type { SlurmCommands } from '../../slurm/commands.ts'
+import { allOrFirstError } from '../all-or-first-error.ts'
+import { eachOrFirstError } from '../each-or-first-error.ts'
 import type { Ledger } from './ledger/ledger.ts'
 import type { Remover } from './remove-run.ts'
 import type { Transactions } from './transaction/transaction.ts'
@@ -9,7 +11,7 @@ import type { Transactions } from './transaction/transaction.ts'
 const keepEndedMs = 24 * 3600 * 1000
 
 export interface Reconciler {
-  /** One round. Rejects if Slurm cannot be asked; then all is done that needs no answer of it. */
+  /** One round. Rejects if Slurm cannot be asked, or something not be written; then all is done that does not need it. */
   round(): Promise<void>
 }
 
@@ -34,13 +36,16 @@ export function createReconciler(options: {
     const old = open.filter((run) => now() - run.beganMs > options.minimumAgeMs)
     if (old.length === 0) return
     const states = await slurm.jobStates()
-    for (const run of old) {
+    eachOrFirstError(old, (run) => {
       const state = states.get(run.job) ?? 'ended'
-      if (state !== 'ended' && state !== 'pending') continue
+      if (state !== 'ended' && state !== 'pending') return
       log.info('run.orphaned', { run: runId(run), job: state })
       transactions.end(run)
-    }
+    })
   }
+
+  /** Batches belong to no job: they are there until they are destroyed, unless they could not be made. */
+  const endAborted = async () => eachOrFirstError(ledger.inState('aborted').filter(isBatch), transactions.end)
 
   /** Removes what no Epilog has removed in its time, and batches at once. */
   const removeOverdue = async () => {
@@ -59,11 +64,8 @@ export function createReconciler(options: {
 
   return {
     async round() {
-      // Batches belong to no job: they are there until they are destroyed, unless they could not be made.
-      for (const run of ledger.inState('aborted')) if (isBatch(run)) transactions.end(run)
-      // A Slurm that does not answer holds up no removal.
-      const parts = await Promise.allSettled([endOrphans(), removeOverdue()])
-      for (const part of parts) if (part.status === 'rejected') throw part.reason
+      // A Slurm that does not answer holds up no removal. An aborted batch is ended first, and removed in the same round.
+      await allOrFirstError([endAborted(), endOrphans(), removeOverdue()])
     },
   }
 }

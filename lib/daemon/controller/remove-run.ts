@@ -31,9 +31,17 @@ export function createRemover(options: {
       log.warn('run.quarantined', { run: runId(run), node, text: toVmrmError(error).message })
     }
   }
+  /** Its last node had confirmed, and that could not be written. */
+  const endAgain = (run: Run) => {
+    try {
+      transactions.end(run)
+    } catch (error) {
+      log.warn('run.not-ended', { run: runId(run), text: toVmrmError(error).message })
+    }
+  }
   const removeAll = async (run: Run) => {
     const left = ledger.shares(run).filter((share) => share.state !== 'ended')
-    if (left.length === 0) transactions.end(run)
+    if (left.length === 0) endAgain(run)
     await Promise.all(left.map(({ node }) => removeFrom(run, node)))
   }
   return {

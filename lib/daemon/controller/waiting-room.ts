@@ -69,6 +69,16 @@ export function createWaitingRoom(options: {
     }
   }
 
+  const release = async (waiting: WaitingJob): Promise<void> => {
+    try {
+      await slurm.release(waiting.selector)
+      ledger.wait({ ...waiting, state: 'released' }, now())
+      log.info('job.released', { job: waiting.job })
+    } catch (error) {
+      log.warn('job.not-released', { job: waiting.job, text: toVmrmError(error).message })
+    }
+  }
+
   return {
     async enter(run, selector, wanted) {
       ledger.wait({ ...wanted, job: run.job, selector, state: 'held' }, now())
@@ -96,10 +106,9 @@ export function createWaitingRoom(options: {
         if (state === 'ended') ledger.leaveWaiting(each.job)
         else if (each.state === 'released') promised.push(each)
         else if (state === 'pending' && fits(each, promised)) {
-          await slurm.release(each.selector)
-          ledger.wait({ ...each, state: 'released' }, now())
-          log.info('job.released', { job: each.job })
+          // What it wants is kept for it, whether Slurm lets it go now or the next time.
           promised.push(each)
+          await release(each)
         }
       }
     },

@@ -4,11 +4,27 @@ import { createControllerHandlers } from '../../../lib/daemon/controller/handler
 import { createHeldReports } from '../../../lib/daemon/controller/held-reports.ts'
 import { openLedger } from '../../../lib/daemon/controller/ledger/ledger.ts'
 import type { Transactions } from '../../../lib/daemon/controller/transaction/transaction.ts'
+import { VmrmError } from '../../../lib/errors/vmrm-error.ts'
+import type { RunPlan } from '../../../lib/job/plan.ts'
 import { batchRun, type Run } from '../../../lib/job/run.ts'
 import { silentLog } from '../../../lib/log.ts'
 import { defaultServerLimits } from '../../../lib/protocol/server.ts'
 import { createFakeSlurm } from '../../fakes/slurm.ts'
 import { serve } from '../../support/protocol/fixtures.ts'
+
+const alice = { uid: 2001, gid: 2001, user: 'alice', account: '', image: 'tiny', script: 'guest' as const }
+
+/** With one VM on each node. */
+function planOf(names: readonly string[]): RunPlan {
+  const vm = (index: number) => ({
+    ...{ index, hostname: `h${index}`, mac: `52:54:76:00:00:0${index}`, address: `10.0.0.${index + 2}` },
+    ...{ vcpus: 1, memoryMib: 400 },
+  })
+  const nodes = names.map((node, at) => ({
+    ...{ node, underlay: `10.99.0.1${at}`, cpuIds: [], memoryMib: 500, vms: [vm(at)] },
+  }))
+  return { image: 'tiny', revision: '1', vni: 1, prefixLength: 24, gateway: '10.0.0.1', nodes }
+}
 
 function setUp(options: { holdMs?: number; transactions?: Partial<Transactions> } = {}) {
   const ledger = openLedger(':memory:')
@@ -54,10 +70,57 @@ t.test('a ledger that was lost is no reason to end jobs that Slurm still runs', 
   t.same(strangers, ['n1 1', 'n1 2'], 'and the node is asked for what it knows of them')
 })
 
-t.test('when neither ledger nor Slurm can tell, the node is told nothing', async (t) => {
-  const { slurm, hello } = setUp()
+t.test('when neither ledger nor Slurm can tell of a run, the node is told nothing of that one', async (t) => {
+  const { slurm, hello, ledger, strangers } = setUp()
   slurm.state = 'down'
-  await t.rejects(hello(1), { code: 'command-failed' })
+  ledger.add({ job: 2, restart: 0, ...alice, deadlineMs: 0, beganMs: 0 })
+  t.same(await hello(1, 2), [
+    [1, 'pending'],
+    [2, 'ended'],
+  ])
+  t.same(strangers, [])
+})
+
+t.test('what cannot be written of a hello keeps no run from its answer, nor another from its end', async (t) => {
+  const ended: number[] = []
+  const nodeEnded = (run: Run) => {
+    if (run.job === 1) throw new Error('database or disk is full')
+    ended.push(run.job)
+  }
+  const { hello, ledger } = setUp({ transactions: { nodeEnded } })
+  for (const job of [1, 2, 3]) {
+    ledger.add({ job, restart: 0, ...alice, deadlineMs: 0, beganMs: 0 })
+    ledger.setPlan({ job, restart: 0 }, () => planOf(['n1']))
+    ledger.move({ job, restart: 0 }, { from: ['preparing'], to: job === 3 ? 'committed' : 'ending' })
+  }
+  ledger.rememberNode = () => {
+    throw new Error('database or disk is full')
+  }
+  t.same(await hello(3), [[3, 'ended']])
+  t.same(ended, [2])
+})
+
+t.test("a drain of vmrm's own is lifted once, and again after a try that failed", async (t) => {
+  const { hello, ledger, slurm } = setUp()
+  ledger.rememberNode('n1', '10.99.0.11', 0)
+  ledger.setDrained('n1', 'drained')
+  const { resumeOwnDrain } = slurm
+  slurm.resumeOwnDrain = async () => {
+    throw new VmrmError('command-failed', 'scontrol ended with 1')
+  }
+  await hello()
+  await new Promise(setImmediate)
+  t.ok(ledger.isDrained('n1'))
+  const resumed = Promise.withResolvers<void>()
+  slurm.resumeOwnDrain = async (node) => {
+    await resumed.promise
+    return resumeOwnDrain(node)
+  }
+  for (let times = 0; times < 2; times += 1) await hello()
+  t.ok(ledger.isDrained('n1'), 'a controller that dies now does it again')
+  resumed.resolve()
+  await new Promise(setImmediate)
+  t.same([ledger.isDrained('n1'), slurm.done], [false, ['resume n1']])
 })
 
 t.test('a batch that the ledger does not know is over if its number was given, and a stranger if not', async (t) => {
@@ -81,18 +144,9 @@ t.test('a batch that the ledger does not know is over if its number was given, a
 
 t.test('a batch is listed by its number and name; what its nodes say and do not say shows in its VMs', async (t) => {
   const { handlers, ledger, lost } = setUp()
-  const owner = { uid: 2001, gid: 2001, user: 'alice', account: '', image: 'tiny', script: 'guest' as const }
-  ledger.addBatch('build-42', 'c', (run) => ledger.add({ ...run, ...owner, deadlineMs: 1, beganMs: 1 }))
+  ledger.addBatch('build-42', 'c', (run) => ledger.add({ ...run, ...alice, deadlineMs: 1, beganMs: 1 }))
   const run = batchRun(1)
-  const vm = (index: number) => ({
-    ...{ index, hostname: `h${index}`, mac: `52:54:76:00:00:0${index}`, address: `10.0.0.${index + 2}` },
-    ...{ vcpus: 1, memoryMib: 400 },
-  })
-  const nodes = ['n1', 'n2', 'n3'].map((node, at) => ({
-    ...{ node, underlay: `10.99.0.1${at}`, cpuIds: [], memoryMib: 500, vms: [vm(at)] },
-  }))
-  const plan = { image: 'tiny', revision: '1', vni: 1, prefixLength: 24, gateway: '10.0.0.1', nodes }
-  ledger.setPlan(run, () => plan)
+  ledger.setPlan(run, () => planOf(['n1', 'n2', 'n3']))
   ledger.move(run, { from: ['preparing'], to: 'lost' }, { code: 'vm-lost', reason: 'VM b1r0v1 on node n2 is gone' })
   ledger.setShare(run, 'n2', { state: 'prepared', missing: [{ vm: 'b1r0v1', reason: 'it powered off' }] })
   lost.add('n3')
@@ -127,8 +181,7 @@ t.test('however many runs wait for one node, what else it tells on its connectio
   })
   const { requestsPerConnection } = defaultServerLimits
   const jobs = Array.from({ length: requestsPerConnection }, (_, index) => index + 1)
-  const owner = { uid: 2001, gid: 2001, user: 'alice', account: '', image: 'tiny', script: 'guest' as const }
-  for (const job of jobs) ledger.add({ job, restart: 0, ...owner, deadlineMs: 0, beganMs: 0 })
+  for (const job of jobs) ledger.add({ job, restart: 0, ...alice, deadlineMs: 0, beganMs: 0 })
   const { client } = await serve(t, { handlers })
   const node = client('local')
   const bound = { timeoutMs: 60_000 }

@@ -130,6 +130,30 @@ t.test('what one node has heard of a decision holds for all, and without any the
   t.equal(decided('ending', 'silent'), 'ending')
 })
 
+t.test('a run that cannot be taken up keeps no other from it, nor is anything leased before it is', async (t) => {
+  const before = openLedger(':memory:')
+  const [first, second] = [begin(before, 1, ['n1']), begin(before, 2, ['n1'])]
+  const opened = openLedger(join(t.testdir(), 'ledger.sqlite'))
+  let isFull = true
+  const ledger: Ledger = {
+    ...opened,
+    adopt(run) {
+      if (isFull && run.job === 1) throw new Error('database or disk is full')
+      return opened.adopt(run)
+    },
+  }
+  const { slurm, nodes, rebuild } = setUp(ledger)
+  slurm.nodes.set('n1', 'doubtful')
+  for (const job of [1, 2]) slurm.states.set(job, 'active')
+  nodes.set('n1', [toldBy(before, 'n1', first), toldBy(before, 'n1', second)])
+  const rebuilt = rebuild.run(new AbortController().signal)
+  await until('the other one is taken up', () => ledger.find(second) !== undefined)
+  await t.rejects(rebuild.mayLease(1), { message: /waits until they can be written: .*disk is full/ })
+  isFull = false
+  await rebuilt
+  t.same([ledger.find(first)?.state, rebuild.isDone()], ['committed', true])
+})
+
 t.test('after a loss nothing is leased before all nodes that may hold something have told', async (t) => {
   const before = openLedger(':memory:')
   const runs = [begin(before, 1, ['n1']), begin(before, 2, ['n1', 'n2'])]

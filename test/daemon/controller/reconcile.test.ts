@@ -32,10 +32,13 @@ function setUp() {
   const ended: number[] = []
   const destroyed: string[] = []
   const nodesDown = new Set<string>()
+  /** Runs whose end cannot be written. */
+  const unwritable = new Set<number>()
   /** A call to a node that hangs, until this is resolved. */
   const hanging = new Map<string, Promise<void>>()
   const transactions = {
     end(run: { job: number; restart: number }) {
+      if (unwritable.has(run.job)) throw new Error('database or disk is full')
       ended.push(run.job)
       ledger.move(run, { from: ['preparing', 'committed', 'aborted', 'lost'], to: 'ending' })
     },
@@ -65,7 +68,7 @@ function setUp() {
     ledger.move({ job, restart: 0 }, { from: ['preparing'], to: state })
     if (inSlurm !== undefined) slurm.states.set(job, inSlurm)
   }
-  return { ledger, slurm, clock, ended, destroyed, nodesDown, hanging, reconciler, add }
+  return { ledger, slurm, clock, ended, destroyed, nodesDown, unwritable, hanging, reconciler, add }
 }
 
 t.test('runs whose job is over, unknown or back in the queue are ended; others are left alone', async (t) => {
@@ -99,6 +102,22 @@ t.test('when Slurm does not answer, what is ending is removed all the same', asy
   clock.ms += 61_000
   await t.rejects(reconciler.round(), { code: 'command-failed' })
   t.same(destroyed.sort(), ['n1 2', 'n2 2'], 'a run whose Epilog never came')
+})
+
+t.test('one run whose end cannot be written keeps no other from its end, nor from its removal', async (t) => {
+  const { reconciler, add, ended, destroyed, unwritable, ledger } = setUp()
+  const [broken = 0, aborted = 0, ending = 0] = [1, 2, 3].map((batch) => batchRun(batch).job)
+  for (const job of [1, 2]) add(job)
+  for (const job of [broken, aborted]) add(job, { state: 'aborted' })
+  add(ending, { state: 'ending' })
+  for (const node of ['n1', 'n2']) ledger.setShare({ job: ending, restart: 0 }, node, { state: 'ended' })
+  for (const job of [1, broken, ending]) unwritable.add(job)
+  await t.rejects(reconciler.round(), /disk is full/, 'and it is said')
+  t.same(ended, [aborted, 2])
+  t.same(destroyed.sort(), ['n1 b2', 'n2 b2'])
+  unwritable.clear()
+  await reconciler.round()
+  t.same(new Set(ended), new Set([aborted, 2, 1, broken, ending]))
 })
 
 t.test('nodes whose Epilog never came are told to remove the run, once it had its time', async (t) => {

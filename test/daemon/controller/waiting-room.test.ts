@@ -4,6 +4,7 @@ import { imageSchema } from '../../../lib/config/image-schema.ts'
 import { openLedger } from '../../../lib/daemon/controller/ledger/ledger.ts'
 import { leasePools, requireRoom } from '../../../lib/daemon/controller/planning/lease-pools.ts'
 import { createWaitingRoom } from '../../../lib/daemon/controller/waiting-room.ts'
+import { VmrmError } from '../../../lib/errors/vmrm-error.ts'
 import type { RunPlan } from '../../../lib/job/plan.ts'
 import { silentLog } from '../../../lib/log.ts'
 import { createFakeSlurm } from '../../fakes/slurm.ts'
@@ -90,6 +91,22 @@ t.test('what is released is kept in mind, so that not all are released for one l
   )
   ledger.finish(second, 6)
   t.same(await releasedIn(), ['release 3'])
+})
+
+t.test('a job that Slurm does not release keeps its room and its place, and holds up no other', async (t) => {
+  const { ledger, slurm, site, hold, wait, releasedIn } = setUp()
+  const holder = hold(1, 4)
+  for (const job of [2, 3, 4]) await wait(job, 2)
+  ledger.finish(holder, 5)
+  const { release } = slurm
+  slurm.release = async (selector) => {
+    if (selector === '2') throw new VmrmError('command-failed', 'scontrol release ended with 1')
+    await release(selector)
+  }
+  t.same(await releasedIn(), ['release 3'])
+  slurm.release = release
+  site.ms += 30_000
+  t.same(await releasedIn(), ['release 2'])
 })
 
 t.test('a job that has to wait again keeps its place', async (t) => {

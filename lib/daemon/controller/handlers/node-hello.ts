@@ -1,5 +1,7 @@
-// A node's hello: what it says of itself is remembered, and it learns what is to become of each run that it holds.
-import { isBatch, originOf, type Run } from '../../../job/run.ts'
+// A node tells that it is there and which runs it holds; it is answered what is to become of them. What cannot be done for one
+// run keeps no other from its answer: the next hello repeats it.
+import { toVmrmError } from '../../../errors/vmrm-error.ts'
+import { isBatch, originOf, type Run, runId } from '../../../job/run.ts'
 import type { Log } from '../../../log.ts'
 import type { ReplyOf, RequestOf } from '../../../protocol/messages.ts'
 import type { SlurmCommands } from '../../../slurm/commands.ts'
@@ -7,82 +9,113 @@ import type { Ledger } from '../ledger/ledger.ts'
 import type { Rebuild } from '../rebuild/rebuild.ts'
 import type { Transactions } from '../transaction/transaction.ts'
 
+type Hello = RequestOf<'node-hello'>
+type Answer = ReplyOf<'node-hello'>['runs'][number]
+
+/** Whether a run that the ledger does not know is one all the same: of a ledger that was lost. */
+type Standing = 'alive' | 'over' | 'unknown'
+
 export interface NodeHelloOptions {
   readonly ledger: Ledger
-  readonly transactions: Transactions
+  readonly transactions: Pick<Transactions, 'nodeEnded' | 'verdict'>
   readonly rebuild: Pick<Rebuild, 'isDone' | 'stranger'>
-  readonly slurm: SlurmCommands
+  readonly slurm: Pick<SlurmCommands, 'jobStates' | 'resumeOwnDrain'>
   /** A node has told that it is there. */
   readonly onHello: (node: string) => void
   readonly log: Log
   readonly now: () => number
 }
 
-type Hello = RequestOf<'node-hello'>
-
-export function createNodeHello(options: NodeHelloOptions) {
-  const { ledger, slurm, onHello, now } = options
-  return async (request: Hello): Promise<ReplyOf<'node-hello'>> => {
-    const { node, runs } = request
-    ledger.rememberNode(node, request.address, now())
-    if (request.health === 'ready') resumeIfOurs(node, options)
-    confirmEnds(request, options)
-    const isStranger = (run: Run) => ledger.find(run) === undefined && !isBatch(run)
-    const states = runs.some(isStranger) ? await slurm.jobStates() : undefined
-    const isInSlurm = ({ job }: Run) => {
-      const state = states?.get(job) ?? 'ended'
-      return state === 'active' || state === 'completing'
+export function createNodeHello(options: NodeHelloOptions): (hello: Hello) => Promise<ReplyOf<'node-hello'>> {
+  const { ledger, transactions, rebuild, log, now } = options
+  const resumeIfOurs = createResumer(options)
+  const orLog = (of: { node: string; run?: string }, work: () => void) => {
+    try {
+      work()
+    } catch (error) {
+      log.warn('hello.not-recorded', { ...of, text: toVmrmError(error).message })
     }
-    onHello(node)
+  }
+
+  /** What it does not hold any more has ended there. */
+  const confirmEnds = ({ node, runs }: Hello) => {
+    const held = new Set(runs.map((run) => runId(run) as string))
+    for (const run of ledger.inState('ending')) {
+      const share = ledger.share(run, node)
+      const isLeft = share !== undefined && share !== 'ended'
+      if (isLeft && !held.has(runId(run))) orLog({ node, run: runId(run) }, () => transactions.nodeEnded(run, node))
+    }
+  }
+
+  const answerOf = (run: Run, node: string, standing: Standing): Answer['verdict'] => {
+    const state = ledger.find(run)?.state
+    if (state === undefined && standing !== 'over') {
+      // The ledger was lost, not the job: its VMs must not go for that.
+      if (standing === 'alive')
+        rebuild
+          .stranger(node, run)
+          .catch((error: unknown) => log.warn('run.not-told', { run: runId(run), node, text: String(error) }))
+      return 'pending'
+    }
+    // While a job is ending the node's own Epilog removes it, once its tasks are gone.
+    if (state === 'ending' && !isBatch(run)) return 'pending'
+    return transactions.verdict(run, node).verdict
+  }
+
+  return async (hello) => {
+    const { node, address, health, runs } = hello
+    orLog({ node }, () => ledger.rememberNode(node, address, now()))
+    if (health === 'ready') resumeIfOurs(node)
+    confirmEnds(hello)
+    const standing = await standings(runs, options)
+    options.onHello(node)
     return {
       runs: runs.map(({ job, restart }) => {
         const run = { job, restart }
-        return { ...run, verdict: verdictFor(node, run, { ...options, isInSlurm }) }
+        return { ...run, verdict: answerOf(run, node, standing(run)) }
       }),
     }
   }
 }
 
-function resumeIfOurs(node: string, { ledger, slurm, log }: NodeHelloOptions): void {
-  if (!ledger.isDrained(node)) return
-  ledger.setDrained(node, 'not-drained')
-  slurm.resumeOwnDrain(node).then(
-    (outcome) => log.info('node.resumed', { node, outcome }),
-    (error: unknown) => {
-      ledger.setDrained(node, 'drained')
-      log.warn('node.not-resumed', { node, text: String(error) })
-    },
-  )
-}
-
-/** What is ending and not held there any more has ended there. */
-function confirmEnds({ node, runs }: Hello, { ledger, transactions }: NodeHelloOptions): void {
-  const isHeld = (run: Run) => runs.some((held) => held.job === run.job && held.restart === run.restart)
-  for (const run of ledger.inState('ending')) {
-    const share = ledger.share(run, node)
-    if (share !== undefined && share !== 'ended' && !isHeld(run)) transactions.nodeEnded(run, node)
+/** Slurm knows of jobs; of a batch the ledger knows whether it has given the number, and forgotten it since. */
+async function standings(
+  runs: readonly Run[],
+  { ledger, rebuild, slurm, log }: NodeHelloOptions,
+): Promise<(run: Run) => Standing> {
+  const isStranger = (run: Run) => ledger.find(run) === undefined && !isBatch(run)
+  const ask = () =>
+    slurm.jobStates().catch((error: unknown) => {
+      log.warn('hello.unknown-runs', { text: toVmrmError(error).message })
+      return undefined
+    })
+  const states = runs.some(isStranger) ? await ask() : undefined
+  return (run) => {
+    const origin = originOf(run)
+    if (origin.kind === 'batch') return !rebuild.isDone() || !ledger.hasGiven(origin.batch) ? 'alive' : 'over'
+    if (states === undefined) return 'unknown'
+    const inSlurm = states.get(run.job) ?? 'ended'
+    return inSlurm === 'active' || inSlurm === 'completing' ? 'alive' : 'over'
   }
 }
 
-function verdictFor(node: string, run: Run, options: NodeHelloOptions & { isInSlurm: (run: Run) => boolean }) {
-  const { ledger, transactions, rebuild, log } = options
-  const state = ledger.find(run)?.state
-  if (state === undefined && mayBeAlive(run, options)) {
-    // The ledger was lost, not the job: its VMs must not go for that.
-    rebuild
-      .stranger(node, run)
-      .catch((error: unknown) => log.warn('run.not-told', { job: run.job, node, text: String(error) }))
-    return 'pending'
+/** Lifts a drain of vmrm's own. Recorded when it is done: until then the next hello does it again. */
+function createResumer({
+  ledger,
+  slurm,
+  log,
+}: Pick<NodeHelloOptions, 'ledger' | 'slurm' | 'log'>): (node: string) => void {
+  const underWay = new Set<string>()
+  const resume = async (node: string) => {
+    const outcome = await slurm.resumeOwnDrain(node)
+    ledger.setDrained(node, 'not-drained')
+    log.info('node.resumed', { node, outcome })
   }
-  // While a job is ending the node's own Epilog removes it, once its tasks are gone.
-  return state === 'ending' && !isBatch(run) ? 'pending' : transactions.verdict(run, node).verdict
-}
-
-function mayBeAlive(
-  run: Run,
-  { ledger, rebuild, isInSlurm }: NodeHelloOptions & { isInSlurm: (run: Run) => boolean },
-): boolean {
-  const origin = originOf(run)
-  // A number that this ledger has given, and does not know any more, is that of a batch that is over.
-  return origin.kind === 'batch' ? !rebuild.isDone() || !ledger.hasGiven(origin.batch) : isInSlurm(run)
+  return (node) => {
+    if (!ledger.isDrained(node) || underWay.has(node)) return
+    underWay.add(node)
+    resume(node)
+      .catch((error: unknown) => log.warn('node.not-resumed', { node, text: toVmrmError(error).message }))
+      .finally(() => underWay.delete(node))
+  }
 }

@@ -4,6 +4,7 @@ import { isBatch, type Run } from '../../../job/run.ts'
 import type { Log } from '../../../log.ts'
 import type { SlurmCommands } from '../../../slurm/commands.ts'
 import type { JobState } from '../../../slurm/job-details.ts'
+import { eachOrFirstError } from '../../each-or-first-error.ts'
 import type { Ledger } from '../ledger/ledger.ts'
 import type { Transactions } from '../transaction/transaction.ts'
 import type { NodeAnswers } from './node-answers.ts'
@@ -19,7 +20,7 @@ export interface RoundOptions {
   readonly now: () => number
 }
 
-/** Returns the nodes that may hold something and have still not told. Rejects where Slurm does not answer, or with the signal's reason. */
+/** Returns the nodes that may hold something and have still not told. Rejects where Slurm does not answer or something cannot be written, or with the signal's reason. */
 export async function rebuildRound(
   answers: NodeAnswers,
   options: RoundOptions,
@@ -37,8 +38,12 @@ export async function rebuildRound(
   )
   signal.throwIfAborted()
   const answered = answers.answered()
-  takeUp({ ledger, log, told: answers.all(), answered, deadlineMs: options.now() + options.prepareMs })
-  endWhatIsOver(inLedger, { answers, jobs, ...options })
+  const deadlineMs = options.now() + options.prepareMs
+  const parts = [
+    () => takeUp({ ledger, log, told: answers.all(), answered, deadlineMs }),
+    () => endWhatIsOver(inLedger, { answers, jobs, ...options }),
+  ]
+  eachOrFirstError(parts, (part) => part())
   const gone = ledger.goneNodes()
   const doubtful = [...states].filter(([, state]) => state === 'doubtful').map(([node]) => node)
   return doubtful.filter((node) => !answered.has(node) && !gone.has(node)).sort()
@@ -49,13 +54,13 @@ function endWhatIsOver(
   options: RoundOptions & { answers: NodeAnswers; jobs: ReadonlyMap<number, JobState> },
 ): void {
   const { ledger, transactions, answers, jobs } = options
-  for (const run of runs) {
+  eachOrFirstError(runs, (run) => {
     const isWithout = ({ node }: { node: string }) => answers.isWithout(node, run)
     // Slurm cannot say whether a batch was destroyed since; that none of its nodes has it can only mean that.
     const ofBatch = () => (ledger.shares(run).every(isWithout) ? 'ended' : 'active')
     const state = isBatch(run) ? ofBatch() : (jobs.get(run.job) ?? 'ended')
-    if (state !== 'ended' && state !== 'pending') continue
+    if (state !== 'ended' && state !== 'pending') return
     transactions.end(run)
     for (const share of ledger.shares(run)) if (isWithout(share)) transactions.nodeEnded(run, share.node)
-  }
+  })
 }

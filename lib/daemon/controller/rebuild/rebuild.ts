@@ -102,7 +102,8 @@ class LedgerRebuild implements Rebuild {
       log.info('ledger.rebuilt', { nodes: this.#answers.answered().size, leases: ledger.leaseCount() })
       return 'done'
     } catch (error) {
-      this.#problem = `for Slurm: ${toVmrmError(error).message}`
+      const { code, message } = toVmrmError(error)
+      this.#problem = code === 'command-failed' ? `for Slurm: ${message}` : `until they can be written: ${message}`
       return 'waiting'
     }
   }

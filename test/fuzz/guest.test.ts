@@ -20,13 +20,17 @@ const sharedParts = [
   'wire/wire_read',
   'wire/wire_write',
   'task/task',
-  'task/task_frames',
+  'task/task_receive',
+  'task/task_send',
+  'task/task_start',
 ]
 const agentParts = [
   'task/task_io',
   'task/task_wire',
   'task/spec',
+  'task/spec_field',
   'agent/agent',
+  'agent/agent_sessions',
   'agent/agent_daemon',
   'agent/calls',
   'agent/call_link',

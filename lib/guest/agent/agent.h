@@ -53,9 +53,9 @@ void agent_init(struct agent *agent);
 void agent_on_frame(struct agent *agent, const struct vmrm_frame *frame);
 /* The next frame for the host, good until the next call of anything here. False: none now. */
 bool agent_next_frame(struct agent *agent, struct vmrm_frame *frame);
-/* A child process has ended. */
 /* What poll found on the calls' descriptors (calls_watch). */
 void agent_serve_calls(struct agent *agent, const struct pollfd *fds, size_t count);
+/* A child process has ended. */
 void agent_on_child(struct agent *agent, pid_t pid, int wait_status);
 /* Time has passed. */
 void agent_tick(struct agent *agent);

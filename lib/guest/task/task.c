@@ -1,20 +1,16 @@
 /*
- * Owns a session's life: spec, start, end of the first process, draining, clean-up.
+ * Owns a session's life but for its start (task_start.c): end of the first process, draining, clean-up.
  * Must never leave a process behind: whatever ends a session also kills its group.
  */
 #include "task.h"
 
 #include "clock.h"
 #include "log.h"
-#include "spawn.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 /* Output is read to its end so long after the first process; then a process outside the session holds the pipe. */
 #define DRAIN_MS 2000
@@ -45,7 +41,7 @@ static void close_all(struct task *task)
 	wire_close(&task->wire);
 }
 
-static void forget_spec(struct task *task)
+void task_forget_spec(struct task *task)
 {
 	free(task->spec_bytes);
 	task->spec_bytes = NULL;
@@ -55,7 +51,7 @@ static void forget_spec(struct task *task)
 void task_free(struct task *task)
 {
 	close_all(task);
-	forget_spec(task);
+	task_forget_spec(task);
 	task_close_fd(&task->group.directory_fd);
 	vmrm_receiver_free(&task->spec_in);
 	vmrm_receiver_free(&task->stdin_in);
@@ -83,107 +79,9 @@ void task_fail(struct task *task, const char *code, int number, const char *text
 	snprintf(task->error_text, sizeof task->error_text, "%s", text);
 	vmrm_receiver_discard(&task->spec_in);
 	vmrm_receiver_discard(&task->stdin_in);
-	forget_spec(task);
+	task_forget_spec(task);
 	close_all(task);
 	kill_all(task);
-}
-
-static void fail_with_errno(struct task *task, const char *code, int number, const char *what)
-{
-	char text[512];
-	const char *why = strerrordesc_np(number);
-	snprintf(text, sizeof text, "%s: %s", what, why != NULL ? why : "unknown error");
-	task_fail(task, code, number, text);
-}
-
-static void on_spawn_failure(struct task *task, const struct spawn_failure *failure)
-{
-	char what[400];
-	switch (failure->stage) {
-	case SPAWN_EXEC:
-		snprintf(what, sizeof what, "execve(): %s", task->command);
-		fail_with_errno(task, "exec-failed", failure->error, what);
-		break;
-	case SPAWN_SCRIPT:
-		snprintf(what, sizeof what, "cannot write the script %s", task->command);
-		fail_with_errno(task, "script-failed", failure->error, what);
-		break;
-	case SPAWN_USER:
-		fail_with_errno(task, "user-failed", failure->error, "cannot become the job's user");
-		break;
-	default:
-		fail_with_errno(task, "spawn-failed", failure->error, "cannot set up the task");
-	}
-}
-
-static void send_early_signals(struct task *task)
-{
-	for (int number = 1; number <= 64; number++)
-		if ((task->early_signals >> (number - 1) & 1) != 0)
-			kill(task->leader, number);
-}
-
-void task_start(struct task *task, const struct account *who)
-{
-	const char *why;
-	struct spawned spawned;
-	if (who == NULL) {
-		task_fail(task, "no-identity", 0, "the VM does not know its user yet");
-		return;
-	}
-	struct spec *spec = spec_parse(task->spec_bytes, task->spec_length, &why);
-	if (spec == NULL) {
-		task_fail(task, "bad-spec", 0, why);
-		return;
-	}
-	why = task->prepare != NULL ? task->prepare(task->prepare_context, spec) : NULL;
-	if (why != NULL) {
-		task_fail(task, "refused", 0, why);
-		spec_free(spec);
-		return;
-	}
-	struct spawn_request request = {spec, who, -1};
-	snprintf(task->command, sizeof task->command, "%s", spec->argv[0]);
-	task->is_terminal = spec->has_terminal;
-	group_make(&task->group, task->id);
-	if ((who->is_own || task_open_wire(task, spec, &request.wire_fd)) && spawn(&request, &task->group, &spawned)) {
-		task->state = TASK_STARTING;
-		task->leader = spawned.pid;
-		task->in_fd = spawned.in;
-		task->out_fd = spawned.out;
-		task->err_fd = spawned.err;
-		task->status_fd = spawned.status;
-		if (spawned.in < 0)
-			vmrm_receiver_discard(&task->stdin_in);
-		if (spawned.err < 0)
-			vmrm_sender_end(&task->err);
-		send_early_signals(task);
-		task_write_stdin(task);
-	} else {
-		fail_with_errno(task, "spawn-failed", errno, "cannot start a process");
-	}
-	task_close_fd(&request.wire_fd);
-	spec_free(spec);
-	forget_spec(task);
-}
-
-void task_read_status(struct task *task)
-{
-	struct spawn_failure failure;
-	if (task->status_fd < 0)
-		return;
-	ssize_t count = read(task->status_fd, &failure, sizeof failure);
-	if (count < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	task_close_fd(&task->status_fd);
-	if (task->state != TASK_STARTING)
-		return;
-	if (count == (ssize_t)sizeof failure) {
-		on_spawn_failure(task, &failure);
-		return;
-	}
-	task->state = TASK_RUNNING;
-	task->owes_opened = true;
 }
 
 void task_on_leader_end(struct task *task, int wait_status)
@@ -206,7 +104,7 @@ void task_on_leader_end(struct task *task, int wait_status)
 void task_forget(struct task *task)
 {
 	task->state = TASK_GONE;
-	forget_spec(task);
+	task_forget_spec(task);
 	close_all(task);
 	kill_all(task);
 	task->cleanup_tries = 0;

@@ -61,12 +61,8 @@ struct task *task_new(uint64_t id);
 /* Frees the memory; its processes and group must be gone (task_is_clean). */
 void task_free(struct task *task);
 
-/* Frames of the client. `who` is NULL while the VM has no identity. */
-void task_on_data(struct task *task, const struct vmrm_frame *frame, const struct account *who);
-void task_on_ack(struct task *task, const struct vmrm_frame *frame);
-void task_on_resume(struct task *task, const struct vmrm_frame *frame);
-void task_on_signal(struct task *task, const struct vmrm_frame *frame);
-void task_on_resize(struct task *task, const struct vmrm_frame *frame);
+/* A frame of the client. `who`, whom a spec is run as, is NULL while the VM has no identity. False: it is none of a task's. */
+bool task_on_frame(struct task *task, const struct vmrm_frame *frame, const struct account *who);
 /* CLOSE and KILL: every process is killed, the client hears no more. */
 void task_forget(struct task *task);
 /* The channel is new: nothing until RESUME. */
@@ -81,6 +77,8 @@ bool task_next_frame(struct task *task, struct vmrm_frame *frame, uint8_t *scrat
 void task_fail(struct task *task, const char *code, int number, const char *text);
 /* Starts the task that the spec asks for. */
 void task_start(struct task *task, const struct account *who);
+/* Its bytes are not needed any more. */
+void task_forget_spec(struct task *task);
 /* The first process was reaped. */
 void task_on_leader_end(struct task *task, int wait_status);
 /* Time has passed: draining and cleaning up go on. */
@@ -91,8 +89,10 @@ bool task_is_clean(const struct task *task);
 /* Gives back memory of streams that hold nothing. */
 void task_trim(struct task *task);
 
-/* The task's ends (task_io.c). */
+/* Its first process runs, or could not be started (task_start.c). */
 void task_read_status(struct task *task);
+
+/* The task's ends (task_io.c). */
 void task_write_stdin(struct task *task);
 void task_close_stdin(struct task *task);
 void task_close_fd(int *fd);

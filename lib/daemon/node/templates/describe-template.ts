@@ -6,7 +6,7 @@ import { VmrmError } from '../../../errors/vmrm-error.ts'
 import { filePart, type TemplateParts, templateKey } from '../../../image/template/key.ts'
 import { renderDomainXml } from '../../../vm/domain-xml.ts'
 import { type Machine, templateDomainOf } from '../vms/domain-of.ts'
-import type { TemplateSubject } from './store.ts'
+import type { TemplateSubject } from './template-folder.ts'
 
 export interface TemplatePlan {
   readonly key: string

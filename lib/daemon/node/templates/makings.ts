@@ -11,7 +11,8 @@ import { reached } from '../../steps.ts'
 import type { Machine } from '../vms/domain-of.ts'
 import type { TemplatePlan } from './describe-template.ts'
 import type { Failures } from './failures.ts'
-import type { StoredTemplate, TemplateStore, TemplateSubject } from './store.ts'
+import type { StoredTemplate, TemplateStore } from './store.ts'
+import type { TemplateSubject } from './template-folder.ts'
 import type { TemplateVm } from './template-vm.ts'
 
 export interface TemplateWish {

@@ -5,7 +5,7 @@ import { chmod, chown, copyFile, link, mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { VmrmError } from '../../../errors/vmrm-error.ts'
 import type { CloneSource } from '../vms/domain-of.ts'
-import type { TemplateFiles } from './store.ts'
+import type { TemplateFiles } from './template-folder.ts'
 
 const copyMs = 120_000
 /** Of the folders in a run's folder. */

@@ -23,7 +23,7 @@ import { pidsPerVm, removeMs } from '../vms/run-cgroups.ts'
 import { withinStart } from '../vms/start-bound.ts'
 import { explainFailure } from '../vms/start-failure.ts'
 import type { TemplatePlan } from './describe-template.ts'
-import type { TemplateFiles } from './store.ts'
+import type { TemplateFiles } from './template-folder.ts'
 
 /** Network cards of templates. */
 export interface TemplateTaps {

@@ -9,7 +9,8 @@ import { createFailures } from './failures.ts'
 import { Makings, type MakingsOptions, type TemplateWish } from './makings.ts'
 import { whyBooted } from './may-clone.ts'
 import { whyStale } from './stale.ts'
-import type { StoredTemplate, TemplateSubject } from './store.ts'
+import type { StoredTemplate } from './store.ts'
+import type { TemplateSubject } from './template-folder.ts'
 
 export type TemplateAnswer =
   | { readonly kind: 'template'; readonly template: StoredTemplate; readonly how: 'found' | 'made' }

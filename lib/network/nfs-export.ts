@@ -13,6 +13,7 @@ export interface ExportedFolder {
 export interface RunExports {
   /** A run's name; the exports are /RUN-0, /RUN-1, … */
   readonly run: string
+  /** Whom all of its guests act as; root's are nobody. */
   readonly uid: number
   readonly gid: number
   readonly addresses: readonly string[]
@@ -33,6 +34,9 @@ export function exportPath(run: string, index: number): string {
   return `/${run}-${index}`
 }
 
+/** What NFS servers make of another machine's root (root_squash), as Linux numbers it. */
+const nobody = { uid: 65_534, gid: 65_534 }
+
 const firstId = 100
 const lastId = 65_000
 
@@ -41,6 +45,8 @@ const lastId = 65_000
  * beside ganesha: if it trusted what it knows of them for its usual minute, a guest that polls would not see that at all.
  */
 export function renderExports(exports: RunExports, ids: readonly number[]): string {
+  // Whoever is root in a guest would be root on the folders of the node.
+  const { uid, gid } = exports.uid === 0 ? nobody : exports
   return exports.folders
     .map((folder, index) => {
       const access = folder.readOnly ? 'RO' : 'RW'
@@ -54,15 +60,15 @@ export function renderExports(exports: RunExports, ids: readonly number[]): stri
 	SecType = sys;
 	Attr_Expiration_Time = 0;
 	Squash = All_Squash;
-	Anonymous_Uid = ${exports.uid};
-	Anonymous_Gid = ${exports.gid};
+	Anonymous_Uid = ${uid};
+	Anonymous_Gid = ${gid};
 	FSAL { Name = VFS; }
 	CLIENT {
 		Clients = ${exports.addresses.join(', ')};
 		Access_Type = ${access};
 		Squash = All_Squash;
-		Anonymous_Uid = ${exports.uid};
-		Anonymous_Gid = ${exports.gid};
+		Anonymous_Uid = ${uid};
+		Anonymous_Gid = ${gid};
 	}
 }
 `

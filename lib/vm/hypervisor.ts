@@ -72,6 +72,8 @@ export interface Hypervisor {
   version(options?: HypervisorCallOptions): Promise<string>
   /** Of the VM's QEMU; undefined when there is none (any more). */
   pidOf(name: string): Promise<number | undefined>
+  /** The VM was there a moment ago, as others than the hypervisor say: `onStopped` tells of its end, too, whenever it is known. */
+  expect(name: string): void
   /** Once for every VM that stops, whoever stopped it. Returns the removal. */
   onStopped(listener: (vm: StoppedVm) => void): () => void
   /** When the connection is lost, and when it is back and `onStopped` has told of what vanished meanwhile. Returns the removal. */

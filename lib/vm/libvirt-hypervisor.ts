@@ -142,6 +142,13 @@ class LibvirtHypervisor implements Hypervisor {
     return /^[1-9]\d{0,9}\n?$/.test(text) ? Number(text) : undefined
   }
 
+  expect(name: string): void {
+    if (this.#known.has(name)) return
+    // What is there is known since the connection was made.
+    if (this.reachability === 'reachable') this.#tellStopped(name, 'vanished')
+    else this.#known.add(name)
+  }
+
   onStopped(listener: (vm: StoppedVm) => void): () => void {
     return this.#stopped.add(listener)
   }

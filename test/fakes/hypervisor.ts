@@ -104,6 +104,12 @@ export class FakeHypervisor implements Hypervisor {
     return this.#vms.get(name)?.pid
   }
 
+  expect(name: string): void {
+    if (this.#vms.has(name)) return
+    if (this.#state === 'reachable') this.#stopped.tell({ name, reason: 'vanished' })
+    else this.#vanished.push(name)
+  }
+
   onStopped(listener: (vm: StoppedVm) => void): () => void {
     return this.#stopped.add(listener)
   }

@@ -175,6 +175,18 @@ async function byGuestRoot(t: Test, { cluster, alice, bob }: Scene): Promise<voi
   )
 }
 
+/** Of root's own job: who is root in its guest is nobody on the node's folders. */
+async function byRootsJob(t: Test, { cluster }: Scene): Promise<void> {
+  await cluster.run(['sh', '-c', 'umask 077; echo secret >of-bob'], { user: 'bob' })
+  const script = 'id -u; stat -c %u /home/alice; cat /home/bob/of-bob; touch /home/of-root /home/bob/of-root'
+  const argv = ['srun', `--nodelist=${node}`, '--mem=500', '--chdir=/', '--vm-image=tiny', 'sh', '-c', script]
+  const { stdout, stderr } = await cluster.run(argv, { timeoutMs: bootMs })
+  t.equal(stdout, '0\n2001\n', stderr)
+  t.equal(stderr.match(/Permission denied/g)?.length, 3, stderr)
+  for (const left of ['/home/of-root', '/home/bob/of-root'])
+    t.equal((await cluster.run(['test', '-e', left])).exitCode, 1, left)
+}
+
 async function byPlugIn(t: Test, { cluster }: Scene): Promise<void> {
   const own = (name: string) => homeOf(cluster, 'bob', name)
   await execa('gcc', ['-shared', '-fPIC', '-o', own('hostile.so'), join(folder, 'hostile-plugin.c')])
@@ -264,6 +276,7 @@ t.test('One user and another’s VM, a guest’s root and the rest of the world'
         await t.test('a QEMU is nobody, and cannot read another’s files', (t) => asQemu(t, scene))
         await t.test('a hostile SPANK environment is refused in words', (t) => byPlugIn(t, scene))
         await t.test('a guest’s root reaches its own files and nothing else', (t) => byGuestRoot(t, scene))
+        await t.test('root in the guest of a job of root’s is nobody on the node’s files', (t) => byRootsJob(t, scene))
         await t.test('a guest that floods every channel harms itself', (t) => byHavoc(t, scene))
         await t.test('a guest that is switched off ends its own job', (t) => byPowerOff(t, scene))
         await cluster.run(['scancel', String(bob.job)], { user: 'bob' })

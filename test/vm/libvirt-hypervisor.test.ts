@@ -19,7 +19,7 @@ chmodSync(folder, 0o755)
 const lines: string[] = []
 const log = createLog({ level: 'debug', write: (line) => lines.push(line) })
 const cluster = 'test'
-const hypervisor = createLibvirtHypervisor({
+const options = {
   socketPath: libvirtd.socketPath,
   uri: 'qemu:///system',
   pidFolder: join(libvirtd.folder, 'run/qemu'),
@@ -27,7 +27,8 @@ const hypervisor = createLibvirtHypervisor({
   log,
   longestPauseMs: 200,
   graceMs: 2_000,
-})
+}
+const hypervisor = createLibvirtHypervisor(options)
 const stopped: StoppedVm[] = []
 const reachability: Reachability[] = []
 hypervisor.onStopped((vm) => stopped.push(vm))
@@ -183,6 +184,11 @@ t.test('When libvirtd goes and comes back, VMs live on and what ended meanwhile 
   t.equal(hypervisor.reachability, 'unreachable')
   await t.rejects(hypervisor.list(), { code: 'libvirt-unreachable', family: 'node' })
   await t.rejects(hypervisor.list({ signal: AbortSignal.abort(new Error('enough')) }), /enough/)
+  // As a daemon that was started while libvirtd was away, and has found both by their agents.
+  const late = createLibvirtHypervisor(options)
+  const lateStopped: StoppedVm[] = []
+  late.onStopped((vm) => lateStopped.push(vm))
+  for (const { name } of [stays, goes]) late.expect(name)
   inside('/usr/bin/kill', '-9', String(pid))
   const listing = libvirtd.startDaemon().then(() => hypervisor.list())
   t.same(
@@ -191,6 +197,15 @@ t.test('When libvirtd goes and comes back, VMs live on and what ended meanwhile 
   )
   t.ok(['vanished', 'crashed'].includes((await stopOf('j6r0v9')).reason))
   t.same(reachability, ['unreachable', 'reachable'])
+  await until('the late one is there', () => late.reachability === 'reachable', 20_000)
+  t.same(lateStopped, [{ name: 'j6r0v9', reason: 'vanished' }])
+  for (const { name } of [stays, goes]) late.expect(name)
+  t.same(
+    lateStopped.map(({ name }) => name),
+    ['j6r0v9', 'j6r0v9'],
+    'who is not there is told of at once',
+  )
+  await late.close()
   await hypervisor.destroy('j6r0v3')
   t.same(await hypervisor.list(), [])
 })

@@ -4,6 +4,7 @@ import { readFile, rename, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { Log } from '../../log.ts'
 import { capConsole, readConsole } from '../../vm/console.ts'
+import { allOrFirstError } from '../all-or-first-error.ts'
 
 export interface Consoles {
   /** Cuts the logs that are larger than they may be, and forgets those that are not among these. */
@@ -44,7 +45,7 @@ export function createConsoles(options: { maxBytes: number; partBytes: number; l
   return {
     cap: (paths) =>
       inTurn(async () => {
-        for (const path of paths) await capOne(path)
+        await allOrFirstError(paths.map(capOne))
         for (const path of counts.keys()) if (!paths.includes(path)) counts.delete(path)
       }),
     read: (path, offset) =>

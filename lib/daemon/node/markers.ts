@@ -1,9 +1,10 @@
 // Markers of jobs (/run/vmrm/jobs/JOBID) that nobody removed, as when an Epilog was killed. vmrm-gate writes and removes
 // them; this removes only those of jobs that Slurm says are over, and none in doubt: without its marker a job's task could
 // run on the host.
-import { readdir, stat, unlink } from 'node:fs/promises'
+import { readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Log } from '../../log.ts'
+import { allOrFirstError } from '../all-or-first-error.ts'
 
 export interface SweepOptions {
   readonly folder: string
@@ -36,10 +37,13 @@ export async function sweepMarkers(options: SweepOptions): Promise<void> {
   if (asked.length === 0) return
   const ended = await endedJobs(asked)
   for (const job of asked) lastAsked.set(job, now())
-  for (const job of ended) {
-    // A job that is over can be requeued: its new Prolog writes the marker again.
-    if (!asked.includes(job) || hasJob(job) || !(await isOld(job))) continue
-    log.warn('stray.marker', { job })
-    await unlink(join(folder, String(job)))
-  }
+  await allOrFirstError(
+    ended.map(async (job) => {
+      // A job that is over can be requeued: its new Prolog writes the marker again.
+      if (!asked.includes(job) || hasJob(job) || !(await isOld(job))) return
+      log.warn('stray.marker', { job })
+      // The gate may have been faster.
+      await rm(join(folder, String(job)), { force: true })
+    }),
+  )
 }

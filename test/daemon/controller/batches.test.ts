@@ -193,11 +193,11 @@ t.test('while the ledger is made again nobody can say that there is no such batc
     await t.rejects(destroy(which, root), { code: 'ledger-rebuilding', message: /lost its records/ })
 })
 
-t.test("root's guests are root on no folder of a node's", async (t) => {
+t.test("a batch of root's would be nobody on its nodes' folders", async (t) => {
   const { create, ledger } = setUp()
   const { user: _, ...own } = asked
   await t.rejects(create({ ...own, image: 'exporting' }, root), {
-    ...{ code: 'request-invalid', message: /each guest would be root on them/, hint: /--user/ },
+    ...{ code: 'request-invalid', message: /those of root's are nobody on them/, hint: /--user/ },
   })
   await t.rejects(create({ ...own, image: 'exporting', user: 'root' }, root), { code: 'request-invalid' })
   t.equal(ledger.hasGiven(1), false)

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import t from 'tap'
 import type { Journal } from '../../../lib/daemon/node/runs/journal.ts'
 import { LiveRun } from '../../../lib/daemon/node/runs/live-run.ts'
@@ -11,6 +12,8 @@ import { FakeHypervisor } from '../../fakes/hypervisor.ts'
 const run = { job: 7, restart: 0 }
 const owner = { uid: 2001, gid: 2001, user: 'alice', script: 'guest', qemuUid: 600_000 } as const
 const entry = { version: 1, ...run, ...owner, state: 'removing', reason: '', beganMs: 0 } as const
+
+const metadata = { run: 'j7r0', user: 'alice', image: 'tiny@1', index: 0, cluster: 'c' }
 
 /** A node with things of runs 7 and 9 and of others; what is removed is counted. */
 function setUp(cgroups: 'own' | 'libvirt' = 'own') {
@@ -31,9 +34,11 @@ function setUp(cgroups: 'own' | 'libvirt' = 'own') {
     networks: { list: async () => [1, 2], tearDown: remove('network') },
     starter: {
       removeFiles: (of: typeof run) => remove('files')(runId(of)),
-      async reconnect(_entry: unknown, vm: { name: string }) {
+      async reconnect(_entry: unknown, vm: { name: string }, signal: AbortSignal) {
         if (vm.name === 'j7r0v1') throw new VmrmError('vm-lost', 'its agent does not answer')
-        return { name: vm.name }
+        if (vm.name !== 'j7r0v2') return { name: vm.name }
+        await once(signal, 'abort')
+        throw signal.reason
       },
     },
     log: silentLog,
@@ -63,7 +68,6 @@ t.test('a restart looks once for all VMs of a run, and says of each whether it i
   let lists = 0
   hypervisor.list = async () => {
     lists += 1
-    const metadata = { run: 'j7r0', user: 'alice', image: 'tiny@1', index: 0, cluster: 'c' }
     return ['j7r0v0', 'j7r0v1'].map((name) => ({ name, state: 'running', metadata }))
   }
   const layout = { vms: '4', hostnames: 'tiny-[0001+4]', addresses: '10.77.0.2+4', macs: '52:54:76:00:00:01+4' }
@@ -76,4 +80,42 @@ t.test('a restart looks once for all VMs of a run, and says of each whether it i
     gone.map(({ error }) => error.message),
     [/does not answer/, /ended while vmrmd was down/],
   )
+})
+
+t.test(
+  'a restart needs no libvirtd for VMs that answer, and hears of one that ends before libvirtd is back',
+  async (t) => {
+    const { maker, hypervisor } = setUp()
+    const stopped: string[] = []
+    hypervisor.onStopped(({ name, reason }) => stopped.push(`${name} ${reason}`))
+    hypervisor.disconnect()
+    hypervisor.hold()
+    const live = new LiveRun({ ...entry, state: 'committed' }, {} as Journal)
+    const { there, gone } = await maker.adopt(live, shareFor(run), AbortSignal.timeout(60_000))
+    t.same([there.map(({ name }) => name), gone], [['j7r0v0'], []])
+    hypervisor.reconnect()
+    t.same(stopped, ['j7r0v0 vanished'])
+  },
+)
+
+t.test('a stray that cannot be removed keeps no other there', async (t) => {
+  const { maker, removed, hypervisor } = setUp()
+  const names = ['j9r0v0', 'j10r0v0']
+  hypervisor.list = async () => names.map((name) => ({ name, state: 'running', metadata }))
+  hypervisor.destroy = async (name) => {
+    if (name === 'j9r0v0') throw new VmrmError('node-fault', 'QEMU does not end')
+    removed.push(`vm ${name}`)
+    return 'destroyed'
+  }
+  const known = { hasRun: () => false, hasNetwork: () => false }
+  await t.rejects(maker.removeStrays(known), { message: 'QEMU does not end' })
+  const others = ['export j7r0', 'export j9r0', 'network 1', 'network 2']
+  t.same(removed.toSorted(), ['cgroup j7r0', 'cgroup j9r0', ...others, 'vm j10r0v0'])
+})
+
+t.test('without libvirtd strays go with their groups', async (t) => {
+  const { maker, removed, hypervisor } = setUp()
+  hypervisor.disconnect()
+  await maker.removeStrays({ hasRun: (name) => name === 'j7r0', hasNetwork: () => true })
+  t.same(removed.toSorted(), ['cgroup j9r0', 'export j9r0'])
 })

@@ -91,12 +91,12 @@ export function createPlanner(options: {
 }
 
 /**
- * Whoever is root in a guest is the run's user on what the image exports. A job of root's was made so by root; a batch is
- * root's when nobody is named, and its guests are not to be root on the cluster's files for that.
+ * Root's VMs are nobody on what the image exports (`lib/network/nfs-export.ts`), which is of use to few: a job of root's was
+ * made so by root, but a batch is root's when nobody is named.
  */
 function requireOwner(request: BeginRequest, image: Image): void {
   if (!('vm' in request) || request.uid !== 0 || !image.mounts.entries.some(({ kind }) => kind === 'export')) return
-  const text = `VMs of image ${image.name} get folders of their nodes, and in a batch of root's each guest would be root on them`
+  const text = `VMs of image ${image.name} get folders of their nodes, and those of root's are nobody on them`
   throw new VmrmError('request-invalid', text, { hint: 'Name whose VMs they are with --user.' })
 }
 

@@ -4,6 +4,7 @@ import type { Image } from '../../../config/image-schema.ts'
 import type { Log } from '../../../log.ts'
 import { addTemplateTap, listTemplateTaps, removeTemplateTap } from '../../../network/template-tap.ts'
 import type { Hypervisor } from '../../../vm/hypervisor.ts'
+import { allOrFirstError } from '../../all-or-first-error.ts'
 import type { Semaphore } from '../../semaphore.ts'
 import { TemplateStore } from './store.ts'
 import { createTemplateVm } from './template-vm.ts'
@@ -42,8 +43,8 @@ export function templateSweep(templates: Templates, log: Log) {
     event: 'templates.failed',
     log,
     async work() {
-      await templates.removeStrays()
-      await templates.keepWithinRoom()
+      // There must be room also where libvirtd, without which no stray goes, is away.
+      await allOrFirstError([templates.removeStrays(), templates.keepWithinRoom()])
     },
   }
 }

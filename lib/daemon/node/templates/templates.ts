@@ -4,6 +4,7 @@ import type { Image } from '../../../config/image-schema.ts'
 import { toVmrmError, VmrmError } from '../../../errors/vmrm-error.ts'
 import { chooseEvictions } from '../../../image/template/eviction.ts'
 import { templateName } from '../../../vm/template-name.ts'
+import { allOrFirstError } from '../../all-or-first-error.ts'
 import { describeTemplate, type TemplatePlan } from './describe-template.ts'
 import { createFailures } from './failures.ts'
 import { Makings, type MakingsOptions, type TemplateWish } from './makings.ts'
@@ -104,13 +105,14 @@ export class Templates {
   async forget(image: string | undefined): Promise<{ removed: number; held: number }> {
     const { store, log } = this.#options
     this.#failures.clear()
-    const outcomes: string[] = []
-    for (const { key, subject } of store.all()) {
-      if (image !== undefined && subject.image !== image) continue
-      const outcome = await store.remove(key)
-      log.info('template.forgotten', { key, image: subject.image, outcome })
-      outcomes.push(outcome)
-    }
+    const wanted = store.all().filter(({ subject }) => image === undefined || subject.image === image)
+    const outcomes = await allOrFirstError(
+      wanted.map(async ({ key, subject }) => {
+        const outcome = await store.remove(key)
+        log.info('template.forgotten', { key, image: subject.image, outcome })
+        return outcome
+      }),
+    )
     const count = (wanted: string) => outcomes.filter((outcome) => outcome === wanted).length
     return { removed: count('removed'), held: count('held') }
   }
@@ -118,14 +120,18 @@ export class Templates {
   /** Removes what a making has left that nobody is about any more, as after a crash of this daemon or of libvirtd. */
   async removeStrays(): Promise<void> {
     const { vm, store, log } = this.#options
-    for (const name of await vm.list()) {
-      // Asked at the last moment: a making that has begun meanwhile is known before there is anything of it.
-      if (this.#makings.all().some(({ key }) => templateName(key) === name)) continue
-      log.warn('stray.template', { vm: name })
-      await vm.remove(name)
-    }
+    // Asked at the last moment: a making that has begun meanwhile is known before there is anything of it.
+    const isMaking = (name: string) => this.#makings.all().some(({ key }) => templateName(key) === name)
+    await allOrFirstError(
+      (await vm.list()).map(async (name) => {
+        if (isMaking(name)) return
+        log.warn('stray.template', { vm: name })
+        await vm.remove(name)
+      }),
+    )
     // No QEMU has them open any more.
-    for (const key of await store.unfinished()) if (!this.#makings.has(key)) await store.abandon(key)
+    const left = (await store.unfinished()).filter((key) => !this.#makings.has(key))
+    await allOrFirstError(left.map((key) => store.abandon(key)))
   }
 
   /** Removes what there is no room for, the stale ones first. */
@@ -138,10 +144,12 @@ export class Templates {
       ...{ key, bytes, usedMs },
       state: isHeld ? ('held' as const) : stale === undefined ? ('fresh' as const) : ('stale' as const),
     }))
-    for (const key of chooseEvictions(evictable, room)) {
-      const outcome = await store.remove(key)
-      log.info('template.evicted', { key, outcome })
-    }
+    await allOrFirstError(
+      chooseEvictions(evictable, room).map(async (key) => {
+        const outcome = await store.remove(key)
+        log.info('template.evicted', { key, outcome })
+      }),
+    )
   }
 
   async #plan(wish: TemplateWish): Promise<TemplatePlan> {

@@ -4,7 +4,7 @@ import { access } from 'node:fs/promises'
 import type { Image } from '../../../config/image-schema.ts'
 import type { Catalogue } from '../../../config/load.ts'
 import { toVmrmError, VmrmError } from '../../../errors/vmrm-error.ts'
-import { parseRunId, parseVmName, runId } from '../../../job/run.ts'
+import { runId } from '../../../job/run.ts'
 import type { Log } from '../../../log.ts'
 import type { ExportServer } from '../../../network/nfs-export.ts'
 import type { RunNetworkPlan } from '../../../network/run-plan.ts'
@@ -13,15 +13,19 @@ import type { Hypervisor } from '../../../vm/hypervisor.ts'
 import type { Account } from '../../account.ts'
 import { allOrFirstError } from '../../all-or-first-error.ts'
 import { reached } from '../../steps.ts'
-import type { AdoptedVms, KnownRuns, Usage, VmMaker } from '../ports.ts'
+import type { Usage, VmMaker } from '../ports.ts'
 import type { JournalEntry } from '../runs/journal.ts'
 import type { LiveRun, LiveVm } from '../runs/live-run.ts'
 import type { CloneSources } from '../templates/clone-sources.ts'
+import { adoptVms } from './adopt-vms.ts'
 import { allOrStopped } from './all-or-stopped.ts'
 import { exportedFolders } from './identity-of.ts'
+import { listBriefly } from './list-briefly.ts'
 import type { RunCgroups } from './run-cgroups.ts'
+import { runOfVm } from './run-of-vm.ts'
 import type { StartRequest } from './start-request.ts'
 import { startVms } from './start-vms.ts'
+import { removeStrays } from './strays.ts'
 import type { VmStarter } from './vm-starter.ts'
 
 export interface VmMakerOptions {
@@ -98,32 +102,15 @@ export function createVmMaker(options: VmMakerOptions): VmMaker {
     return vm
   }
 
-  const adopt = async (run: LiveRun, share: Share, signal: AbortSignal): Promise<AdoptedVms> => {
-    const listed = await namesThere(hypervisor, signal)
-    const missing = new Set(run.entry.missing?.map(({ vm }) => vm))
-    const there: LiveVm[] = []
-    const gone: { vm: string; error: VmrmError }[] = []
-    const adoptOne = async (vm: Share['vms'][number]) => {
-      if (listed !== undefined && !listed.has(vm.name))
-        throw new VmrmError('vm-lost', `VM ${vm.name} ended while vmrmd was down`)
-      return starter.reconnect(run.entry, vm, signal)
-    }
-    const made = share.vms.filter(({ name }) => !missing.has(name))
-    const outcomes = await Promise.allSettled(made.map(adoptOne))
-    for (const [at, outcome] of outcomes.entries()) {
-      if (outcome.status === 'fulfilled') there.push(outcome.value)
-      else gone.push({ vm: made[at]?.name ?? '', error: toVmrmError(outcome.reason) })
-    }
-    return { there, gone }
-  }
-
+  /** `unreachable`: their end is their cgroup's, so that a job's end need not wait for libvirtd. */
   const destroyAll = async (run: string): Promise<'destroyed' | 'unreachable'> => {
+    const listed = await listBriefly(hypervisor, cgroups)
+    if (listed === 'unreachable') return listed
     try {
-      const mine = (await hypervisor.list()).filter((vm) => ofRun(vm.name) === run)
+      const mine = listed.filter((vm) => runOfVm(vm.name) === run)
       await Promise.all(mine.map((vm) => hypervisor.destroy(vm.name)))
       return 'destroyed'
     } catch (error) {
-      // The end of the cgroup is the end of its QEMUs, so a job's end need not wait for libvirtd.
       if (cgroups.kind === 'own' && toVmrmError(error).code === 'libvirt-unreachable') return 'unreachable'
       throw error
     }
@@ -142,52 +129,20 @@ export function createVmMaker(options: VmMakerOptions): VmMaker {
       starter.removeFiles(entry),
     ])
     await reached('remove.parts', run)
-    const left = outcome === 'unreachable' ? [] : (await hypervisor.list()).filter((vm) => ofRun(vm.name) === run)
+    const left = outcome === 'unreachable' ? [] : (await hypervisor.list()).filter((vm) => runOfVm(vm.name) === run)
     if (left.length === 0) return usage
     throw new VmrmError('node-fault', `VMs ${left.map((vm) => vm.name).join(', ')} cannot be destroyed`)
   }
 
-  const removeStrays = async (known: KnownRuns): Promise<void> => {
-    // What has no name of a run's is somebody else's, wherever it lies.
-    const strayOf = (name: string | undefined) =>
-      name === undefined || known.hasRun(name) ? undefined : parseRunId(name)
-    const removeVms = async () => {
-      for (const vm of await hypervisor.list()) {
-        if (strayOf(ofRun(vm.name)) === undefined) continue
-        log.warn('stray.vm', { vm: vm.name })
-        await hypervisor.destroy(vm.name)
-      }
-      for (const run of await cgroups.list()) {
-        const stray = strayOf(run)
-        if (stray === undefined) continue
-        log.warn('stray.cgroup', { run })
-        await cgroups.remove(stray)
-      }
-    }
-    const removeExports = async () => {
-      for (const run of (await exports?.list()) ?? []) {
-        if (strayOf(run) === undefined) continue
-        log.warn('stray.export', { run })
-        await exports?.remove(run)
-      }
-    }
-    const removeNetworks = async () => {
-      for (const vni of await networks.list()) {
-        if (known.hasNetwork(vni)) continue
-        log.warn('stray.network', { vni })
-        await networks.tearDown(vni)
-      }
-    }
-    await allOrFirstError([removeVms(), removeExports(), removeNetworks()])
-  }
-
   const destroyVm = async (vm: string) => void (await hypervisor.destroy(vm))
-  return { make, adopt, remove, destroyVm, removeStrays, consoleTail: (entry, vm) => starter.consoleTail(entry, vm) }
-}
-
-function ofRun(vm: string): string | undefined {
-  const parsed = parseVmName(vm)
-  return parsed === undefined ? undefined : runId(parsed.run)
+  return {
+    make,
+    adopt: (run, share, signal) => adoptVms(run, share, { hypervisor, starter, log, signal }),
+    remove,
+    destroyVm,
+    removeStrays: (known) => removeStrays(known, options),
+    consoleTail: (entry, vm) => starter.consoleTail(entry, vm),
+  }
 }
 
 function imageOf(catalogue: Catalogue, share: Share): Image {
@@ -200,16 +155,6 @@ function imageOf(catalogue: Catalogue, share: Share): Image {
     )
   }
   return image
-}
-
-/** Undefined when libvirtd does not answer: VMs live on without it, and their agents tell. */
-async function namesThere(hypervisor: Hypervisor, signal: AbortSignal): Promise<ReadonlySet<string> | undefined> {
-  try {
-    return new Set((await hypervisor.list({ signal })).map((vm) => vm.name))
-  } catch (error) {
-    if (toVmrmError(error).code !== 'libvirt-unreachable') throw error
-    return undefined
-  }
 }
 
 async function requireHypervisor(hypervisor: Hypervisor, signal: AbortSignal): Promise<void> {

@@ -5,12 +5,13 @@ import { basename, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
+import { isBatch } from '../job/run.ts'
 import { type Command, readOptions, UsageError } from './command.ts'
 import { archiveOf, type Complain } from './cp/archive.ts'
 import { extract } from './cp/extract.ts'
 import { baseName, receiveScript, sendScript } from './cp/guest-scripts.ts'
 import { type Place, parsePlace } from './cp/place.ts'
-import { findVm } from './find-vm.ts'
+import { type FoundVm, findVm, requireHere } from './find-vm.ts'
 import { startStep } from './start-step.ts'
 
 const usage = 'vmrm cp [-r] SOURCE … DESTINATION'
@@ -23,7 +24,8 @@ export const cp: Command = {
   usage,
   help: `Copies files between this host and a VM of a running job, with their modes and times, as the job's user.
   SOURCE, DESTINATION   a path here; or JOB:PATH or JOB.N:PATH, a path in VM number N (default 0) of the job, from the home
-                        folder on where it does not begin with /. One side is here, the other in one VM
+                        folder on where it does not begin with /. One side is here, the other in one VM.
+                        For a batch b7:PATH or b7.N:PATH, on that VM's own node
   -r                    folders, too; links are followed
 A path in a VM is data: \`*\` in it is a star. Write ./1:x for a file here that is called 1:x.
 The image needs sh and tar, no ssh server. Exit code: 0, or 1 where something was not copied.`,
@@ -61,7 +63,7 @@ async function upload(paths: readonly string[], to: GuestPlace, recursive: boole
   const { complain, count } = complaints()
   const kind = paths.length > 1 ? 'many' : (await isFolder(paths[0] ?? '')) ? 'folder' : 'file'
   const target = kind === 'folder' ? to.path.replace(/(?<=.)\/+$/, '') : to.path
-  const step = await startStep(await findVm(to.job, to.vm), ['sh', '-c', receiveScript, 'sh', to.label, kind, target])
+  const step = await startStep(await vmOf(to), ['sh', '-c', receiveScript, 'sh', to.label, kind, target])
   const lines = createInterface({ input: step.stdout })
   const answer = await Promise.race([once(lines, 'line').then(([line]) => String(line)), step.ended.then(() => '')])
   if (answer === 'folder' || answer === 'name') {
@@ -81,15 +83,7 @@ async function download(from: readonly GuestPlace[], at: GuestPlace, to: string,
     return failedExit
   }
   const paths = from.map((place) => place.path)
-  const step = await startStep(await findVm(at.job, at.vm), [
-    'sh',
-    '-c',
-    sendScript,
-    'sh',
-    at.label,
-    recursive ? 'r' : '',
-    ...paths,
-  ])
+  const step = await startStep(await vmOf(at), ['sh', '-c', sendScript, 'sh', at.label, recursive ? 'r' : '', ...paths])
   step.stdin.end()
   try {
     await extract(step.stdout, { path: to, how, names: paths.map(baseName) }, complain)
@@ -98,6 +92,13 @@ async function download(from: readonly GuestPlace[], at: GuestPlace, to: string,
     throw error
   }
   return (await step.ended) === 0 && count() === 0 ? 0 : failedExit
+}
+
+async function vmOf(place: GuestPlace): Promise<FoundVm> {
+  const vm = await findVm(place.job, place.vm)
+  // There is no job to carry a step to another node.
+  if (isBatch({ job: vm.job.id })) requireHere(vm, { what: 'the way into it', command: 'vmrm cp …' })
+  return vm
 }
 
 async function isFolder(path: string): Promise<boolean> {

@@ -5,6 +5,7 @@ import { VmrmError } from '../errors/vmrm-error.ts'
 import type { ProtocolClient } from '../protocol/client.ts'
 import type { RequestOf } from '../protocol/messages.ts'
 import { awaitBatch, callMs, codeOf, type ListedBatch } from './batch/await-batch.ts'
+import { callPatiently } from './batch/call-patiently.ts'
 import { takeBack } from './batch/take-back.ts'
 import { type Command, readOptions, UsageError } from './command.ts'
 import { withController } from './controller.ts'
@@ -121,7 +122,9 @@ async function begin(
   signal: AbortSignal,
 ): Promise<number | undefined> {
   try {
-    return (await controller.call('create-batch', request, { timeoutMs: callMs, signal })).batch
+    // The controller may have it and be killed before it answers: the name makes the repetition the same batch.
+    const call = () => controller.call('create-batch', request, { timeoutMs: callMs, signal })
+    return (await callPatiently(call, { signal, tell })).batch
   } catch (error) {
     if (!signal.aborted) throw error
     const { name } = request

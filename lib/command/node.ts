@@ -12,7 +12,8 @@ export const node: Command = {
   usage,
   help: `Tells the controller that nothing of vmrm is left on these nodes and that they will not come back as they were: powered off,
 removed or installed anew. What was leased to VMs on them is free then, and a controller that has lost its ledger does not
-wait for them. Root and SlurmUser only. A node whose vmrmd answers is refused: what is over there is removed by itself.
+wait for them. VMs of a batch there are lost; a node that comes back with them all the same removes them. Root and SlurmUser
+only. A node whose vmrmd answers is refused: what is over there is removed by itself.
   NODES   a node or a host list such as n[1-3,7]
 It counts until the node's vmrmd says hello again.`,
   async run(args) {

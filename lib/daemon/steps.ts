@@ -7,6 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 /** Who takes the step, and what is true once it is reached. In the order of a run's life. */
 export const steps = {
   'begin.asked': ['PrologSlurmctld', 'the hook has begun; nobody knows of the run'],
+  'batch.recorded': ['controller', 'the ledger has a batch, without a plan; whoever asked has not been told'],
   'begin.recorded': ['controller', 'the ledger has the run, without a plan'],
   'begin.planned': ['controller', 'the plan is made; nothing is leased'],
   'begin.leased': ['controller', 'plan and leases are in the ledger'],

@@ -3,60 +3,24 @@
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import type { StepName } from '../../lib/daemon/steps.ts'
 import { hostNamed } from '../cluster/layout.ts'
 import { holdAt, makeHoldable } from '../crash/held-steps.ts'
-import { kill, type Victim } from '../crash/victims.ts'
+import { kill } from '../crash/victims.ts'
 import type { Cluster, Finished } from '../support/cluster.ts'
 import { crashDaemon, withTimeouts } from '../support/daemon-faults.ts'
 import { type Jobs, withJobs } from '../support/job-cluster.ts'
 import { withImages } from '../support/test-images.ts'
 import { until } from '../support/until.ts'
+import { type Batch, boundMs, create, destroy, domains, find, inVm, lookEveryMs, made } from './batch-commands.ts'
+import { cross } from './crossing.ts'
+import { attachConsole, copyFiles } from './into-vms.ts'
+import { batchScenarios } from './kill-points.ts'
+import { killThroughout } from './kill-throughout.ts'
 
 t.setTimeout(900_000)
 
-/** A few clones on a machine that is busy with other guests. */
-const boundMs = 300_000
-const lookEveryMs = 300
 const timeouts =
   'prepare-seconds="250" reconcile-seconds="2" controller-seconds="60" node-daemon-seconds="120" lost-node-seconds="120"'
-
-interface Batch {
-  readonly batch: number
-  readonly name: string
-  readonly state: string
-  readonly reason?: string
-  readonly user: string
-  readonly vms: readonly { name: string; hostname: string; node: string; address: string; state: string }[]
-}
-
-const create = (cluster: Cluster, name: string, ...options: string[]) =>
-  cluster.run(['vmrm', 'create', 'tiny', '--memory=200', '--user=alice', `--name=${name}`, '--json', ...options], {
-    timeoutMs: boundMs,
-  })
-const made = ({ stdout, stderr }: Finished): Batch => {
-  if (stdout === '') throw new Error(stderr)
-  return JSON.parse(stdout) as Batch
-}
-
-async function find(cluster: Cluster, name: string): Promise<Batch | undefined> {
-  const { stdout } = await cluster.run(['vmrm', 'ps', '--all', '--json'])
-  return (JSON.parse(stdout) as Batch[]).find((run) => run.name === name)
-}
-
-async function domains(cluster: Cluster): Promise<readonly string[]> {
-  const lists = await Promise.all(
-    ['n1', 'n2'].map((node) => cluster.run(['virsh', '--quiet', 'list', '--all', '--name'], { node })),
-  )
-  return lists.flatMap(({ stdout }) => stdout.split('\n').filter((name) => name.startsWith('b'))).sort()
-}
-
-/** A command as the batch's user in one of its VMs. */
-const inVm = (cluster: Cluster, { batch, vms }: Batch, index: number, script: string) =>
-  cluster.run(['vmrm', 'exec', `b${batch}`, '--vm', String(index), '--', 'bash', '-c', script], {
-    node: vms[index]?.node ?? '',
-    timeoutMs: boundMs,
-  })
 
 /** One line each; a VM that is reached refuses a connection to a port where nobody listens. */
 const whoAmI = (others: readonly string[]) => `
@@ -101,13 +65,6 @@ async function ask(t: Test, { cluster, alice }: Jobs, batch: Batch): Promise<voi
   t.equal((await cluster.run(['vmrm', 'ps'], { user: 'bob' })).stdout, 'no runs\n', 'nobody else does')
   const bobs = await cluster.run(['vmrm', 'exec', `b${batch.batch}`, '--', 'true'], { user: 'bob', node: 'n1' })
   t.match(bobs.stderr, /there is no batch b\d+ that you may see/)
-}
-
-async function besideAJob(t: Test, { alice }: Jobs, { vms }: Batch): Promise<void> {
-  const job = await alice(['srun', '-N2', '--vm-image=tiny', '--mem=400', 'hostname'], { timeoutMs: boundMs })
-  t.equal(job.exitCode, 0, job.stderr)
-  const names = job.stdout.trim().split('\n')
-  t.equal(new Set([...names, ...vms.map(({ hostname }) => hostname)]).size, 6, 'no name is had twice')
 }
 
 async function lostLedger(t: Test, cluster: Cluster, batch: Batch, boots: readonly string[]): Promise<void> {
@@ -169,56 +126,22 @@ async function lostVm(t: Test, cluster: Cluster, batch: Batch): Promise<void> {
   t.match((await inVm(cluster, batch, 1, 'true')).stderr, /VM 1 of batch b\d+ is gone/)
 }
 
-interface Point {
-  readonly step: StepName
-  readonly host: string
-  readonly victim: Victim
-}
-
-/** Kills somebody at a step of a command; resolves to what the command said when everybody is back. */
-async function killDuring(
-  { layout }: Cluster,
-  { step, host, victim }: Point,
-  begin: () => Promise<Finished>,
-): Promise<Finished> {
-  const hold = holdAt(layout, host, step, 'any')
-  let isOver = false
-  const command = begin().finally(() => {
-    isOver = true
-  })
-  const held = await hold.reached(async () => isOver, boundMs)
-  const back = held && (await kill(victim, { layout, host: 'n1', subject: held.subject, pid: held.pid }))
-  hold.release()
-  await back?.()
-  if (held === undefined) throw new Error(`${step} was not taken: ${JSON.stringify(await command)}`)
-  return command
-}
-
-const at = (step: StepName, host: string, victim: Victim): Point => ({ step, host, victim })
-
-/** `end`: who is killed while the batch that was made is destroyed. */
-const points: readonly { readonly point: Point; readonly end?: Point }[] = [
-  { point: at('begin.recorded', 'ctl', 'controller') },
-  { point: at('batch.telling', 'ctl', 'controller') },
-  { point: at('verdict.decided', 'ctl', 'controller'), end: at('remove.journaled', 'n1', 'node') },
-  { point: at('prepare.journaled', 'n1', 'node'), end: at('end.recorded', 'ctl', 'controller') },
-  { point: at('start.identified', 'n1', 'node'), end: at('end.confirmed', 'ctl', 'controller') },
-  { point: at('verdict.received', 'n1', 'node'), end: at('remove.destroyed', 'n1', 'node') },
-]
-
-/** A batch that is made whole or not at all, and destroyed whole, whoever is killed. */
-async function killThroughout(t: Test, cluster: Cluster, { point, end }: (typeof points)[number]): Promise<void> {
-  const name = `${point.victim}-at-${point.step}`
-  const said = await killDuring(cluster, point, () => create(cluster, name, '--nodes=n[1-2]'))
-  const all = end === undefined ? [] : made(said).vms.map((vm) => vm.name)
-  t.equal(said.exitCode === 0, end !== undefined, `${name}: ${said.stderr}`)
-  if (end === undefined) t.match(said.stderr, /^vmrm: batch b\d+ \(.*\) has no VMs: .*restarted.*\n$/)
-  t.same(await domains(cluster), all, name)
-  const again = () => cluster.run(['vmrm', 'destroy', name], { timeoutMs: boundMs })
-  // It may end with the controller that it asked; said again it tells when nothing is left.
-  if (end !== undefined) await killDuring(cluster, end, again)
-  await destroy(t, cluster, name)
-  t.same(await domains(cluster), [], `${end?.victim} at ${end?.step} of ${name}`)
+/** An administrator says that n1 is gone, whose VMs run: they are not taken up again when it comes back. */
+async function forgetNode(t: Test, cluster: Cluster, batch: Batch): Promise<void> {
+  await crashDaemon(cluster, 'n1', 'vmrmd')
+  const forgotten = await cluster.run(['vmrm', 'node', 'forget', 'n1'])
+  t.match(forgotten, { exitCode: 0, stdout: 'n1: forgotten, 1 run had VMs there\n', stderr: '' })
+  const torn = await find(cluster, 'first')
+  t.same(
+    torn?.vms.map(({ state }) => state),
+    ['lost', 'lost', 'running', 'running'],
+  )
+  t.match(torn?.reason, new RegExp(`^VM b${batch.batch}r0v1 on node n1 is gone: [^;]*$`), 'the first reason stays')
+  await cluster.daemon('start', 'n1', 'vmrmd')
+  const isGone = async () => (await domains(cluster)).length === 2
+  await until('its VMs are removed', isGone, boundMs, lookEveryMs)
+  t.equal((await inVm(cluster, batch, 2, 'exit 7')).exitCode, 7, 'those of the other node go on')
+  t.match(await find(cluster, 'first'), { state: 'lost' })
 }
 
 /** A batch of guests that boot, with one of n2's VMs killed as it begins. */
@@ -233,11 +156,6 @@ async function killOne(cluster: Cluster, name: string, ...options: string[]): Pr
   await kill('qemu', { layout, host: 'n2', subject, pid: 0 })
   hold.release()
   return { ...(await creation), subject }
-}
-
-async function destroy(t: Test, cluster: Cluster, ...batches: string[]): Promise<void> {
-  const gone = await cluster.run(['vmrm', 'destroy', ...batches], { timeoutMs: boundMs })
-  t.equal(gone.exitCode, 0, gone.stderr)
 }
 
 t.test('a batch of VMs is made, used, found again and destroyed', (t) =>
@@ -257,16 +175,19 @@ t.test('a batch of VMs is made, used, found again and destroyed', (t) =>
       )
       const boots = await identities(t, cluster, batch)
       await ask(t, jobs, batch)
-      await besideAJob(t, jobs, batch)
+      await copyFiles(t, jobs, batch)
+      await attachConsole(t, jobs, batch)
+      await cross(t, jobs, batch)
       await lostLedger(t, cluster, batch, boots)
       await lostVm(t, cluster, batch)
+      await forgetNode(t, cluster, batch)
       await destroy(t, cluster, 'first')
       t.same(await domains(cluster), [])
       await destroy(t, cluster, 'first', `b${batch.batch}`)
       t.match((await create(cluster, 'first', '--nodes=n[1-2]', '--vm-per-node=2')).stderr, /has no VMs/)
 
       await newLedger(t, cluster, batch)
-      for (const point of points) await killThroughout(t, cluster, point)
+      for (const scenario of batchScenarios) await killThroughout(t, cluster, scenario)
 
       // Without a template, which would be made first, a VM that fails has failed.
       const boot = { name: 'boots', changes: [[/<template use="auto"/, '<template use="never"']] as const }

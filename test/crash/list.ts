@@ -3,6 +3,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { steps } from '../../lib/daemon/steps.ts'
+import { batchPoints } from '../batches/kill-points.ts'
 import { killPoints } from './kill-points.ts'
 
 export const pagePath = join(import.meta.dirname, '../../docs/internals/transactions.md')
@@ -10,24 +11,33 @@ const mark = '<!-- Made by test/crash/list.ts from the tables in the code. -->'
 
 /** The page with its list as the tables have it. */
 export function withList(page: string): string {
-  const points = killPoints()
+  const [points, ofBatches] = [killPoints(), batchPoints()]
   const rows = Object.entries(steps).map(([step, [who, state]]) => {
-    const victims = points
-      .filter((point) => point.step === step)
-      .map(({ victim, outcomes }) => `${victim}: ${outcomes.join(' or ')}`)
-    return `| \`${step}\` | ${who} | ${state} | ${victims.join('; ')} |`
+    const [ofJob, ofBatch] = [points, ofBatches].map((all) => victimsAt(step, all))
+    return `| \`${step}\` | ${who} | ${state} | ${ofJob} | ${ofBatch} |`
   })
   const list = [
     mark,
     '## Kill points',
     `Each step by name, who takes it, what is true then, and who is killed there with what becomes of the job: ${points.length} kill points. \`all\`: it runs in all its VMs. \`none\`: it fails with one reason. \`again\`: Slurm requeues it. Beside these, QEMU of each of eight VMs.`,
+    `The same of a batch: ${ofBatches.length}. \`all\`: all its VMs are there. \`none\`: nothing is left, with one reason. \`gone\`: destroyed, it leaves nothing. \`client\` is \`vmrm create\`. No hook is run for one, and \`batch.telling\` is a step of batches only. Beside these, QEMU of a VM, and a node with all it runs.`,
     '',
-    '| step | taken by | what is true | killed there |',
-    '|---|---|---|---|',
+    '| step | taken by | what is true | killed there, of a job | of a batch |',
+    '|---|---|---|---|---|',
     ...rows,
     '',
   ]
   return page.slice(0, page.indexOf(mark)) + list.join('\n')
+}
+
+function victimsAt(
+  step: string,
+  points: readonly { readonly step: string; readonly victim: string; readonly outcomes: readonly string[] }[],
+): string {
+  return points
+    .filter((point) => point.step === step)
+    .map(({ victim, outcomes }) => `${victim}: ${outcomes.join(' or ')}`)
+    .join('; ')
 }
 
 if (import.meta.main) writeFileSync(pagePath, withList(readFileSync(pagePath, 'utf8')))

@@ -1,6 +1,7 @@
-// A node that dies while it makes a job's VMs, with its daemons and all it runs: none of them is left, the user reads one
-// reason, and when the node is back it removes what is on its disk and takes jobs.
+// A node that dies while it makes VMs of a job and of a batch, with its daemons and all it runs: none of them is left, whoever asked
+// reads one reason, and when the node is back it removes what is on its disk and takes jobs. Of a batch that was there its VMs are lost.
 import t from 'tap'
+import { type Batch, create, destroy, find, inVm, made } from '../batches/batch-commands.ts'
 import { hostNamed } from '../cluster/layout.ts'
 import { jobFields } from '../support/batch.ts'
 import { withTimeouts } from '../support/daemon-faults.ts'
@@ -20,9 +21,17 @@ t.test('a node that dies while VMs are made takes nobody along, and runs the job
     const { layout } = cluster
     makeHoldable(layout)
     await withTimeouts(cluster, 'lost-node-seconds="3" reconcile-seconds="2"', async () => {
+      const empty = await takeLedger(layout)
+      const standing = made(await create(cluster, 'standing', '--nodes=n[1-2]'))
       const before = await takeLedger(layout)
-      const leftOn = async (node: string) =>
-        compareLedgers(before, await takeLedger(layout)).filter((line) => line.startsWith(`${node} `))
+      const leftOn = async (node: string, since = before) =>
+        compareLedgers(since, await takeLedger(layout)).filter((line) => line.startsWith(`${node} `))
+      const statesOf = async () => (await find(cluster, 'standing'))?.vms.map(({ state }) => state).join()
+
+      const ofBatch = holdAt(layout, 'n1', 'start.resumed', 'any')
+      const creation = create(cluster, 'dying', '--nodes=n[1-2]')
+      const isEnded = async () => (await find(cluster, 'dying'))?.state === 'ended'
+      t.ok(await ofBatch.reached(isEnded, boundMs), "the batch's QEMU runs")
       const leases = async () => (await readLeases(hostNamed(layout, 'ctl'))).length
       const job = await jobs.submit(script, { arguments: ['-N2', '--vm-image=tiny', '--mem=300', '--hold'] })
       const hold = holdAt(layout, 'n1', 'start.resumed', `j${job}r0`)
@@ -33,23 +42,38 @@ t.test('a node that dies while VMs are made takes nobody along, and runs the job
       }
       t.ok(await hold.reached(isOver, boundMs), 'its QEMU runs')
       await cluster.crash('n1')
-      hold.release()
+      for (const each of [hold, ofBatch]) each.release()
 
       const reason = async () => (await jobFields(cluster, job)).get('AdminComment')
       const told = await until('the reason', reason, boundMs, lookEveryMs)
       t.match(told, /^vmrm: the vmrmd of node n1 has gone and not come back *$/)
       await until('the other node without VMs', async () => (await leftOn('n2')).length === 0, boundMs, lookEveryMs)
       t.equal(jobs.output(job), '', 'nothing of it ran')
-      t.ok((await leases()) > 0, 'nobody gets its addresses before the dead node has confirmed')
+      const held = await readLeases(hostNamed(layout, 'ctl'))
+      const dying = (await find(cluster, 'dying')) as Batch
+      for (const run of [`j${job}r0`, `b${dying.batch}r0`])
+        t.ok(
+          held.some((lease) => lease.endsWith(` ${run}`)),
+          `nobody gets addresses of ${run} before the dead node has confirmed`,
+        )
+      t.equal(await statesOf(), 'unknown,running')
 
       await cluster.up()
       const { fields, output } = await jobs.ended(job, boundMs)
       t.match(fields, { JobState: 'COMPLETED', Restarts: '1' }, 'the node takes jobs again')
       t.equal(output.match(/^\d: tiny-\d{4}$/gm)?.length, 2, output)
       t.match(output, /^ran$/m)
-      const isClean = async () => (await leftOn('n1')).length === 0 && (await leases()) === 0
+
+      t.match(await creation, {
+        exitCode: 71,
+        stderr: /^vmrm: batch b\d+ \(dying\) has no VMs: the vmrmd of node n1 has gone and not come back\n$/,
+      })
+      await until('the loss is known', async () => (await statesOf()) === 'lost,running', boundMs, lookEveryMs)
+      t.equal((await inVm(cluster, standing, 1, 'exit 7')).exitCode, 7, 'the VM of the other node goes on')
+      await destroy(t, cluster, 'standing')
+      const isClean = async () => (await leftOn('n1', empty)).length === 0 && (await leases()) === 0
       await until('the state from before', isClean, boundMs, lookEveryMs).catch(() => {}) // what is left is the answer
-      t.same(await leftOn('n1'), [], 'what was on its disk is gone')
+      t.same(await leftOn('n1', empty), [], 'what was on its disk is gone')
       t.equal(await leases(), 0)
     })
   }),

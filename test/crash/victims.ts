@@ -15,8 +15,8 @@ import {
 import { readSettings } from '../cluster/state.ts'
 import { until } from '../support/until.ts'
 
-/** `nobody`: the step is only delayed. */
-export type Victim = 'node' | 'controller' | 'hook' | 'qemu' | 'libvirtd' | 'nobody'
+/** `client`: whoever runs `vmrm create` on the controller's host. `nobody`: the step is only delayed. */
+export type Victim = 'client' | 'node' | 'controller' | 'hook' | 'qemu' | 'libvirtd' | 'nobody'
 
 interface Scene {
   readonly layout: Layout
@@ -28,7 +28,7 @@ interface Scene {
   readonly pid: number
 }
 
-/** Kills; returns what brings the victim back, which is nothing for hooks and QEMUs. */
+/** Kills; returns what brings the victim back, which is nothing for clients, hooks and QEMUs. */
 export async function kill(victim: Victim, scene: Scene): Promise<() => Promise<void>> {
   for (const target of find(victim, scene)) {
     signalProcess(target, 'SIGKILL')
@@ -42,15 +42,23 @@ export async function kill(victim: Victim, scene: Scene): Promise<() => Promise<
 
 function find(victim: Victim, { layout, host, subject, pid }: Scene): readonly ProcessIdentity[] {
   if (victim === 'nobody') return []
-  const where = hostNamed(layout, victim === 'controller' ? controllerName : host)
+  const where = hostNamed(layout, victim === 'controller' || victim === 'client' ? controllerName : host)
   const running = runningHosts(layout).get(where.name)
   if (running === undefined) throw new Error(`host ${where.name} does not run`)
+  const processes = (isOne: (words: readonly string[]) => boolean) =>
+    membersOfPidNamespace(namespaceOf(running.init.pid, 'pid') ?? '')
+      .filter((each) => isOne(commandLineOf(each)))
+      .map(identify)
   if (victim === 'qemu') {
     const mine = new RegExp(`^guest=${subject}${/^t|v\d+$/.test(subject) ? '' : 'v\\d+'}(,|$)`)
-    const pids = membersOfPidNamespace(namespaceOf(running.init.pid, 'pid') ?? '')
-    const found = pids.filter((each) => commandLineOf(each).some((word) => mine.test(word))).map(identify)
+    const found = processes((words) => words.some((word) => mine.test(word)))
     return some(found, `QEMU of ${subject} on ${host}`).slice(0, 1)
   }
+  if (victim === 'client')
+    return some(
+      processes((words) => words[0]?.endsWith('vmrm') === true && words[1] === 'create'),
+      'vmrm create',
+    )
   if (victim === 'hook') return some([outerProcess(running, pid)], `the hook with pid ${pid} on ${host}`)
   const daemon = findDaemon(where, victim === 'libvirtd' ? 'libvirtd' : 'vmrmd')
   return some([daemon], `${victim} of ${where.name}`)

@@ -32,7 +32,10 @@ export async function withVmrmdXml(cluster: Cluster, elements: string, work: () 
   await apply((text) => text.replace('</vmrmd>', `${elements}</vmrmd>`))
   try {
     await work()
-  } finally {
-    await apply((text) => text)
+  } catch (error) {
+    // What failed first is what is told: a host that is down cannot be put back.
+    await apply((text) => text).catch(() => {})
+    throw error
   }
+  await apply((text) => text)
 }

@@ -16,15 +16,25 @@ export type Ledger = ReadonlyMap<string, readonly string[]>
 
 /** Paths of everything below a folder, relative to it; none where it does not exist. */
 function treeOf(folder: string): string[] {
-  if (!existsSync(folder)) return []
-  return readdirSync(folder, { recursive: true, encoding: 'utf8' }).sort()
+  return orNone(folder, () => readdirSync(folder, { recursive: true, encoding: 'utf8' }).sort())
 }
 
 function foldersOf(folder: string): string[] {
-  if (!existsSync(folder)) return []
-  return readdirSync(folder, { withFileTypes: true })
+  return orNone(folder, () => readdirSync(folder, { withFileTypes: true }))
     .filter((entry) => entry.isDirectory())
     .flatMap((entry) => [entry.name, ...foldersOf(join(folder, entry.name)).map((name) => join(entry.name, name))])
+}
+
+/** What is looked at may go meanwhile, folders in it before the folder itself. */
+function orNone<T>(folder: string, look: () => T[]): T[] {
+  while (existsSync(folder)) {
+    try {
+      return look()
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    }
+  }
+  return []
 }
 
 async function linesFrom(running: RunningHost, argv: readonly string[]): Promise<string[]> {

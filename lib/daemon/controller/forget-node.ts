@@ -1,10 +1,9 @@
-// An administrator's word that a node is gone for good: what was leased to VMs on it is free, and nobody waits for it.
-// It takes that word of no node that still answers.
+// An administrator's word that a node is gone for good: what was leased to VMs on it is free, and nobody waits for it. VMs of a
+// batch that were there are lost, also when the node comes back with them. It takes that word of no node that still answers.
 import { VmrmError } from '../../errors/vmrm-error.ts'
-import { type Run, runId } from '../../job/run.ts'
+import { isBatch, type Run, runId, vmName } from '../../job/run.ts'
 import type { Log } from '../../log.ts'
-import { eachOrFirstError } from '../each-or-first-error.ts'
-import type { Ledger } from './ledger/ledger.ts'
+import type { Ledger, RunRecord } from './ledger/ledger.ts'
 import type { NodeTeller } from './node-ports.ts'
 import type { Transactions } from './transaction/transaction.ts'
 
@@ -19,9 +18,24 @@ export async function forgetNode(
   ledger.setGone(node)
   const open = ledger.inState('preparing', 'committed', 'aborted', 'lost', 'ending')
   const held = open.filter((run) => ledger.shares(run).some((share) => share.node === node && share.state !== 'ended'))
-  eachOrFirstError(held, (run) => {
+  const forgotten = held.map(async (run) => {
     log.warn('run.forgotten', { run: runId(run), node })
+    await giveUp(run, node, transactions)
     transactions.nodeEnded(run, node)
+    // A job's end is Slurm's to tell.
+    if (isBatch(run) && ledger.areAll(run, 'ended')) transactions.end(run)
   })
+  // One that cannot be written keeps none of the others.
+  for (const each of await Promise.allSettled(forgotten)) if (each.status === 'rejected') throw each.reason
   return held.map(({ job, restart }) => ({ job, restart }))
+}
+
+/** What the run had on the node, or was to have: nobody else tells of it. */
+async function giveUp(run: RunRecord, node: string, transactions: Transactions): Promise<void> {
+  const reason = 'an administrator has said that the node is gone for good'
+  if (run.state === 'preparing')
+    return transactions.failed(run, node, { code: 'node-daemon-down', reason: `node ${node}: ${reason}` })
+  if (!isBatch(run) || (run.state !== 'committed' && run.state !== 'lost')) return
+  for (const { index } of run.plan?.nodes.find((each) => each.node === node)?.vms ?? [])
+    await transactions.lost(run, { node, vm: vmName(run, index), reason })
 }

@@ -96,7 +96,8 @@ export const userMessages = {
     reply: z.strictObject({ xml: text(z.string()) }),
   }),
   'forget-node': defineCall({
-    summary: 'A node is gone for good: what was leased to VMs on it is free. From root and SlurmUser only.',
+    summary:
+      'A node is gone for good: what was leased to VMs on it is free, and VMs of a batch there are lost. From root and SlurmUser only.',
     from: ['user'],
     to: ['controller'],
     request: z.strictObject({ node: hostName }),

@@ -5,6 +5,7 @@ import { imageSchema } from '../../../lib/config/image-schema.ts'
 import { createBatchHandlers } from '../../../lib/daemon/controller/batches/batch-handlers.ts'
 import { createBatches } from '../../../lib/daemon/controller/batches/batches.ts'
 import { createBatchPreparer } from '../../../lib/daemon/controller/batches/prepare-batch.ts'
+import { forgetNode } from '../../../lib/daemon/controller/forget-node.ts'
 import { openLedger } from '../../../lib/daemon/controller/ledger/ledger.ts'
 import { createMessenger } from '../../../lib/daemon/controller/messenger.ts'
 import { createPlanner } from '../../../lib/daemon/controller/planning/planner.ts'
@@ -179,6 +180,51 @@ t.test('a batch can be destroyed at any time and as often as one likes, by numbe
   await t.rejects(destroy({ batch: 2 }, root), { code: 'batch-unknown' })
   await t.rejects(destroy({ name: 'nosuch' }, root), { code: 'batch-unknown' })
   await t.rejects(destroy({ batch: 1 }, { ...root, uid: 2001 }), { code: 'not-permitted' })
+})
+
+t.test(
+  'what a forgotten node had of a batch is lost for good, and a batch that was nowhere else is over',
+  async (t) => {
+    const { create, ledger, transactions, told } = setUp()
+    const forget = (node: string) =>
+      forgetNode(node, { ledger, transactions, nodes: { answers: async () => false }, log: silentLog }).then((runs) =>
+        runs.map(runId),
+      )
+    const run = batchRun(1)
+    await create({ ...asked, nodes: 'n[1-2]' }, root)
+    await until('both have heard', () => told.length === 2)
+    for (const node of ['n1', 'n2']) transactions.prepared(run, node)
+    t.match(ledger.find(run), { state: 'committed' })
+
+    t.same(await forget('n2'), ['b1r0'])
+    t.match(ledger.find(run), {
+      state: 'lost',
+      code: 'vm-lost',
+      reason: /^VM b1r0v2 on node n2 is gone: an administrator/,
+    })
+    t.equal(transactions.verdict(run, 'n1').verdict, 'commit', 'the others go on')
+    t.equal(transactions.verdict(run, 'n2').verdict, 'ended', 'it removes them if it comes back')
+    await transactions.lost(run, { node: 'n2', vm: 'b1r0v3', reason: 'it has come back without it' })
+    t.equal(transactions.verdict(run, 'n2').verdict, 'ended', 'whatever it tells then')
+    t.ok(ledger.leaseCount() > 0)
+    t.same(await forget('n2'), [], 'said again it changes nothing')
+    t.same(await forget('n1'), ['b1r0'])
+    t.match(ledger.find(run), { state: 'ended', reason: /^VM b1r0v2 / })
+    t.equal(ledger.leaseCount(), 0)
+  },
+)
+
+t.test('a batch that is being made ends with a node that is forgotten', async (t) => {
+  const { create, ledger, transactions, told, slurm } = setUp()
+  const nodes = { answers: async () => false }
+  await create({ ...asked, nodes: 'n[1-2]' }, root)
+  await until('both have heard', () => told.length === 2)
+  await forgetNode('n2', { ledger, transactions, nodes, log: silentLog })
+  await until('the other is told', () => told.includes('destroy n1 b1r0'))
+  await until('it is over', () => ledger.find(batchRun(1))?.state === 'ended')
+  t.match(ledger.find(batchRun(1)), { code: 'node-daemon-down', reason: /^node n2: an administrator has said that/ })
+  t.equal(ledger.leaseCount(), 0)
+  t.same(slurm.done, [])
 })
 
 t.test('while the ledger is made again nobody can say that there is no such batch', async (t) => {

@@ -149,7 +149,7 @@ t.test('a batch is listed by its number and name; what its nodes say and do not 
   ledger.setPlan(run, () => planOf(['n1', 'n2', 'n3']))
   ledger.move(run, { from: ['preparing'], to: 'lost' }, { code: 'vm-lost', reason: 'VM b1r0v1 on node n2 is gone' })
   ledger.setShare(run, 'n2', { state: 'prepared', missing: [{ vm: 'b1r0v1', reason: 'it powered off' }] })
-  lost.add('n3')
+  for (const node of ['n2', 'n3']) lost.add(node)
   const as = (uid: number) => ({ from: 'local', uid, gid: uid, pid: 1 }) as const
   const list = (uid: number) => handlers['list-runs']({ all: false, batch: 1 }, as(uid))
   const { runs } = await list(2001)

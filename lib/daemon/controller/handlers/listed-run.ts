@@ -1,4 +1,5 @@
 // A run as `vmrm ps` and other programs are shown it: what the ledger has, and of a batch what its nodes' silence means.
+import type { PlannedNode } from '../../../job/plan.ts'
 import { originOf, vmName } from '../../../job/run.ts'
 import type { ReplyOf } from '../../../protocol/messages.ts'
 import type { Ledger, RunRecord, RunState } from '../ledger/ledger.ts'
@@ -25,10 +26,12 @@ export function listedRun(
 ): ListedRun {
   const origin = originOf(run)
   const name = origin.kind === 'batch' ? ledger.batchOf(run)?.name : undefined
-  const nodes = run.plan?.nodes ?? []
+  const missing = new Set(missingVms(ledger, run).map(({ vm }) => vm))
   const isUp = run.state === 'committed' || run.state === 'lost'
+  const hasOthers = ({ vms }: PlannedNode) => vms.some(({ index }) => !missing.has(vmName(run, index)))
   // Whoever has a job hears of its nodes from Slurm.
-  const silent = origin.kind === 'batch' && isUp ? nodes.map(({ node }) => node).filter(isLost) : []
+  const asked = origin.kind === 'batch' && isUp ? (run.plan?.nodes ?? []).filter(hasOthers) : []
+  const silent = asked.map(({ node }) => node).filter(isLost)
   const reason = reasonOf(run, silent)
   const usage = ledger.usage(run)
   return {
@@ -43,7 +46,7 @@ export function listedRun(
     ...(run.code === '' ? {} : { code: run.code }),
     began: new Date(run.beganMs).toISOString(),
     ...(usage === undefined ? {} : usageOf(usage)),
-    vms: vmsOf(run, new Set(missingVms(ledger, run).map(({ vm }) => vm)), new Set(silent)),
+    vms: vmsOf(run, missing, new Set(silent)),
   }
 }
 

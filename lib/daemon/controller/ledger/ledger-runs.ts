@@ -90,9 +90,9 @@ export function runMethods(database: DatabaseSync, leases: Leases, trust: Ledger
     ofJob: (job: number) => toRuns(ofJob.all(job)),
     move: moveRun,
     loseVm(run: Run, node: string, lost: MissingVm): boolean {
-      const change = { from: ['committed', 'lost'], to: 'lost' } as const
       return inTransaction(database, () => {
-        const isMade = moveRun(run, change, { code: 'vm-lost', reason: lost.reason })
+        const isFirst = moveRun(run, { from: ['committed'], to: 'lost' }, { code: 'vm-lost', reason: lost.reason })
+        const isMade = isFirst || moveRun(run, { from: ['lost'], to: 'lost' })
         if (isMade) addMissing.run(JSON.stringify(lost), run.job, run.restart, node)
         return isMade
       })

@@ -99,7 +99,7 @@ export interface Ledger extends BatchLedger {
    * syncs of the disk would hold up the decision itself.
    */
   setShare(run: Run, node: string, share: Partial<ShareRecord> & { state: ShareState }): void
-  /** One VM of a batch is gone: that, and that the batch has lost one, are durable together. False if the batch is not made, or over. */
+  /** One VM of a batch is gone: that, and that the batch has lost one, are durable together. The run keeps the first reason. False if the batch is not made, or over. */
   loseVm(run: Run, node: string, lost: MissingVm): boolean
   /** Ends a run: its leases are free again. */
   finish(run: Run, atMs: number): void

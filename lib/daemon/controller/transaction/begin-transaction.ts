@@ -3,7 +3,7 @@
 import { toVmrmError, VmrmError } from '../../../errors/vmrm-error.ts'
 import { batchRun, type Run, runId } from '../../../job/run.ts'
 import type { Log } from '../../../log.ts'
-import { reached } from '../../steps.ts'
+import { reached, reachedAtOnce } from '../../steps.ts'
 import type { Ledger, NewRun } from '../ledger/ledger.ts'
 import type { BatchRecord } from '../ledger/ledger-batches.ts'
 import type { BatchRequest, BeginRequest, JobRequest, Planner } from '../planning/planner.ts'
@@ -58,6 +58,7 @@ export function createBegin(options: {
   const beginBatch: Begin['beginBatch'] = (request, { name, content }) => {
     const withinMs = Math.min(prepareMs, request.withinMs ?? prepareMs)
     const batch = ledger.addBatch(name, content, (run) => ledger.add(newRun(run, request, withinMs)))
+    reachedAtOnce('batch.recorded', runId(batchRun(batch.batch)))
     return { ...batch, planned: planAndLease({ ...request, ...batchRun(batch.batch) }) }
   }
 

@@ -49,6 +49,9 @@ function outside(node: string | undefined): NodeVerdict {
 
 function committed(ledger: Ledger, record: RunRecord, node: string | undefined): NodeVerdict {
   if (isOutside(record, node)) return outside(node)
+  // Nobody else ends a batch's share while the batch is there.
+  if (node !== undefined && isBatch(record) && ledger.share(record, node) === 'ended')
+    return { verdict: 'ended', reason: `nothing of the batch is on node ${node} any more`, missing: [] }
   const missing = missingVms(ledger, record)
   const gone = new Set(missing.map(({ vm }) => vm))
   const isGone = ({ index }: { index: number }) => gone.has(vmName(record, index))

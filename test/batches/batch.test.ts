@@ -59,7 +59,7 @@ async function ask(t: Test, { cluster, alice }: Jobs, batch: Batch): Promise<voi
   ]) {
     const refused = await alice(['vmrm', ...argv])
     t.equal(refused.exitCode, 65)
-    t.match(refused.stderr, /^vmrm: only root and SlurmUser may make VMs without a job\n/)
+    t.match(refused.stderr, /^vmrm: only root and SlurmUser may make and remove VMs without a job\n/)
   }
   t.match((await alice(['vmrm', 'ps'])).stdout, `b${batch.batch} `, 'the owner sees it')
   t.equal((await cluster.run(['vmrm', 'ps'], { user: 'bob' })).stdout, 'no runs\n', 'nobody else does')

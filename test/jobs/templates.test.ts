@@ -83,6 +83,8 @@ t.test('VMs of jobs come from templates', async (t) => {
           /at most 4096 are allowed/,
         )
         t.match((await command('warm', 'nosuch', '--node', 'n2', '--memory', '200')).stderr, /there is no image nosuch/)
+        t.match((await command('warm', 'nosuch', '--node', 'n2')).stderr, /there is no image nosuch/)
+        t.match((await command('forget', 'nosuch')).stderr, /there is no image nosuch/)
 
         rmSync(master)
         copyMaster()

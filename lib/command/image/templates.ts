@@ -4,6 +4,7 @@ import type { ReplyOf } from '../../protocol/messages.ts'
 import { readOptions, UsageError } from '../command.ts'
 import { cleanLine, renderTable } from '../table.ts'
 import { onNodes } from './on-nodes.ts'
+import { entryOf } from './show.ts'
 
 type Answer = ReplyOf<'list-templates'> & { readonly node: string }
 
@@ -55,11 +56,16 @@ export async function forgetTemplates(args: readonly string[]): Promise<number> 
   const [image] = positionals
   if ((image === undefined) !== (values.all === true) || positionals.length > 1)
     throw new UsageError('one name, or --all', forgetUsage)
-  return onNodes(loadDaemonConfig(), values.node ?? [], async (client, node) => {
+  let found = 0
+  const exitCode = await onNodes(loadDaemonConfig(), values.node ?? [], async (client, node) => {
     const { removed, held } = await client.call('forget-templates', image === undefined ? {} : { image })
+    found += removed + held
     const kept = held === 0 ? '' : `; ${held} that a job is being given right now stay`
     process.stdout.write(`${node}: ${removed} removed${kept}\n`)
   })
+  // Templates of an image that has left the catalogue can be removed, but a name that never was in it is a mistake.
+  if (image !== undefined && found === 0 && exitCode === 0) await entryOf(image)
+  return exitCode
 }
 
 function subjectCells(subject: {

@@ -5,6 +5,7 @@ import type { ProtocolClient } from '../../protocol/client.ts'
 import { readOptions, UsageError } from '../command.ts'
 import { uidOf } from '../uid-of.ts'
 import { onNodes, sizeText } from './on-nodes.ts'
+import { entryOf } from './show.ts'
 
 const usage = 'vmrm image warm NAME [--node NODES]… [--cpus N --memory MIB] [--user USER]'
 
@@ -43,6 +44,7 @@ async function sizesUsed(client: ProtocolClient, image: string): Promise<readonl
   const { templates } = await client.call('list-templates', {})
   const mine = templates.filter((template) => template.image === image)
   if (mine.length === 0) {
+    await entryOf(image)
     throw new VmrmError(
       'request-invalid',
       `the node has no template of image ${image} yet, so its size must be given`,

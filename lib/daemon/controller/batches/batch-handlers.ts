@@ -14,7 +14,7 @@ export function createBatchHandlers(options: {
   const { batches, lookUpAccount, trustedUids } = options
   const requireTrusted = ({ uid }: Caller) => {
     if (trustedUids.includes(uid)) return
-    throw new VmrmError('not-permitted', 'only root and SlurmUser may make VMs without a job', {
+    throw new VmrmError('not-permitted', 'only root and SlurmUser may make and remove VMs without a job', {
       hint: 'A job gets VMs of its own with --vm-image.',
     })
   }

@@ -15,7 +15,8 @@ import type { Victim } from './victims.ts'
 
 const boundMs = 180_000
 const lookEveryMs = 200
-const stepNames = Object.keys(steps) as StepName[]
+/** No job comes to a step of batches. */
+const stepNames = (Object.keys(steps) as StepName[]).filter((step) => !step.startsWith('batch.'))
 
 const { values } = parseArgs({ options: { seeds: { type: 'string' }, seed: { type: 'string' } } })
 const count = Number(values.seeds ?? 1)

@@ -1,8 +1,8 @@
 // One message to the daemon of this host, sent again while the daemon is being restarted. It ends within its bounds.
-import { setTimeout as delay } from 'node:timers/promises'
-import { toVmrmError } from '../lib/errors/vmrm-error.ts'
+import type { VmrmError } from '../lib/errors/vmrm-error.ts'
 import { createClient } from '../lib/protocol/client.ts'
 import type { ProgramCallType, ReplyOf, RequestOf } from '../lib/protocol/messages.ts'
+import { patiently } from '../lib/protocol/patiently.ts'
 
 const retryMs = 250
 
@@ -18,21 +18,15 @@ export async function callPatiently<T extends ProgramCallType>(options: {
   downMs: number
 }): Promise<ReplyOf<T>> {
   const { path, type, body, timeoutMs, downMs } = options
-  let downSinceMs: number | undefined
-  for (;;) {
+  const call = async () => {
     const client = createClient({ connect: { kind: 'local', path }, unreachable: 'daemon-unreachable' })
-    const beganMs = performance.now()
     try {
       return await client.call(type, body, { timeoutMs })
-    } catch (thrown) {
-      const nowMs = performance.now()
-      const hasHung = nowMs - beganMs >= timeoutMs
-      // Every message of a hook may be sent again: the daemon joins in or answers as before.
-      downSinceMs = nowMs - beganMs > downMs ? nowMs : (downSinceMs ?? beganMs)
-      if (toVmrmError(thrown).code !== 'daemon-unreachable' || hasHung || nowMs - downSinceMs > downMs) throw thrown
-      await delay(retryMs)
     } finally {
       client.close()
     }
   }
+  // Every message of a hook may be sent again: the daemon joins in or answers as before. One that hangs does not.
+  const isAway = ({ code }: VmrmError, tookMs: number) => code === 'daemon-unreachable' && tookMs < timeoutMs
+  return patiently(call, { patienceMs: downMs, presentMs: downMs, pauseMs: retryMs, isAway })
 }

@@ -1,7 +1,6 @@
 // A call about a batch that may come twice: it is repeated while the controller does not answer, as one that is being restarted.
-import { setTimeout as delay } from 'node:timers/promises'
 import type { ErrorCode } from '../../errors/catalogue.ts'
-import { toVmrmError } from '../../errors/vmrm-error.ts'
+import { patiently } from '../../protocol/patiently.ts'
 import { awayMs } from './await-batch.ts'
 
 const pauseMs = 500
@@ -18,16 +17,10 @@ export async function callPatiently<T>(
   },
 ): Promise<T> {
   const { signal, tell, passing = [], patienceMs = awayMs } = options
-  const beganMs = performance.now()
-  for (let isTold = false; ; isTold = true) {
-    try {
-      return await call()
-    } catch (error) {
-      const { code } = toVmrmError(error)
-      const mayPass = code === 'controller-unreachable' || passing.includes(code)
-      if (signal.aborted || !mayPass || performance.now() - beganMs > patienceMs) throw error
-      if (!isTold) tell(`the controller does not answer; waiting for it, at most ${Math.ceil(patienceMs / 1000)} s`)
-    }
-    await delay(pauseMs, undefined, { signal })
-  }
+  const seconds = Math.ceil(patienceMs / 1000)
+  return patiently(call, {
+    ...{ patienceMs, pauseMs, signal },
+    isAway: ({ code }) => !signal.aborted && (code === 'controller-unreachable' || passing.includes(code)),
+    onWait: () => tell(`the controller does not answer; waiting for it, at most ${seconds} s`),
+  })
 }

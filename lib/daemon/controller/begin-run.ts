@@ -1,9 +1,9 @@
 // PrologSlurmctld's question: does this run have VMs? For a job that named no image itself, what was decided at submission
 // stands in its AdminComment; then every node must know it before its Prolog, or the run must not start there.
-import { setTimeout as delay } from 'node:timers/promises'
 import { toVmrmError } from '../../errors/vmrm-error.ts'
 import { type Run, runId } from '../../job/run.ts'
 import type { Log } from '../../log.ts'
+import { patiently } from '../../protocol/patiently.ts'
 import { requestInComment } from '../../slurm/admin-comment.ts'
 import type { SlurmCommands } from '../../slurm/commands.ts'
 import { expandHostlist } from '../../slurm/hostlist.ts'
@@ -32,22 +32,13 @@ export function createBeginRun(options: {
   const { transactions, slurm, nodes, log, expectMs, now } = options
   const questions = createSemaphore(questionsAtOnce)
 
-  const expect = async (node: string, run: Run, script: 'guest' | 'host', untilMs: number): Promise<void> => {
-    for (;;) {
-      try {
-        return await nodes.expectRun(node, run, script)
-      } catch (error) {
-        if (now() >= untilMs) throw error
-        await delay(pauseMs)
-      }
-    }
-  }
+  const expect = (node: string, run: Run, script: 'guest' | 'host'): Promise<void> =>
+    patiently(() => nodes.expectRun(node, run, script), { patienceMs: expectMs, pauseMs, isAway: () => true, now })
 
   const expectEverywhere = async (begun: JobRequest): Promise<BeginOutcome> => {
     const names = expandHostlist(begun.nodes)
     const script = begun.request?.script ?? 'guest'
-    const untilMs = now() + expectMs
-    const answers = await Promise.allSettled(names.map((node) => expect(node, begun, script, untilMs)))
+    const answers = await Promise.allSettled(names.map((node) => expect(node, begun, script)))
     const silent = names.filter((_, at) => answers[at]?.status === 'rejected')
     if (silent.length === 0) return 'begun'
     log.warn('run.not-expected', { run: runId(begun), nodes: silent.join(',') })

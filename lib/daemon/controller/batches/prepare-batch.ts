@@ -1,9 +1,9 @@
 // Has the nodes of a batch begin with its VMs, as Slurm's Prologs do for a job. It repeats itself until a node has heard, and
 // reports a node that does not answer; what comes of it the nodes report themselves.
-import { setTimeout as delay } from 'node:timers/promises'
-import { toVmrmError } from '../../../errors/vmrm-error.ts'
+import { toVmrmError, type VmrmError } from '../../../errors/vmrm-error.ts'
 import { type Run, runId } from '../../../job/run.ts'
 import type { Log } from '../../../log.ts'
+import { patiently } from '../../../protocol/patiently.ts'
 import { createSemaphore } from '../../semaphore.ts'
 import { reached } from '../../steps.ts'
 import type { Ledger } from '../ledger/ledger.ts'
@@ -44,17 +44,15 @@ export function createBatchPreparer(options: {
   }
 
   const tellPatiently = async (run: Run, node: string): Promise<void> => {
-    for (const untilMs = now() + awayMs; ; await delay(pauseMs)) {
-      try {
-        return await calls.run(() => tell(run, node), never)
-      } catch (thrown) {
-        const error = toVmrmError(thrown)
-        if (error.code === 'daemon-unreachable' && now() < untilMs) continue
-        log.warn('batch.not-told', { run: runId(run), node, text: error.message })
-        const isSilent = error.code === 'daemon-unreachable'
-        const reason = isSilent ? `the vmrmd of node ${node} does not answer` : `node ${node}: ${error.message}`
-        return transactions.failed(run, node, { code: isSilent ? 'node-daemon-down' : error.code, reason })
-      }
+    const isAway = ({ code }: VmrmError) => code === 'daemon-unreachable'
+    try {
+      const patience = { patienceMs: awayMs, pauseMs, isAway, now }
+      await patiently(() => calls.run(() => tell(run, node), never), patience)
+    } catch (thrown) {
+      const error = toVmrmError(thrown)
+      log.warn('batch.not-told', { run: runId(run), node, text: error.message })
+      const reason = isAway(error) ? `the vmrmd of node ${node} does not answer` : `node ${node}: ${error.message}`
+      await transactions.failed(run, node, { code: isAway(error) ? 'node-daemon-down' : error.code, reason })
     }
   }
 

@@ -62,13 +62,25 @@ export function createMessenger(options: {
       log.warn(event, { run: runId(run), text: [message, quoted].filter(Boolean).join(': ') })
     }
   }
+  const orLog = (event: string, work: () => void) => {
+    try {
+      work()
+    } catch (error) {
+      log.warn(event, { text: toVmrmError(error).message })
+    }
+  }
   const drain: Messenger['drainNode'] = (run, node, { code, reason }) => {
     if (isBatch(run)) return
+    const record = () => {
+      if (seenToBeOver.has(code)) ledger.setDrained(node, 'drained')
+    }
     void inBackground('node.not-drained', run, async () => {
       log.error('node.drained', { node, reason })
+      // First, or nobody would lift the drain if this daemon died now. A ledger that cannot be written holds up no drain.
+      orLog('node.drain-not-recorded', record)
       await slurm.drain(node, reason)
-      // Afterwards: a hello in between would lift a drain that is not there yet.
-      if (seenToBeOver.has(code)) ledger.setDrained(node, 'drained')
+      // Again: a hello in between found nothing to lift, and took that for the end of it.
+      record()
     })
   }
   return {

@@ -326,6 +326,21 @@ t.test("only a node's own fault is handled as one", async (t) => {
   }
 })
 
+t.test('what the nodes of a best-effort run have reported is read when it can decide something', async (t) => {
+  const { transactions, ledger } = setUp({ strategy: 'best-effort' })
+  await transactions.begin(request())
+  let reads = 0
+  const { shares } = ledger
+  ledger.shares = (of) => {
+    reads += 1
+    return shares(of)
+  }
+  transactions.prepared(run, 'n2')
+  t.equal(reads, 0, 'not before the first node has told')
+  transactions.prepared(run, 'n1')
+  t.same([reads, transactions.verdict(run).verdict], [1, 'commit'])
+})
+
 t.test("a user's mistake is a verdict, not an error of the hook", async (t) => {
   const { transactions, ledger } = setUp()
   await transactions.begin({ ...request(), user: 'mallory' })

@@ -14,6 +14,7 @@ export function shareMethods(database: DatabaseSync) {
     "SELECT node, missing FROM shares WHERE job = ? AND restart = ? AND missing <> '[]' ORDER BY node",
   )
   const any = database.prepare('SELECT 1 FROM shares WHERE job = ? AND restart = ? LIMIT 1')
+  const inState = database.prepare('SELECT 1 FROM shares WHERE job = ? AND restart = ? AND state = ? LIMIT 1')
   // Two ranges of the index: with <> it would read all shares that are in the state already.
   const others = database.prepare(
     `SELECT 1 WHERE EXISTS (SELECT 1 FROM shares WHERE job = ?1 AND restart = ?2 AND state < ?3)
@@ -26,6 +27,7 @@ export function shareMethods(database: DatabaseSync) {
   return {
     shares: (run: Run): readonly ShareRecord[] => select.all(run.job, run.restart).map(toShare),
     share: (run: Run, node: string) => stateOf.get(run.job, run.restart, node)?.state as ShareState | undefined,
+    isAny: (run: Run, state: ShareState) => inState.get(run.job, run.restart, state) !== undefined,
     missing: (run: Run) =>
       missing
         .all(run.job, run.restart)

@@ -92,6 +92,8 @@ export interface Ledger extends BatchLedger {
   missing(run: Run): readonly (MissingVm & { readonly node: string })[]
   /** Whether the run has shares and all are in this state. Each node that reports asks. */
   areAll(run: Run, state: ShareState): boolean
+  /** Whether one of them is. */
+  isAny(run: Run, state: ShareState): boolean
   /** What the run used on the nodes that have told; undefined before the first has. */
   usage(run: Run): { peakMemoryBytes: number; cpuTimeNs: number } | undefined
   /**

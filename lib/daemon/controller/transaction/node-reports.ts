@@ -29,6 +29,16 @@ export function createNodeReports(options: {
 }): NodeReports {
   const { ledger, decisions, unwritten, messenger, log } = options
 
+  /** After a node's report. What all have reported is read when it can decide something, and not for each of a thousand reports. */
+  const settleIfDue = ({ plan, ...run }: RunRecord, node: string): Promise<void> => {
+    const isDue =
+      plan?.strategy === 'best-effort'
+        ? // Without its first node it cannot begin; else it waits for all.
+          plan.nodes[0]?.node === node || !ledger.isAny(run, 'planned')
+        : ledger.areAll(run, 'prepared')
+    return isDue ? decisions.settle({ plan, ...run }, { code: 'vm-start-failed' }) : Promise.resolve()
+  }
+
   const prepared: NodeReports['prepared'] = (run, node, missing = []) => {
     const share = ledger.share(run, node)
     if (share !== 'planned' && share !== 'prepared') return
@@ -36,8 +46,7 @@ export function createNodeReports(options: {
     if (record?.state !== 'preparing') return
     // Told again, it may be that the decision could not be written the first time.
     if (share === 'planned') ledger.setShare(run, node, { state: 'prepared', missing })
-    if (record.plan?.strategy !== 'best-effort' && !ledger.areAll(run, 'prepared')) return
-    void decisions.settle(record, { code: 'vm-start-failed' })
+    void settleIfDue(record, node)
   }
 
   const recordFailure = async (run: Run, node: string, cause: Cause) => {
@@ -49,9 +58,7 @@ export function createNodeReports(options: {
     if (record === undefined) return decisions.commentInTime(run, cause.reason)
     if (record.state !== 'preparing') return
     const isBestEffort = record.plan?.strategy === 'best-effort'
-    const decided = isBestEffort
-      ? decisions.settle(record, { code: 'vm-start-failed' })
-      : decisions.decide(run, abort, cause)
+    const decided = isBestEffort ? settleIfDue(record, node) : decisions.decide(run, abort, cause)
     if (familyOf(cause.code) === 'node') {
       // A job that goes on without the node needs no other one.
       if (ledger.find(run)?.state === 'aborted') messenger.handleNodeFault(run, node, cause)

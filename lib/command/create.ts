@@ -1,10 +1,9 @@
 // `vmrm create`: VMs without a job. It asks the controller, waits for what becomes of it, and leaves nothing if it is interrupted.
 import { randomUUID } from 'node:crypto'
-import { exitCodeOfFamily } from '../errors/catalogue.ts'
-import { VmrmError } from '../errors/vmrm-error.ts'
+import { catalogue, exitCodeOfFamily } from '../errors/catalogue.ts'
 import type { ProtocolClient } from '../protocol/client.ts'
 import type { RequestOf } from '../protocol/messages.ts'
-import { awaitBatch, callMs, codeOf, type ListedBatch } from './batch/await-batch.ts'
+import { awaitBatch, callMs, codeOf, type ListedBatch, notConfirmed } from './batch/await-batch.ts'
 import { callPatiently } from './batch/call-patiently.ts'
 import { takeBack } from './batch/take-back.ts'
 import { type Command, readOptions, UsageError } from './command.ts'
@@ -106,8 +105,13 @@ async function createAndShow(
     const batch = await begin(controller, request, again.signal)
     if (batch === undefined) return exitOf(interrupted.signal)
     const until = how['no-wait'] === true ? 'known' : 'decided'
-    const made = await awaitBatch(controller, { batch, until, signal: interrupted.signal })
-    if (made !== 'interrupted') return show(made, how.json === true ? 'json' : 'table')
+    let isTold = false
+    const onSlowEnd = (run: ListedBatch) => {
+      isTold = true
+      tell(`${noVms(run)}; waiting until its nodes have removed what they began`)
+    }
+    const made = await awaitBatch(controller, { batch, until, signal: interrupted.signal, onSlowEnd })
+    if (made !== 'interrupted') return show(made, { format: how.json === true ? 'json' : 'table', isTold })
     await takeBack(controller, { batch, again: again.signal, tell })
     return exitOf(interrupted.signal)
   } finally {
@@ -141,16 +145,19 @@ function exitOf({ reason }: AbortSignal): number {
   return signalExits[reason as keyof typeof signalExits]
 }
 
-function show(run: ListedBatch, format: 'json' | 'table'): number {
+/** `isTold`: why it has no VMs. */
+function show(run: ListedBatch, { format, isTold }: { format: 'json' | 'table'; isTold: boolean }): number {
   if (format === 'json') process.stdout.write(`${JSON.stringify(run, null, 2)}\n`)
   const isFine = run.state === 'preparing' || run.state === 'committed' || run.state === 'lost'
   if (isFine) {
     if (format === 'table') process.stdout.write(renderRuns([run]))
     return 0
   }
-  const code = codeOf(run)
-  const why = run.reason ?? 'it was destroyed'
-  const error = new VmrmError(code, `batch b${run.batch} (${run.name ?? ''}) has no VMs: ${why}`)
-  process.stderr.write(`vmrm: ${error.message}\n`)
-  return exitCodeOfFamily[error.family]
+  if (!isTold) tell(noVms(run))
+  if (run.state === 'ending' && run.batch !== undefined) tell(notConfirmed(run.batch))
+  return exitCodeOfFamily[catalogue[codeOf(run)].family]
+}
+
+function noVms(run: ListedBatch): string {
+  return `batch b${run.batch} (${run.name ?? ''}) has no VMs: ${run.reason ?? 'it was destroyed'}`
 }

@@ -23,7 +23,8 @@ const alone = /^test\/(cluster\/lifecycle|images\/(build|debian))\./
 /** These boot VMs without any cluster. */
 const heavy = /^test\/images\//
 /** Begun first: whatever is last should not be long. */
-const longest = /^test\/(crash|batches|transparent|jobs\/(batch|commands|defaults|failures-node|interactive|isolation|placement|without-epilogs))/
+const longest =
+  /^test\/(crash|batches|transparent|jobs\/(batch|commands|defaults|failures-node|interactive|isolation|placement|without-epilogs))/
 /** They take a cluster that is up, and leave it up for the next; other tests with a cluster bring up their own. */
 const sharesCluster = /\bwithCluster\(/
 

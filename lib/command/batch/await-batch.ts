@@ -16,19 +16,23 @@ export const awayMs = 60_000
 export const callMs = 60_000
 /** As long as a call that removes a run from a node may take, and a little. */
 const removedMs = 100_000
+/** A node that answers has long removed its VMs then. */
+const slowMs = 3000
 
 /** `known`: whatever it is. `decided`: its VMs are ready, or there are none. */
 export type Until = 'known' | 'decided' | 'ended'
 
 /**
  * Resolves to the batch once it is so, or `interrupted` when the signal aborts. One that is being removed is not waited for
- * longer than a node that answers takes for that: then it is as it is, with state `ending`.
+ * longer than a node that answers takes for that: then it is as it is, with state `ending`. `onSlowEnd` is called once, where
+ * that begins to take long.
  */
 export async function awaitBatch(
   controller: Pick<ProtocolClient, 'call'>,
-  options: { batch: number; until: Until; signal?: AbortSignal },
+  options: { batch: number; until: Until; signal?: AbortSignal; onSlowEnd?: (batch: ListedBatch) => void },
 ): Promise<ListedBatch | 'interrupted'> {
   const { batch, until, signal } = options
+  let { onSlowEnd } = options
   let heardMs = performance.now()
   let endingMs: number | undefined
   for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(pauseMs * 1.5, longestPauseMs)) {
@@ -40,6 +44,10 @@ export async function awaitBatch(
     if (run !== undefined) {
       heardMs = performance.now()
       if (run.state === 'ending') endingMs ??= heardMs
+      if (endingMs !== undefined && heardMs - endingMs > slowMs && !isThere(run, until)) {
+        onSlowEnd?.(run)
+        onSlowEnd = undefined
+      }
       if (isThere(run, until) || (endingMs !== undefined && heardMs - endingMs > removedMs)) return run
     }
     await delay(pauseMs, undefined, signal === undefined ? {} : { signal }).catch(() => {}) // the loop looks at the signal

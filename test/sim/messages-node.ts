@@ -45,6 +45,8 @@ export class SimNode {
   /** VM to run. */
   readonly vms = new Map<string, string>()
   readonly journal = new Map<string, JournalEntry>()
+  /** Whether there is room for the journal; `full`: mostly not. */
+  disk: 'well' | 'full' = 'well'
   readonly #options: SimNodeOptions
   #life = { isOver: false }
   runs: NodeRuns
@@ -108,11 +110,13 @@ export class SimNode {
   }
 
   #newRuns(): NodeRuns {
-    const { clock, watch } = this.#options
+    const { clock, random, watch } = this.#options
     return new NodeRuns({
       journal: {
         load: async () => ({ entries: [...this.journal.values()], unreadable: [] }),
         write: this.#alive(async (entry) => {
+          if (this.disk === 'full' && random.int(4) > 0)
+            throw Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' })
           watch.journaled(this.name, entry)
           this.journal.set(runId(entry), entry)
         }),

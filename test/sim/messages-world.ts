@@ -190,7 +190,7 @@ class World {
     const { int, pick } = this.#random
     await this.#clock.delay(int(60_000))
     const node = pick([...this.#nodes.values()])
-    const kind = pick(['controller', 'daemon', 'daemon', 'power', 'vm', 'vm', 'full'] as const)
+    const kind = pick(['controller', 'daemon', 'daemon', 'power', 'vm', 'vm', 'full', 'node-full'] as const)
     if (kind === 'vm') {
       const vms = [...node.vms.keys()]
       // There are fewer batches than jobs.
@@ -203,6 +203,12 @@ class World {
       disk.state = 'full'
       await this.#clock.delay(int(30_000))
       disk.state = 'well'
+      return
+    }
+    if (kind === 'node-full') {
+      node.disk = 'full'
+      await this.#clock.delay(int(30_000))
+      node.disk = 'well'
       return
     }
     if (kind === 'controller') {

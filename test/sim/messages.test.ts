@@ -1,5 +1,5 @@
 // Messages that are lost, repeated, late and out of order change nothing, nor do daemons and machines that die
-// meanwhile, nor a ledger whose disk is full: the
+// meanwhile, nor a ledger or journal whose disk is full: the
 // real transaction, run state machine, messenger, reconciler and handlers, over a simulated network, hypervisor and clock.
 // VMRM_TEST_SEED=N plays that one history; VMRM_SIM_SEEDS=N plays so many.
 import t from 'tap'

@@ -6,13 +6,8 @@ import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { GuestChannel } from '../../lib/guest/channel/channel.ts'
 import type { GuestIdentity } from '../../lib/guest/channel/identity.ts'
-import {
-  type Admission,
-  type AttachRequest,
-  type CallAdmission,
-  type CallRequest,
-  TaskServer,
-} from '../../lib/guest/relay/task-server.ts'
+import type { Admission, AttachRequest, CallAdmission, CallRequest } from '../../lib/guest/relay/admission.ts'
+import { TaskServer } from '../../lib/guest/relay/task-server.ts'
 import { type Log, silentLog } from '../../lib/log.ts'
 import { CagedAgent } from './caged-agent.ts'
 import { PortBridge } from './port-bridge.ts'

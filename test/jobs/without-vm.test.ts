@@ -1,5 +1,5 @@
 // A job without a VM behaves on a cluster with vmrm exactly as on one without: same environment, output, errors and ends. Two clusters, side by side.
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import t from 'tap'
 import { clusterCommand, openCluster } from '../support/cluster.ts'
 import { withoutChance } from '../support/compare-jobs.ts'
@@ -83,6 +83,7 @@ t.test('a job without a VM', (t) =>
       t.match(seen.stdout, /^\/run\/vmrm\/jobs:\n\n\/var\/lib\/vmrm\/runs:\n$/, 'and leaves no trace with vmrm')
     } finally {
       await clusterCommand(['down'], { VMRM_CLUSTER_DIR: folder })
+      if (t.passing()) rmSync(folder, { recursive: true, force: true })
     }
   }),
 )

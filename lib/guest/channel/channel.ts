@@ -52,7 +52,6 @@ export class GuestChannel extends EventEmitter<ChannelEvents> {
   readonly #answers = new Map<number, (frame: Frame) => void>()
   #state: ChannelState = 'lost'
   #info: AgentInfo | undefined
-  #breaches = 0
   /** Frames came before there was a relay. */
   #missed = false
 
@@ -93,11 +92,6 @@ export class GuestChannel extends EventEmitter<ChannelEvents> {
     return this.#info
   }
 
-  /** How often the guest broke the protocol since the channel was made. */
-  get breaches(): number {
-    return this.#breaches
-  }
-
   /**
    * Connects, also again after `lost`, and says hello until the agent answers. Retries until `signal` aborts, which must
    * carry the deadline; then rejects with the signal's reason and the channel is closed.
@@ -122,7 +116,6 @@ export class GuestChannel extends EventEmitter<ChannelEvents> {
   /** Says hello again on the same socket and drops everything until it is answered: what was in flight is lost. */
   renew(reason: string): void {
     if (!this.#port.isOpen) return
-    this.#breaches += 1
     this.#options.log.warn('channel.renewed', { vm: this.vm, reason })
     this.emit('reset', reason)
     this.#expectAnswer()

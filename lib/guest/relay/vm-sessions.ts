@@ -33,7 +33,6 @@ export class VmSessions {
   readonly #pendingKills = new Map<bigint, string | undefined>()
   #waiting: TaskClient[] = []
   #current: TaskClient | undefined
-  #droppedFrames = 0
   readonly #onReady = () => this.#renewed()
   readonly #onDrain = () => this.#drained()
 
@@ -60,11 +59,6 @@ export class VmSessions {
 
   get channel(): GuestChannel {
     return this.#channel
-  }
-
-  /** Frames of sessions that do not exist. */
-  get droppedFrames(): number {
-    return this.#droppedFrames
   }
 
   get isFull(): boolean {
@@ -168,7 +162,6 @@ export class VmSessions {
 
   #fromStranger(frame: Frame): void {
     const { session } = frame
-    this.#droppedFrames += 1
     // A CLOSE asks for nothing: what ended here just now is being closed by its other end.
     if (frame.type === frameType.close || this.calls.fromStranger(frame) === 'held') return
     if (this.#orphans.has(session) || this.#strangers.has(session)) return

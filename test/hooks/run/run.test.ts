@@ -4,7 +4,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import type { Admission } from '../../../lib/guest/relay/task-server.ts'
+import type { Admission } from '../../../lib/guest/relay/admission.ts'
 import { buildC, Rig, type Run } from '../../guest/rig.ts'
 import { until } from '../../support/until.ts'
 

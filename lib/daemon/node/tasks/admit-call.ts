@@ -1,6 +1,6 @@
 // What runs on the host when a guest asks for one of Slurm's commands: the answer to every SERVE. It starts nothing.
 import type { Image } from '../../../config/image-schema.ts'
-import type { CallAdmission, CallRequest } from '../../../guest/relay/task-server.ts'
+import type { CallAdmission, CallRequest } from '../../../guest/relay/admission.ts'
 import type { Log } from '../../../log.ts'
 import type { RelayedCommand } from '../../../slurm/relayed-commands.ts'
 import type { JournalEntry } from '../runs/journal.ts'

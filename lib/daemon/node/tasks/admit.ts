@@ -1,7 +1,7 @@
 // Whether a task may enter a VM, and which: the answer to every ATTACH on task.sock. It waits for the verdict, with a bound.
 
 import type { Image } from '../../../config/image-schema.ts'
-import type { Admission, AttachRequest } from '../../../guest/relay/task-server.ts'
+import type { Admission, AttachRequest } from '../../../guest/relay/admission.ts'
 import { guestCpus } from '../../../job/guest-cpus.ts'
 import { batchRun, isBatch, parseBatchName, type Run } from '../../../job/run.ts'
 import { vmOfTask } from '../../../job/sizing.ts'

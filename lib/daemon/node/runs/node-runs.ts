@@ -1,9 +1,8 @@
-// The runs of this node: prepare, verdict, loss, removal, and what a start of the daemon finds. It owns who is told what, and in
+// The runs of this node: prepare, verdict, loss, removal. It owns who is told what, and in
 // which order the parts of it work; each part says what it owns itself.
 import { renderForUser, toVmrmError, VmrmError } from '../../../errors/vmrm-error.ts'
 import { isBatch, originName, parseVmName, type Run, runId } from '../../../job/run.ts'
 import type { Verdict } from '../../../job/verdict.ts'
-import type { Share } from '../../../protocol/messages/share.ts'
 import { allOrFirstError } from '../../all-or-first-error.ts'
 import { reached } from '../../steps.ts'
 import type { Told } from '../ports.ts'
@@ -13,6 +12,7 @@ import type { JournalEntry } from './journal.ts'
 import { LiveRun } from './live-run.ts'
 import { RunEnds, type RunEndsOptions } from './run-ends.ts'
 import { type PrepareOutcome, RunPreparation, type RunPreparationOptions } from './run-preparation.ts'
+import { RunRecovery, type RunRecoveryOptions } from './run-recovery.ts'
 import { RunTable } from './run-table.ts'
 
 export interface PrepareRequest extends Run {
@@ -26,14 +26,11 @@ export interface PrepareRequest extends Run {
   readonly batch?: { readonly name: string; readonly content: string } | undefined
 }
 
-export interface NodeRunsOptions extends RunEndsOptions, RunPreparationOptions {
-  readonly adoptMs: number
+export interface NodeRunsOptions extends RunEndsOptions, RunPreparationOptions, RunRecoveryOptions {
   readonly firstUid: number
   readonly uidCount: number
   /** uids of that range that QEMUs have which belong to no run. */
   readonly otherUids: () => readonly number[]
-  /** Its VMs from before this start answer again. */
-  readonly onAdopted: (run: LiveRun) => void
 }
 
 export class NodeRuns {
@@ -41,20 +38,23 @@ export class NodeRuns {
   readonly #table = new RunTable()
   readonly #ends: RunEnds
   readonly #losses: BatchLosses
-  readonly #failures: FailureReports
   readonly #preparation: RunPreparation
+  readonly #recovery: RunRecovery
   readonly #asked = new Set<LiveRun>()
 
   constructor(options: NodeRunsOptions) {
     this.#options = options
     this.#ends = new RunEnds(options, this.#table)
     this.#losses = new BatchLosses(options)
-    this.#failures = new FailureReports(options.controller, { table: this.#table, ends: this.#ends })
+    const parts = { table: this.#table, ends: this.#ends, losses: this.#losses }
+    const failures = new FailureReports(options.controller, parts)
     this.#preparation = new RunPreparation(options, {
-      ...{ table: this.#table, ends: this.#ends, failures: this.#failures },
+      ...parts,
+      failures,
       askVerdict: (run) => this.askVerdict(run),
       hear: (run, told) => this.#hear(run, told),
     })
+    this.#recovery = new RunRecovery(options, { ...parts, failures, preparation: this.#preparation })
   }
 
   all(): readonly LiveRun[] {
@@ -71,22 +71,8 @@ export class NodeRuns {
    * nothing else is disturbed. Each run is taken up as its own piece of exclusive work, so that one silent guest holds up
    * no other job; `done` is for those who want to see the end of it, and says what took how long (`j7r0=120 strays=80`).
    */
-  async recover(): Promise<{ readonly done: Promise<string> }> {
-    const { journal, maker, log } = this.#options
-    const { entries, unreadable } = await journal.load()
-    for (const entry of entries) this.#table.add(new LiveRun(entry, journal))
-    const failed = (event: string) => (error: unknown) => log.error(event, { text: toVmrmError(error).message })
-    const beganMs = performance.now()
-    const timed = (what: string, work: Promise<void>) =>
-      work.then(() => `${what}=${Math.round(performance.now() - beganMs)}`)
-    const taken = [
-      ...this.all().map((run) =>
-        timed(run.name, run.exclusively(() => this.#recoverRun(run)).catch(failed('run.not-recovered'))),
-      ),
-      ...unreadable.map((run) => timed(runId(run), this.#forgetUnreadable(run).catch(failed('run.not-forgotten')))),
-      timed('strays', maker.removeStrays(this.#table.known).catch(failed('strays.failed'))),
-    ]
-    return { done: Promise.all(taken).then((phases) => phases.join(' ')) }
+  recover(): Promise<{ readonly done: Promise<string> }> {
+    return this.#recovery.recover()
   }
 
   /** The Prolog's request, or the controller's for a batch; answers when the VMs are ready or cannot be. Asked again for the same run, it joins in. */
@@ -258,61 +244,6 @@ export class NodeRuns {
     const run = new LiveRun(entry, this.#options.journal)
     this.#table.add(run)
     return run
-  }
-
-  async #recoverRun(run: LiveRun): Promise<void> {
-    const { log } = this.#options
-    const { state, share } = run.entry
-    if (state === 'removing') return this.#ends.remove(run)
-    if (state === 'refused' || state === 'lost') {
-      this.#failures.keepTelling(run)
-      return this.#ends.clear(run)
-    }
-    try {
-      if (state === 'preparing' || share === undefined) await this.#dropHalf(run)
-      else await this.#adopt(run, share)
-    } catch (thrown) {
-      const error = toVmrmError(thrown)
-      log.warn('run.not-adopted', { run: run.name, reason: error.message })
-      const { controller } = this.#options
-      const cause = { vm: run.nameAt(0), reason: error.message }
-      await this.#ends.lose(run, renderForUser(error), () => controller.reportLost(run.entry, cause))
-    }
-  }
-
-  /** Whoever asked for it asks again; half a creation is not worth adopting. */
-  async #dropHalf(run: LiveRun): Promise<void> {
-    const { maker, journal } = this.#options
-    await maker.remove(run.entry)
-    await journal.remove(run.entry)
-    this.#table.forget(run)
-  }
-
-  async #adopt(run: LiveRun, share: Share): Promise<void> {
-    const { maker, adoptMs, log } = this.#options
-    const { there, gone } = await maker.adopt(run, share, AbortSignal.timeout(adoptMs))
-    const [lost] = gone
-    if (lost !== undefined && !isBatch(run.entry)) throw lost.error
-    for (const { vm, error } of gone) await this.#losses.lose(run, vm, error.message)
-    for (const vm of there) run.vms.set(vm.index, vm)
-    this.#options.onAdopted(run)
-    log.info('run.adopted', { run: run.name, vms: there.length })
-    if (run.entry.state === 'prepared') this.#preparation.keepAsking(run)
-  }
-
-  async #forgetUnreadable(of: Run): Promise<void> {
-    const entry = {
-      version: 1,
-      ...of,
-      uid: 0,
-      gid: 0,
-      user: '',
-      script: 'guest',
-      qemuUid: 1,
-      state: 'removing',
-    } as const
-    await this.#options.maker.remove({ ...entry, reason: '', beganMs: 0 })
-    await this.#options.journal.remove(of)
   }
 }
 

@@ -5,6 +5,8 @@ import { decodeFields, textOf, u64sOf } from '../frame/fields.ts'
 import { type Frame, frameType } from '../frame/frame.ts'
 import { guestSessionBreach } from '../frame/frame-rules.ts'
 import { TokenBucket } from '../frame/token-bucket.ts'
+import type { Call, Claim } from './call.ts'
+import { HeldCalls } from './held-calls.ts'
 import type { TaskClient } from './task-client.ts'
 
 /** Calls at a time in one VM, those included whose command still ends on the host. An honest agent keeps 64 callers, and their successors come at once. */
@@ -31,34 +33,21 @@ export interface VmCallsOptions {
   readonly recoverMs: number
 }
 
-/** `waiting`: its task's vmrm-run has not been told. `asked`: it has. `serving`: a server is attached. `over`: the guest wants nothing any more. */
-interface Call {
-  readonly session: bigint
-  readonly parent: bigint
-  readonly command: string
-  readonly raw: Buffer
-  state: 'waiting' | 'asked' | 'serving' | 'over'
-  server?: TaskClient
-  /** The newest RESUME that came while there was no server to take it. */
-  resume?: Buffer
-  timer?: NodeJS.Timeout
-}
-
-export type Claim =
-  /** `command` is undefined where the server runs it already. */
-  { readonly outcome: 'granted'; readonly command: string | undefined } | { readonly outcome: 'refused' | 'again' }
-
 export class VmCalls {
   readonly #options: VmCallsOptions
   readonly #calls = new Map<bigint, Call>()
   readonly #bucket: TokenBucket
-  /** Sessions nobody here knows that speak as callers do, and their newest RESUME; undefined when the time for that is over. */
-  #held: Map<bigint, Buffer | undefined> | undefined = new Map()
-  readonly #recovery: NodeJS.Timeout
+  /** Of before a restart. */
+  readonly #held: HeldCalls
 
   constructor(options: VmCallsOptions) {
     this.#options = options
-    this.#recovery = setTimeout(() => this.#recovered(), options.recoverMs)
+    this.#held = new HeldCalls({
+      ...{ most: maxCalls, recoverMs: options.recoverMs },
+      onOver: (left) => {
+        for (const session of left) if (!this.#calls.has(session)) options.kill(session)
+      },
+    })
     this.#bucket = new TokenBucket({ perSecond: callsPerSecond, burst, refilled: () => this.#askAll() })
   }
 
@@ -114,12 +103,7 @@ export class VmCalls {
 
   /** A frame of a session that nobody knows. `held`: it may be a call from before a restart. */
   fromStranger(frame: Frame): 'held' | 'unknown' {
-    const held = this.#held
-    const isOurs = frame.type === frameType.resume || guestSessionBreach(frame, 'task') !== undefined
-    if (held === undefined || !isOurs) return 'unknown'
-    if (held.size >= maxCalls && !held.has(frame.session)) return 'unknown'
-    held.set(frame.session, frame.type === frameType.resume ? Buffer.from(frame.raw) : held.get(frame.session))
-    return 'held'
+    return this.#held.hold(frame)
   }
 
   /**
@@ -140,16 +124,19 @@ export class VmCalls {
       known.server = server
       return { outcome: 'granted', command: known.command }
     }
-    if (this.#held === undefined || this.#calls.size >= maxCalls || this.#options.isTask(session)) {
+    return this.#claimHeld(server, request)
+  }
+
+  /** Its server runs already, since before a restart: what matters now is that the guest answers to this number, or not at all. */
+  #claimHeld(server: TaskClient, { parent, resumed }: { parent: bigint; resumed: 'new' | 'resumed' }): Claim {
+    const { session } = server
+    if (this.#held.isOver || this.#calls.size >= maxCalls || this.#options.isTask(session)) {
       return { outcome: 'refused' }
     }
-    if (request.resumed === 'new') return { outcome: 'again' }
-    // Its server runs already: what matters now is that the guest answers to this number, or not at all.
-    const { parent } = request
-    const resume = this.#held.get(session)
+    if (resumed === 'new') return { outcome: 'again' }
+    const resume = this.#held.take(session)
     const call: Call = { session, parent, command: '', raw: Buffer.alloc(0), state: 'asked', server }
     this.#calls.set(session, resume === undefined ? call : { ...call, resume })
-    this.#held.delete(session)
     return { outcome: 'granted', command: undefined }
   }
 
@@ -212,7 +199,7 @@ export class VmCalls {
   /** Forgets all; nobody is told. */
   clear(): void {
     this.#bucket.stop()
-    clearTimeout(this.#recovery)
+    this.#held.stop()
     for (const call of [...this.#calls.values()]) this.#forget(call)
   }
 
@@ -257,11 +244,5 @@ export class VmCalls {
     // A guest that asks and never reads must not make us queue answers without end.
     if (session === 0n || this.#options.isTask(session) || this.#options.isBacklogged()) return
     this.#options.kill(session, words)
-  }
-
-  #recovered(): void {
-    const held = this.#held ?? new Map()
-    this.#held = undefined
-    for (const session of held.keys()) if (!this.#calls.has(session)) this.#options.kill(session)
   }
 }

@@ -6,22 +6,11 @@ import t from 'tap'
 import { flagBeside, setFlag } from '../../lib/command/job-submit/default-flag.ts'
 import { jobSubmitTableText, mayDecide } from '../../lib/command/job-submit/table-text.ts'
 import { daemonConfigSchema } from '../../lib/config/daemon-schema.ts'
-import { imageSchema } from '../../lib/config/image-schema.ts'
 import { createFakeSlurm } from '../fakes/slurm.ts'
+import { imageOf } from '../support/image-of.ts'
 
 const image = (name: string, access: object = { policy: 'all' }) =>
-  imageSchema.parse({
-    version: '1',
-    name,
-    revision: '1',
-    os: { family: 'linux', agent: 'builtin' },
-    master: { path: '/m', format: 'raw' },
-    boot: { kind: 'firmware' },
-    hostnames: { range: 'a-[1-9]' },
-    network: { kind: 'private', addresses: '10.0.0.0/24' },
-    access,
-    limits: { minMemoryMib: 96, maxMemoryMib: 4096, maxCpus: 8 },
-  })
+  imageOf(name, { access, limits: { minMemoryMib: 96, maxMemoryMib: 4096, maxCpus: 8 } })
 
 const config = (defaults: object, submission: object = {}) =>
   daemonConfigSchema.parse({

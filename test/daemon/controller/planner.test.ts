@@ -1,6 +1,5 @@
 import t from 'tap'
 import { daemonConfigSchema } from '../../../lib/config/daemon-schema.ts'
-import { imageSchema } from '../../../lib/config/image-schema.ts'
 import { shareOf } from '../../../lib/daemon/controller/handlers/share-of.ts'
 import type { Lease } from '../../../lib/daemon/controller/ledger/leases.ts'
 import { openLedger } from '../../../lib/daemon/controller/ledger/ledger.ts'
@@ -8,19 +7,12 @@ import { createPlanner, type JobRequest } from '../../../lib/daemon/controller/p
 import type { RunPlan } from '../../../lib/job/plan.ts'
 import { share } from '../../../lib/protocol/messages/share.ts'
 import { createFakeSlurm } from '../../fakes/slurm.ts'
+import { imageOf } from '../../support/image-of.ts'
 
 const config = daemonConfigSchema.parse({ version: '1', cluster: { name: 'c' }, controller: { host: 'ctl' } })
-const image = imageSchema.parse({
-  version: '1',
-  name: 'tiny',
-  revision: '7',
-  os: { family: 'linux', agent: 'builtin' },
-  master: { path: '/m', format: 'raw' },
-  boot: { kind: 'firmware' },
+const image = imageOf('tiny', {
   hostnames: { range: 'tiny-[1-4]' },
-  network: { kind: 'private', addresses: '10.77.0.0/24' },
   access: { policy: 'listed', users: [{ name: 'alice' }], groups: [{ name: 'proj' }], accounts: [{ name: 'phys' }] },
-  limits: { maxMemoryMib: 2000, maxCpus: 8 },
 })
 const request: JobRequest = {
   ...{ job: 5, restart: 1, uid: 1, gid: 1, user: 'alice', account: '', nodes: 'n[1-2]', selector: '5' },

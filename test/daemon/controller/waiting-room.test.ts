@@ -1,6 +1,5 @@
 import t from 'tap'
 import { daemonConfigSchema } from '../../../lib/config/daemon-schema.ts'
-import { imageSchema } from '../../../lib/config/image-schema.ts'
 import { openLedger } from '../../../lib/daemon/controller/ledger/ledger.ts'
 import { leasePools, requireRoom } from '../../../lib/daemon/controller/planning/lease-pools.ts'
 import { createWaitingRoom } from '../../../lib/daemon/controller/waiting-room.ts'
@@ -8,20 +7,10 @@ import { VmrmError } from '../../../lib/errors/vmrm-error.ts'
 import type { RunPlan } from '../../../lib/job/plan.ts'
 import { silentLog } from '../../../lib/log.ts'
 import { createFakeSlurm } from '../../fakes/slurm.ts'
+import { imageOf } from '../../support/image-of.ts'
 
 const config = daemonConfigSchema.parse({ version: '1', cluster: { name: 'c' }, controller: { host: 'ctl' } })
-const image = imageSchema.parse({
-  version: '1',
-  name: 'few',
-  revision: '7',
-  os: { family: 'linux', agent: 'builtin' },
-  master: { path: '/m', format: 'raw' },
-  boot: { kind: 'firmware' },
-  hostnames: { range: 'few-[1-4]' },
-  network: { kind: 'private', addresses: '10.77.0.0/24' },
-  access: { policy: 'all' },
-  limits: { maxMemoryMib: 2000, maxCpus: 8 },
-})
+const image = imageOf('few', { hostnames: { range: 'few-[1-4]' } })
 const owner = { uid: 1, gid: 1, user: 'alice', account: '', image: 'few', script: 'guest' as const }
 
 function setUp() {

@@ -2,25 +2,17 @@
 import { existsSync, lstatSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { imageSchema } from '../../../lib/config/image-schema.ts'
 import type { JournalEntry } from '../../../lib/daemon/node/runs/journal.ts'
 import type { LiveRun } from '../../../lib/daemon/node/runs/live-run.ts'
 import { callsOf, createAdmitCall } from '../../../lib/daemon/node/tasks/admit-call.ts'
 import { makeCallFolder, removeCallFolder } from '../../../lib/daemon/node/tasks/call-folder.ts'
 import { silentLog } from '../../../lib/log.ts'
 import { relayedCommands } from '../../../lib/slurm/relayed-commands.ts'
+import { imageOf } from '../../support/image-of.ts'
 
 const entry = { job: 7, restart: 0, uid: 2001, gid: 2001, state: 'committed' } as JournalEntry
 
-const imageWith = (relay: boolean) =>
-  imageSchema.parse({
-    ...{ version: '1', name: 'tiny', revision: '1', hostnames: { range: 't-[1-9]' }, access: { policy: 'all' } },
-    os: { family: 'linux', agent: 'builtin', relay },
-    master: { path: '/tiny.qcow2', format: 'qcow2' },
-    boot: { kind: 'firmware' },
-    network: { kind: 'private', addresses: '10.0.0.0/24' },
-    limits: { maxMemoryMib: 100, maxCpus: 1 },
-  })
+const imageWith = (relay: boolean) => imageOf('tiny', { os: { family: 'linux', agent: 'builtin', relay } })
 
 t.test('commands are run for the run’s own user alone, never for root, and where the image lets them be', async (t) => {
   t.equal(callsOf(entry, 2001, imageWith(true)), 'allowed')

@@ -5,18 +5,11 @@ import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { decodeFields, encodeFields } from '../../lib/guest/frame/fields.ts'
-import {
-  decodeFrame,
-  encodeFrame,
-  type Frame,
-  frameType,
-  isCheckGood,
-  limitOf,
-  offsetOf,
-} from '../../lib/guest/frame/frame.ts'
+import { decodeFrame, encodeFrame, type Frame, frameType, isCheckGood } from '../../lib/guest/frame/frame.ts'
 import { FrameReader } from '../../lib/guest/frame/frame-reader.ts'
 import { compile, makeScratch, sanitizers } from '../support/c-parts.ts'
 import { root } from './rig.ts'
+import { limitOf, offsetOf } from './stream-fields.ts'
 
 const scratch = await makeScratch('frame')
 t.teardown(() => rmSync(scratch, { recursive: true, force: true }))

@@ -2,8 +2,9 @@
 // what comes back: the command's stdout, the error's text, or `closed`. argv[4] (hex frames' bytes) is sent instead where it is given.
 import { connect } from 'node:net'
 import { decodeFields, encodeFields, textOf } from '../../lib/guest/frame/fields.ts'
-import { encodeFrame, type Frame, flagEnd, frameType, streamNumber } from '../../lib/guest/frame/frame.ts'
+import { encodeFrame, type Frame, frameType, streamNumber } from '../../lib/guest/frame/frame.ts'
 import { FrameReader } from '../../lib/guest/frame/frame-reader.ts'
+import { flagEnd } from './stream-fields.ts'
 
 const [, , spec = '[]', command = 'srun', bytes] = process.argv
 const session = BigInt(process.pid) * 7919n + 1n

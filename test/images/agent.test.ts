@@ -7,15 +7,9 @@ import t, { type Test } from 'tap'
 import { loadImage } from '../../lib/config/load.ts'
 import { encodeIdentity, type GuestIdentity } from '../../lib/guest/channel/identity.ts'
 import { decodeFields, encodeFields, textOf, u32Field, u32Of } from '../../lib/guest/frame/fields.ts'
-import {
-  encodeFrame,
-  type Frame,
-  type FrameFields,
-  flagEnd,
-  frameType,
-  streamNumber,
-} from '../../lib/guest/frame/frame.ts'
+import { encodeFrame, type Frame, type FrameFields, frameType, streamNumber } from '../../lib/guest/frame/frame.ts'
 import { FrameReader } from '../../lib/guest/frame/frame-reader.ts'
+import { flagEnd } from '../guest/stream-fields.ts'
 import { bootByHand, handMac } from '../support/qemu-by-hand.ts'
 import { sha256OfFile } from './stamp.ts'
 

@@ -39,8 +39,6 @@ export const frameType = {
 } as const
 
 export const streamNumber = { stdin: 0, stdout: 1, stderr: 2, spec: 3, wireIn: 4, wireOut: 5 } as const
-/** Flag bit 0: the stream ends after this frame's bytes. */
-export const flagEnd = 1
 
 /** One whole frame; `raw` is header and payload in one piece, and may share memory with what was read. */
 export interface Frame {
@@ -114,6 +112,3 @@ export function decodeFrame(raw: Buffer): Frame {
     raw,
   }
 }
-
-export const offsetOf = (frame: Frame): bigint => frame.raw.readBigUInt64LE(24)
-export const limitOf = (frame: Frame): bigint => frame.raw.readBigUInt64LE(32)

@@ -1,7 +1,8 @@
 // A client of one session, as vmrm-run is one: spec, streams with acknowledgement and renewal, result. It keeps what is not acknowledged.
 import { createHash, randomBytes } from 'node:crypto'
 import { decodeFields, encodeFields, type FieldValue, u32Field } from '../../../lib/guest/frame/fields.ts'
-import { type Frame, flagEnd, frameType, limitOf, offsetOf, streamNumber } from '../../../lib/guest/frame/frame.ts'
+import { type Frame, frameType, streamNumber } from '../../../lib/guest/frame/frame.ts'
+import { flagEnd, limitOf, offsetOf } from '../stream-fields.ts'
 import { type Host, type SessionEnd, valueWith } from './host.ts'
 
 export interface TaskOptions {

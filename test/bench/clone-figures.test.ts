@@ -9,8 +9,8 @@ const of50: ClonesOfN = {
   limit: { identifiedMs: 9_000, answeredMs: 10_000, cpuSeconds: 20, pssMb: 2_000 },
   plainMs: 1_000,
   clones: { answeredMs: 16_000, preparedMs: 13_000, copyMs: 100, booted: 0, cpuSeconds: 30, pssMb: 3_500 },
-  boots: { n: 10, answeredMs: 31_000, plainMs: 1_000, cpuSeconds: 40 },
-  scriptMs: [4_000, 4_500, 5_000],
+  boots: { n: 10, answeredMs: 31_000, plainMs: 1_000, cpuSeconds: 40, pssMb: 1_500 },
+  script: { eachMs: [4_000, 4_500, 5_000], pssMb: 600 },
 }
 
 const find = (of: ClonesOfN, pattern: RegExp) => figuresOf(of).find(({ name }) => pattern.test(name))
@@ -21,7 +21,7 @@ t.test(
     t.match(find(of50, /all answered/), { value: 15, baseline: 10, ratio: 1.5, goal: 15, met: true })
     t.match(find({ ...of50, plainMs: 999 }, /all answered/), { met: false })
     t.match(find(of50, /plain script$/), { value: 15, goal: 15, met: true })
-    t.match(find(of50, /memory/), { value: 70, baseline: 40, goal: 70, met: true })
+    t.match(find(of50, /memory of each/), { value: 70, baseline: 40, goal: 70, met: true })
     t.end()
   },
 )
@@ -39,6 +39,14 @@ t.test('what was measured with fewer is extrapolated, and says so', (t) => {
   t.match(find(of50, /script, extrapolated from 3/), { value: 225 })
   t.match(find(of50, /boots through vmrm, .* extrapolated from 10/), { value: 150 })
   t.match(find({ ...of50, n: 10 }, /boots through vmrm, beyond plain Slurm$/), { value: 30 })
+  t.match(find({ ...of50, n: 1 }, /: the plain script$/), { value: 4 })
+  t.end()
+})
+
+t.test('memory is not extrapolated: VMs of an image share some, so it is told of how many it is', (t) => {
+  t.match(find(of50, /memory of a boot .*, each of 10$/), { value: 150 })
+  t.match(find(of50, /memory of a VM of the plain script .*, each of 3$/), { value: 200 })
+  t.match(find({ ...of50, n: 10 }, /memory of a boot \(PSS\)$/), { value: 150 })
   t.end()
 })
 

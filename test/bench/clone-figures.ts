@@ -27,9 +27,10 @@ export interface ClonesOfN {
     readonly answeredMs: number
     readonly plainMs: number
     readonly cpuSeconds: number
+    readonly pssMb: number
   }
-  /** Of each VM of the script that was measured. */
-  readonly scriptMs: readonly number[]
+  /** Of the VMs of the script that were measured. */
+  readonly script: { readonly eachMs: readonly number[]; readonly pssMb: number }
 }
 
 const goalN = 50
@@ -40,17 +41,20 @@ export function extrapolate(measured: number, from: number, to: number): number 
   return (measured / from) * to
 }
 
-export function figuresOf({ n, atOnce, limit, plainMs, clones, boots, scriptMs }: ClonesOfN): readonly Metric[] {
+export function figuresOf({ n, atOnce, limit, plainMs, clones, boots, script }: ClonesOfN): readonly Metric[] {
   const figure = (name: string, unit: string, value: number, rest: Omit<Measured, 'name' | 'unit' | 'value'> = {}) =>
     judge({ name: `${n} clone${n === 1 ? '' : 's'}: ${name}`, unit, value, ...rest })
   const goal = (bound: 'at-most' | 'at-least', value: number) => (n === goalN ? { goal: { bound, value } } : {})
   const from = (measured: number) => (measured === n ? '' : `, extrapolated from ${measured}`)
+  const of = (measured: number) => (measured === n ? '' : `, each of ${measured}`)
   const seconds = (ms: number) => ms / 1000
   const ofVmrm = seconds(clones.answeredMs - plainMs)
   const ofLimit = seconds(limit.answeredMs)
-  const scripted = seconds(extrapolate(sum(scriptMs), scriptMs.length, n))
+  const { eachMs } = script
+  const counted = eachMs.slice(0, n)
+  const scripted = seconds(extrapolate(sum(counted), counted.length, n))
   const booted = seconds(extrapolate(boots.answeredMs - boots.plainMs, boots.n, n))
-  const scriptedFrom = from(scriptMs.length)
+  const scriptedFrom = from(counted.length)
   return [
     figure(`all answered, beyond plain Slurm; limit: QEMU alone, ${atOnce} at once`, 's', ofVmrm, {
       ...{ baseline: ofLimit, ...goal('at-most', goals.overLimit * ofLimit) },
@@ -72,6 +76,8 @@ export function figuresOf({ n, atOnce, limit, plainMs, clones, boots, scriptMs }
     figure('memory of each (PSS); limit: QEMU alone', 'MB', clones.pssMb / n, {
       ...{ baseline: limit.pssMb / n, ...goal('at-most', goals.pssMb) },
     }),
+    figure(`memory of a boot (PSS)${of(boots.n)}`, 'MB', boots.pssMb / boots.n),
+    figure(`memory of a VM of the plain script (PSS)${of(eachMs.length)}`, 'MB', script.pssMb / eachMs.length),
   ]
 }
 

@@ -66,7 +66,7 @@ export function runVmJob(cluster: Cluster, job: JobOfMany & { readonly image: st
     return withJob(cluster, job, asked, async (id, run, output) => {
       const problems = problemsOf(parseAnswers(output), await planOf(cluster, id))
       if (problems.length > 0) throw new Error(`VMs of job ${id}: ${problems.join('; ')}\n${output}`)
-      const qemus = qemusOf(id)
+      const qemus = qemusNamed(`j${id}r`)
       const vms = readPhases(logPath(hostNamed(cluster.layout, node), 'vmrmd')).filter(({ vm }) =>
         vm.startsWith(`j${id}r`),
       )
@@ -140,8 +140,9 @@ async function planOf(cluster: Cluster, id: number): Promise<readonly PlannedMac
   })
 }
 
-function qemusOf(id: number): readonly number[] {
-  return allPids().filter((pid) => commandLineOf(pid).some((word) => word.startsWith(`guest=j${id}r`)))
+/** Of the VMs whose names begin like this. */
+export function qemusNamed(prefix: string): readonly number[] {
+  return allPids().filter((pid) => commandLineOf(pid).some((word) => word.startsWith(`guest=${prefix}`)))
 }
 
 function copyMsOf(cluster: Cluster, id: number): number {

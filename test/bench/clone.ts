@@ -14,16 +14,15 @@ import { accountOf } from './first-instruction.ts'
 import { exportHome } from './hand-run.ts'
 import type { BenchOptions } from './main.ts'
 import { judge, type Metric } from './metric.ts'
-import { runPlainScript } from './plain-script.ts'
+import { runPlainScript, type ScriptRun } from './plain-script.ts'
 import { warmAnew } from './warm-template.ts'
 
 const memoryMib = 128
 /** VMs that boot at the same time take each other's time: more than these say nothing new. */
 const mostBoots = 10
 const mostScripted = 3
-/** Of a small N the median of so many. */
-const fewAtMost = 10
-const repeatsOfFew = 3
+/** A figure is the median of so many. */
+const repeatsAtMost = 3
 const atOnceTried = [2, 4, 8]
 const debian = { memoryMib: 512, goalMs: 2000, many: 4 } as const
 const cloned = 'bench-clone'
@@ -58,7 +57,7 @@ interface Stage {
   readonly options: BenchOptions
   readonly limit: Limit
   readonly overheadMib: number
-  readonly scriptMs: readonly number[]
+  readonly script: ScriptRun
   /** By their number: jobs of more VMs are compared with the same boots. */
   readonly boots: Map<number, ClonesOfN['boots']>
 }
@@ -83,10 +82,10 @@ async function measureTiny(cluster: Cluster, options: BenchOptions): Promise<rea
       value: warmMs / 1000,
       baseline: limit.makeMs / 1000,
     })
-    const scriptMs = await runPlainScript({ ...{ cluster, node, image, account, memoryMib, signal } }, mostScripted)
-    say(`the plain script: ${scriptMs.map((ms) => `${Math.round(ms)} ms`).join(', ')} a VM`)
+    const script = await runPlainScript({ ...{ cluster, node, image, account, memoryMib, signal } }, mostScripted)
+    say(`the plain script: ${script.eachMs.map((ms) => `${Math.round(ms)} ms`).join(', ')} a VM`)
     const { overheadMib } = config.hypervisor
-    const stage: Stage = { cluster, options, limit, overheadMib, scriptMs, boots: new Map() }
+    const stage: Stage = { cluster, options, limit, overheadMib, script, boots: new Map() }
     const metrics = [made]
     for (const n of options.n) metrics.push(...figuresOf(await measureN(stage, n)))
     return metrics
@@ -98,14 +97,15 @@ async function measureTiny(cluster: Cluster, options: BenchOptions): Promise<rea
 
 async function measureN(stage: Stage, n: number): Promise<ClonesOfN> {
   const { cluster, options, limit } = stage
-  const repeats = n <= fewAtMost ? Math.min(options.runs, repeatsOfFew) : 1
-  const tried = await limitsOf(stage, n)
-  const [{ atOnce }] = tried
-  const limits: LimitRun[] = [tried[0].run]
+  const repeats = Math.min(options.runs, repeatsAtMost)
+  const atOnce = await bestAtOnce(stage, n)
+  const limits: LimitRun[] = []
   const plainMs: number[] = []
   const clones: VmJobRun[] = []
+  // In turn: the machine's speed changes from minute to minute.
   while (clones.length < repeats) {
-    if (limits.length <= clones.length) limits.push(await limit.run(n, atOnce))
+    options.signal.throwIfAborted()
+    limits.push(await limit.run(n, atOnce))
     plainMs.push((await runPlainJob(cluster, jobOf(stage, n))).answeredMs)
     clones.push(await runVmJob(cluster, { ...jobOf(stage, n), image: cloned }))
     const shown = [limits.at(-1)?.answeredMs, plainMs.at(-1), clones.at(-1)?.answeredMs, clones.at(-1)?.preparedMs]
@@ -113,7 +113,7 @@ async function measureN(stage: Stage, n: number): Promise<ClonesOfN> {
     options.say(`${n}: QEMU alone (${atOnce} at once), plain Slurm, vmrm, of that the node: ${times}`)
   }
   return {
-    ...{ n, atOnce, scriptMs: stage.scriptMs.slice(0, n) },
+    ...{ n, atOnce, script: stage.script },
     limit: middle(limits, ({ answeredMs }) => answeredMs),
     plainMs: middle(plainMs, (ms) => ms),
     clones: middle(clones, ({ answeredMs }) => answeredMs),
@@ -137,20 +137,16 @@ async function bootsFor(stage: Stage, n: number): Promise<ClonesOfN['boots']> {
   return measured
 }
 
-type Tried = { readonly atOnce: number; readonly run: LimitRun }
-
-/** With each number at once, the fastest first. */
-async function limitsOf({ limit, options }: Stage, n: number): Promise<readonly [Tried, ...Tried[]]> {
-  const tried: Tried[] = []
+/** The number at once that is the fastest. Its time does not count: the shortest of three is lucky. */
+async function bestAtOnce({ limit, options }: Stage, n: number): Promise<number> {
+  let best = { atOnce: 1, answeredMs: Number.POSITIVE_INFINITY }
   for (const atOnce of new Set(atOnceTried.map((each) => Math.min(each, n)))) {
     options.signal.throwIfAborted()
-    const run = await limit.run(n, atOnce)
-    options.say(`${n}: QEMU alone, ${atOnce} at once: ${Math.round(run.answeredMs)} ms`)
-    tried.push({ atOnce, run })
+    const { answeredMs } = await limit.run(n, atOnce)
+    options.say(`${n}: QEMU alone, ${atOnce} at once: ${Math.round(answeredMs)} ms`)
+    if (answeredMs < best.answeredMs) best = { atOnce, answeredMs }
   }
-  const [fastest, ...others] = tried.sort((a, b) => a.run.answeredMs - b.run.answeredMs)
-  if (fastest === undefined) throw new RangeError('no limit was measured')
-  return [fastest, ...others]
+  return best.atOnce
 }
 
 /** A real distribution, with what its boot costs paid ahead. */

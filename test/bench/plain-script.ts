@@ -10,7 +10,9 @@ import { createLog } from '../../lib/log.ts'
 import { escapeXml } from '../../lib/vm/xml-text.ts'
 import type { Cluster } from '../support/cluster.ts'
 import { factsArgv, parseAnswers, problemsOf } from './clone-answers.ts'
+import { qemusNamed } from './clone-job.ts'
 import { firstOutput } from './hand-run.ts'
+import { pssMb } from './process-cost.ts'
 
 const boundMs = 120_000
 
@@ -23,20 +25,29 @@ export interface PlainScript {
   readonly signal: AbortSignal
 }
 
-/** The time of each of N VMs, from qemu-img to its answer. All stay until the last has answered. */
-export async function runPlainScript(script: PlainScript, n: number): Promise<readonly number[]> {
+export interface ScriptRun {
+  /** Of each VM, from qemu-img to its answer. */
+  readonly eachMs: readonly number[]
+  /** Of all of them. */
+  readonly pssMb: number
+}
+
+const prefix = 'script-'
+
+/** N VMs that all stay until the last has answered. */
+export async function runPlainScript(script: PlainScript, n: number): Promise<ScriptRun> {
   const folder = join(script.cluster.layout.folder, 'script')
-  const names = Array.from({ length: n }, (_, index) => `script-${String(index + 1).padStart(4, '0')}`)
+  const names = Array.from({ length: n }, (_, index) => `${prefix}${String(index + 1).padStart(4, '0')}`)
   const channels: GuestChannel[] = []
   mkdirSync(folder, { recursive: true })
   try {
-    const times: number[] = []
+    const eachMs: number[] = []
     for (const [index, name] of names.entries()) {
       const beganMs = performance.now()
       channels.push(await oneMore(script, { folder, name, index }))
-      times.push(performance.now() - beganMs)
+      eachMs.push(performance.now() - beganMs)
     }
-    return times
+    return { eachMs, pssMb: pssMb(qemusNamed(prefix)) }
   } finally {
     for (const channel of channels) channel.close()
     for (const name of names) await script.cluster.run(['virsh', '-q', 'destroy', name], { node: script.node })

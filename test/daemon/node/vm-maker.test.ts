@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import t from 'tap'
 import type { Journal } from '../../../lib/daemon/node/runs/journal.ts'
@@ -16,8 +17,9 @@ const entry = { version: 1, ...run, ...owner, state: 'removing', reason: '', beg
 const metadata = { run: 'j7r0', user: 'alice', image: 'tiny@1', index: 0, cluster: 'c' }
 
 /** A node with things of runs 7 and 9 and of others; what is removed is counted. */
-function setUp(cgroups: 'own' | 'libvirt' = 'own') {
+function setUp(cgroups: 'own' | 'libvirt' = 'own', onCgroupRemoved = () => {}) {
   const removed: string[] = []
+  const confined: number[] = []
   const hypervisor = new FakeHypervisor()
   const remove = (what: string) => async (name: string | number) => {
     removed.push(`${what} ${name}`)
@@ -28,7 +30,11 @@ function setUp(cgroups: 'own' | 'libvirt' = 'own') {
       kind: cgroups,
       usage: async () => undefined,
       list: async () => ['j7r0', 'j9r0', 'user.slice'],
-      remove: (of: typeof run) => remove('cgroup')(runId(of)),
+      add: async (_of: unknown, pid: number) => void confined.push(pid),
+      remove: async (of: typeof run) => {
+        onCgroupRemoved()
+        await remove('cgroup')(runId(of))
+      },
     },
     exports: { list: async () => ['j7r0', 'j9r0', 'site'], remove: remove('export') },
     networks: { list: async () => [1, 2], tearDown: remove('network') },
@@ -43,7 +49,7 @@ function setUp(cgroups: 'own' | 'libvirt' = 'own') {
     },
     log: silentLog,
   } as unknown as VmMakerOptions
-  return { maker: createVmMaker(options), hypervisor, removed }
+  return { maker: createVmMaker(options), hypervisor, removed, confined }
 }
 
 t.test('strays are what has the name of a run that is not known; the rest is left alone', async (t) => {
@@ -61,6 +67,31 @@ t.test('a run ends without libvirtd where the end of its cgroup is the end of it
   other.hypervisor.disconnect()
   await t.rejects(other.maker.remove(entry), { code: 'libvirt-unreachable' })
   t.same(other.removed, [])
+})
+
+t.test('a libvirtd that goes away during a removal does not make it fail', async (t) => {
+  const { maker, hypervisor, removed } = setUp('own', () => hypervisor.disconnect())
+  await maker.remove(entry)
+  t.same(removed.sort(), ['cgroup j7r0', 'export j7r0', 'files j7r0'])
+})
+
+t.test("without libvirtd a QEMU that is not in the run's cgroup yet is moved there, and nobody else", async (t) => {
+  const { maker, hypervisor, confined } = setUp()
+  const named = (guest: string) =>
+    spawn('/usr/bin/tail', ['-f', '/dev/null', `--pid=${process.pid}`, '--', `guest=${guest},x`])
+  const [qemu, stranger] = [named('j7r0v0'), named('j7r0v10')]
+  t.teardown(() => [qemu, stranger].map((each) => each.kill()))
+  await Promise.all([once(qemu, 'spawn'), once(stranger, 'spawn')])
+  const pids = new Map([
+    ['j7r0v0', qemu.pid],
+    // The file of a QEMU that has ended: its number is somebody else's now.
+    ['j7r0v1', stranger.pid],
+  ])
+  hypervisor.pidOf = async (name) => pids.get(name)
+  hypervisor.disconnect()
+  const layout = { vms: '3', hostnames: 'tiny-[0001+3]', addresses: '10.77.0.2+3', macs: '52:54:76:00:00:01+3' }
+  await maker.remove({ ...entry, share: shareFor(run, layout) })
+  t.same(confined, [qemu.pid])
 })
 
 t.test('a restart looks once for all VMs of a run, and says of each whether it is there', async (t) => {

@@ -1,6 +1,6 @@
 // Makes all that a run has on this node, finds it again after a restart, and removes it. Each part has an inverse that works
 // from the run's names alone, so a half-made run is removed like a whole one.
-import { access } from 'node:fs/promises'
+import { access, readFile } from 'node:fs/promises'
 import type { Image } from '../../../config/image-schema.ts'
 import type { Catalogue } from '../../../config/load.ts'
 import { toVmrmError, VmrmError } from '../../../errors/vmrm-error.ts'
@@ -116,9 +116,22 @@ export function createVmMaker(options: VmMakerOptions): VmMaker {
     }
   }
 
+  /** Without libvirtd: a QEMU that its creation has not moved into the run's group yet must end with it, too. */
+  const confineAll = async (entry: JournalEntry): Promise<void> => {
+    for (const { name } of entry.share?.vms ?? []) {
+      const pid = await hypervisor.pidOf(name)
+      if (pid === undefined || !(await isQemuOf(pid, name))) continue
+      // One that has ended meanwhile cannot be moved, and need not be.
+      await cgroups.add(entry, pid).catch(async (error: unknown) => {
+        if (await isQemuOf(pid, name)) throw error
+      })
+    }
+  }
+
   const remove = async (entry: JournalEntry): Promise<Usage> => {
     const run = runId(entry)
     const outcome = await destroyAll(run)
+    if (outcome === 'unreachable') await confineAll(entry)
     await reached('remove.destroyed', run)
     const usage = (await cgroups.usage(entry)) ?? noUsage
     await cgroups.remove(entry)
@@ -129,7 +142,8 @@ export function createVmMaker(options: VmMakerOptions): VmMaker {
       starter.removeFiles(entry),
     ])
     await reached('remove.parts', run)
-    const left = outcome === 'unreachable' ? [] : (await hypervisor.list()).filter((vm) => runOfVm(vm.name) === run)
+    const listed = outcome === 'unreachable' ? outcome : await listBriefly(hypervisor, cgroups)
+    const left = listed === 'unreachable' ? [] : listed.filter((vm) => runOfVm(vm.name) === run)
     if (left.length === 0) return usage
     throw new VmrmError('node-fault', `VMs ${left.map((vm) => vm.name).join(', ')} cannot be destroyed`)
   }
@@ -143,6 +157,12 @@ export function createVmMaker(options: VmMakerOptions): VmMaker {
     removeStrays: (known) => removeStrays(known, options),
     consoleTail: (entry, vm) => starter.consoleTail(entry, vm),
   }
+}
+
+/** The file that tells a pid outlives its process while libvirtd is away, and the number may be another's by then. */
+async function isQemuOf(pid: number, vm: string): Promise<boolean> {
+  const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')
+  return command.split('\0').some((word) => word.startsWith(`guest=${vm},`))
 }
 
 function imageOf(catalogue: Catalogue, share: Share): Image {

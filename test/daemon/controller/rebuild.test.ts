@@ -330,3 +330,15 @@ t.test('a batch that was destroyed since an older copy of the ledger was made is
   t.equal(ledger.find(there)?.state, 'committed', 'one node still has it')
   ledger.close()
 })
+
+t.test('a batch of which the plan was never written is not over because nobody has it', async (t) => {
+  const ledger = openLedger(join(t.testdir(), 'ledger.sqlite'))
+  const run = batchRun(1)
+  ledger.add({ ...run, ...owner, deadlineMs: 5000, beganMs: 1000 })
+  const { slurm, nodes, rebuild } = setUp(ledger)
+  slurm.nodes.set('n1', 'free')
+  nodes.set('n1', [])
+  await rebuild.run(new AbortController().signal)
+  t.equal(ledger.find(run)?.state, 'preparing', 'its deadline ends it')
+  ledger.close()
+})

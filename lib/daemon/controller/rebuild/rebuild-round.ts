@@ -56,8 +56,12 @@ function endWhatIsOver(
   const { ledger, transactions, answers, jobs } = options
   eachOrFirstError(runs, (run) => {
     const isWithout = ({ node }: { node: string }) => answers.isWithout(node, run)
-    // Slurm cannot say whether a batch was destroyed since; that none of its nodes has it can only mean that.
-    const ofBatch = () => (ledger.shares(run).every(isWithout) ? 'ended' : 'active')
+    // Slurm cannot say whether a batch was destroyed since; that none of its nodes has it can only mean that. Of one without a
+    // plan nobody knows its nodes.
+    const ofBatch = () => {
+      const shares = ledger.shares(run)
+      return shares.length > 0 && shares.every(isWithout) ? 'ended' : 'active'
+    }
     const state = isBatch(run) ? ofBatch() : (jobs.get(run.job) ?? 'ended')
     if (state !== 'ended' && state !== 'pending') return
     transactions.end(run)

@@ -8,6 +8,7 @@ import { createHeldReports } from '../../lib/daemon/controller/held-reports.ts'
 import type { Leases } from '../../lib/daemon/controller/ledger/leases.ts'
 import { type Ledger, openLedger } from '../../lib/daemon/controller/ledger/ledger.ts'
 import { createMessenger } from '../../lib/daemon/controller/messenger.ts'
+import { createNodeDrains } from '../../lib/daemon/controller/node-drains.ts'
 import type { NodeCaller } from '../../lib/daemon/controller/node-ports.ts'
 import type { Planner } from '../../lib/daemon/controller/planning/planner.ts'
 import { createReconciler } from '../../lib/daemon/controller/reconcile.ts'
@@ -120,7 +121,8 @@ export class SimController {
       },
     }
     const reports = createHeldReports({ holdMs: 6000 })
-    const messenger = createMessenger({ ledger, nodes: caller, reports, slurm, log: silentLog })
+    const drains = createNodeDrains({ ledger, slurm, log: silentLog })
+    const messenger = createMessenger({ ledger, nodes: caller, drains, reports, slurm, log: silentLog })
     // Nothing is ever full here.
     const waitingRoom = { enter: async () => 'refused' as const, leave: () => {} }
     const transactions = createTransactions({
@@ -145,6 +147,7 @@ export class SimController {
       ...{ ledger, transactions, slurm, remover, log: silentLog, minimumAgeMs: 20_000, epilogMs: 10_000, now },
     })
     const handlers = createControllerHandlers({
+      drains,
       ...{ ledger, transactions, reports, slurm, log: silentLog, trustedUids: [0], now },
       onHello: (node) => batches.nodeIsThere(node),
       isLost: () => false,

@@ -15,6 +15,7 @@ import { createHeldReports } from './held-reports.ts'
 import { openLedger } from './ledger/ledger.ts'
 import { createMessenger } from './messenger.ts'
 import { addressOf, createNodeCaller } from './node-caller.ts'
+import { createNodeDrains } from './node-drains.ts'
 import { createPlanner } from './planning/planner.ts'
 import { createPresence, type Presence } from './presence.ts'
 import { createRebuild, type Rebuild } from './rebuild/rebuild.ts'
@@ -48,7 +49,8 @@ export async function assembleController({ config, log }: { config: DaemonConfig
     underlayOf: (node) => addressOf(ledger, node),
   })
   const reports = createHeldReports({ holdMs: holdReportMs })
-  const messenger = createMessenger({ ledger, nodes, reports, slurm, log })
+  const drains = createNodeDrains({ ledger, slurm, log })
+  const messenger = createMessenger({ ledger, nodes, drains, reports, slurm, log })
   const now = () => Date.now()
   const { prepareSeconds, reconcileSeconds, removeSeconds, nodeDaemonSeconds, lostNodeSeconds } = config.timeouts
   const prepareMs = prepareSeconds * 1000
@@ -77,7 +79,7 @@ export async function assembleController({ config, log }: { config: DaemonConfig
     onLost: (node) => transactions.nodeLost(node),
   })
   return {
-    ...{ self, ledger, catalogue, slurm, nodes, reports, waitingRoom, transactions },
+    ...{ self, ledger, catalogue, slurm, nodes, drains, reports, waitingRoom, transactions },
     ...{ reconciler, batches, rebuild, presence, now },
   }
 }

@@ -21,6 +21,8 @@ export async function forgetNode(
   const forgotten = held.map(async (run) => {
     log.warn('run.forgotten', { run: runId(run), node })
     await giveUp(run, node, transactions)
+    // Back already: it removes what it has, and confirms that itself.
+    if (!ledger.goneNodes().has(node)) return
     transactions.nodeEnded(run, node)
     // A job's end is Slurm's to tell.
     if (isBatch(run) && ledger.areAll(run, 'ended')) transactions.end(run)

@@ -1,7 +1,6 @@
 // What the controller tells nodes and Slurm after a decision: in the background, with retries and a bound. Whatever is lost
 // here is asked for by the nodes or repeated by the reconciler.
 import { setTimeout as delay } from 'node:timers/promises'
-import type { ErrorCode } from '../../errors/catalogue.ts'
 import { toVmrmError } from '../../errors/vmrm-error.ts'
 import { isBatch, type Run, runId } from '../../job/run.ts'
 import type { Log } from '../../log.ts'
@@ -10,6 +9,7 @@ import { createSemaphore } from '../semaphore.ts'
 import { reached } from '../steps.ts'
 import type { HeldReports } from './held-reports.ts'
 import type { Ledger, RunRecord } from './ledger/ledger.ts'
+import type { NodeDrains } from './node-drains.ts'
 import type { NodeCaller } from './node-ports.ts'
 import { type NodeVerdict, verdictOf } from './transaction/verdict-of.ts'
 
@@ -35,23 +35,17 @@ const pushesAtOnce = 64
 const never = new AbortController().signal
 const firstPauseMs = 200
 
-/** Only what a node tells of itself (its hello's health) can be seen to be over; other drains are the administrators' to lift. */
-const seenToBeOver: ReadonlySet<string> = new Set<ErrorCode>([
-  'libvirt-unreachable',
-  'node-daemon-down',
-  'parts-missing',
-])
-
 const ended = (verdict: 'abort' | 'ended'): NodeVerdict => ({ verdict, reason: 'the job has ended', missing: [] })
 
 export function createMessenger(options: {
   ledger: Ledger
   nodes: NodeCaller
+  drains: Pick<NodeDrains, 'drain'>
   reports: Pick<HeldReports, 'answer'>
-  slurm: SlurmCommands
+  slurm: Pick<SlurmCommands, 'comment' | 'requeue'>
   log: Log
 }): Messenger {
-  const { ledger, nodes, reports, slurm, log } = options
+  const { ledger, nodes, drains, reports, slurm, log } = options
   const pushes = createSemaphore(pushesAtOnce)
   const tell = (work: () => Promise<void>) => pushes.run(work, never)
   const inBackground = async (event: string, run: Run, work: () => Promise<void>): Promise<void> => {
@@ -62,26 +56,8 @@ export function createMessenger(options: {
       log.warn(event, { run: runId(run), text: [message, quoted].filter(Boolean).join(': ') })
     }
   }
-  const orLog = (event: string, work: () => void) => {
-    try {
-      work()
-    } catch (error) {
-      log.warn(event, { text: toVmrmError(error).message })
-    }
-  }
-  const drain: Messenger['drainNode'] = (run, node, { code, reason }) => {
-    if (isBatch(run)) return
-    const record = () => {
-      if (seenToBeOver.has(code)) ledger.setDrained(node, 'drained')
-    }
-    void inBackground('node.not-drained', run, async () => {
-      log.error('node.drained', { node, reason })
-      // First, or nobody would lift the drain if this daemon died now. A ledger that cannot be written holds up no drain.
-      orLog('node.drain-not-recorded', record)
-      await slurm.drain(node, reason)
-      // Again: a hello in between found nothing to lift, and took that for the end of it.
-      record()
-    })
+  const drain: Messenger['drainNode'] = (run, node, cause) => {
+    if (!isBatch(run)) void inBackground('node.not-drained', run, () => drains.drain(node, cause))
   }
   return {
     drainNode: drain,

@@ -8,6 +8,7 @@ import { createBatchPreparer } from '../../../lib/daemon/controller/batches/prep
 import { forgetNode } from '../../../lib/daemon/controller/forget-node.ts'
 import { openLedger } from '../../../lib/daemon/controller/ledger/ledger.ts'
 import { createMessenger } from '../../../lib/daemon/controller/messenger.ts'
+import { createNodeDrains } from '../../../lib/daemon/controller/node-drains.ts'
 import { createPlanner } from '../../../lib/daemon/controller/planning/planner.ts'
 import { createRemover } from '../../../lib/daemon/controller/remove-run.ts'
 import { createTransactions } from '../../../lib/daemon/controller/transaction/transaction.ts'
@@ -52,7 +53,10 @@ function setUp(mayLease = async () => {}) {
   const common = { ledger, log: silentLog, now: () => 1000 }
   const transactions = createTransactions({
     ...{ ...common, planner, prepareMs: 60_000, mayLease },
-    messenger: createMessenger({ ...common, nodes, slurm, reports: { answer: () => false } }),
+    messenger: createMessenger({
+      ...{ ...common, nodes, slurm, reports: { answer: () => false } },
+      drains: createNodeDrains({ ...common, slurm }),
+    }),
     waitingRoom: { enter: async () => 'refused', leave: () => {} },
     onBatchAborted: (run) => batches.aborted(run),
   })
@@ -225,6 +229,35 @@ t.test('a batch that is being made ends with a node that is forgotten', async (t
   t.match(ledger.find(batchRun(1)), { code: 'node-daemon-down', reason: /^node n2: an administrator has said that/ })
   t.equal(ledger.leaseCount(), 0)
   t.same(slurm.done, [])
+})
+
+t.test('a node that comes back while it is forgotten confirms the end itself', async (t) => {
+  const { ledger } = setUp()
+  const run = { job: 7, restart: 0 }
+  ledger.add({
+    ...run,
+    uid: 1,
+    gid: 1,
+    user: 'x',
+    account: '',
+    image: 'tiny',
+    script: 'guest',
+    deadlineMs: 0,
+    beganMs: 0,
+  })
+  ledger.setPlan(run, () => ({
+    ...{ image: 'tiny', revision: '1', vni: 1, prefixLength: 24, gateway: '10.0.0.1' },
+    nodes: [{ node: 'n1', underlay: '10.99.0.1', cpuIds: [], memoryMib: 500, vms: [] }],
+  }))
+  const ended: string[] = []
+  const transactions = {
+    // AdminComment takes its time, and the node's hello comes within it.
+    failed: async () => ledger.rememberNode('n1', '10.99.0.1', 0),
+    nodeEnded: (_run: unknown, node: string) => void ended.push(node),
+  } as unknown as Parameters<typeof forgetNode>[1]['transactions']
+  const options = { ledger, transactions, nodes: { answers: async () => false }, log: silentLog }
+  t.equal((await forgetNode('n1', options)).length, 1)
+  t.same(ended, [])
 })
 
 t.test('while the ledger is made again nobody can say that there is no such batch', async (t) => {

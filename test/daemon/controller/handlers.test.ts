@@ -3,6 +3,7 @@ import type { Catalogue } from '../../../lib/config/load.ts'
 import { createControllerHandlers } from '../../../lib/daemon/controller/handlers/controller-handlers.ts'
 import { createHeldReports } from '../../../lib/daemon/controller/held-reports.ts'
 import { openLedger } from '../../../lib/daemon/controller/ledger/ledger.ts'
+import { createNodeDrains } from '../../../lib/daemon/controller/node-drains.ts'
 import type { Transactions } from '../../../lib/daemon/controller/transaction/transaction.ts'
 import { VmrmError } from '../../../lib/errors/vmrm-error.ts'
 import type { RunPlan } from '../../../lib/job/plan.ts'
@@ -36,6 +37,7 @@ function setUp(options: { holdMs?: number; transactions?: Partial<Transactions> 
   const handlers = createControllerHandlers({
     ...{ ledger, slurm, transactions, log: silentLog, trustedUids: [0], now: () => 1 },
     reports: createHeldReports({ holdMs: options.holdMs ?? 1000 }),
+    drains: createNodeDrains({ ledger, slurm, log: silentLog }),
     onHello: () => {},
     isLost: (node) => lost.has(node),
     catalogue: {} as Catalogue,

@@ -1,12 +1,11 @@
+// What is known of drains in every order in which Slurm, the ledger and hellos can be quick or slow.
 import t from 'tap'
 import { type Ledger, openLedger } from '../../../lib/daemon/controller/ledger/ledger.ts'
-import { createMessenger } from '../../../lib/daemon/controller/messenger.ts'
-import type { NodeCaller } from '../../../lib/daemon/controller/node-ports.ts'
+import { createNodeDrains } from '../../../lib/daemon/controller/node-drains.ts'
 import { silentLog } from '../../../lib/log.ts'
 import { createFakeSlurm } from '../../fakes/slurm.ts'
 import { until } from '../../support/until.ts'
 
-const run = { job: 7, restart: 0 }
 const cause = { code: 'node-daemon-down', reason: 'the vmrmd of node n1 does not answer' }
 
 function setUp() {
@@ -21,40 +20,83 @@ function setUp() {
   }
   ledger.rememberNode('n1', '10.99.0.11', 0)
   const slurm = createFakeSlurm()
-  const reports = { answer: () => false }
-  const messenger = createMessenger({ ledger, slurm, reports, nodes: {} as NodeCaller, log: silentLog })
-  return { ledger, slurm, messenger, disk }
+  return { ledger, slurm, disk, drains: createNodeDrains({ ledger, slurm, log: silentLog }) }
 }
 
 t.test('whoever dies while a node is drained knows afterwards that the drain is its own to lift', async (t) => {
-  const { ledger, slurm, messenger } = setUp()
+  const { ledger, slurm, drains } = setUp()
   const { drain } = slurm
-  const drained = Promise.withResolvers<void>()
+  const asked = Promise.withResolvers<void>()
   slurm.drain = async (...args) => {
-    await drained.promise
+    await asked.promise
     return drain(...args)
   }
-  messenger.drainNode(run, 'n1', cause)
+  const drained = drains.drain('n1', cause)
   t.ok(ledger.isDrained('n1'), 'before Slurm has done it')
-  // A hello that comes now finds no drain that it could lift.
-  ledger.setDrained('n1', 'not-drained')
-  drained.resolve()
-  await until('the drain is known', () => ledger.isDrained('n1'))
+  asked.resolve()
+  await drained
+  t.ok(ledger.isDrained('n1'))
   t.same(slurm.done, [`drain n1 ${cause.reason}`])
 })
 
-t.test(
-  'a ledger that cannot be written holds up no drain, and what an administrator has to see is not lifted',
-  async (t) => {
-    const { ledger, slurm, messenger, disk } = setUp()
-    disk.isFull = true
-    messenger.drainNode(run, 'n1', cause)
-    await until('the drain', () => slurm.done.length > 0)
-    disk.isFull = false
-    await until('it is known', () => ledger.isDrained('n1'))
-    const other = setUp()
-    other.messenger.drainNode(run, 'n1', { code: 'node-fault', reason: 'no bridge' })
-    await until('the other drain', () => other.slurm.done.length > 0)
-    t.notOk(other.ledger.isDrained('n1'))
-  },
-)
+t.test('a lift that is wished for while a drain is under way comes after it', async (t) => {
+  const { ledger, slurm, drains } = setUp()
+  const { drain } = slurm
+  const asked = Promise.withResolvers<void>()
+  slurm.drain = async (...args) => {
+    await asked.promise
+    return drain(...args)
+  }
+  const drained = drains.drain('n1', cause)
+  drains.lift('n1')
+  asked.resolve()
+  await drained
+  await until('it is lifted', () => !ledger.isDrained('n1'))
+  t.same(slurm.done, [`drain n1 ${cause.reason}`, 'resume n1'])
+})
+
+t.test('a drain that is wished for while another is lifted is known to be there', async (t) => {
+  const { ledger, slurm, drains } = setUp()
+  const { resumeOwnDrain } = slurm
+  const asked = Promise.withResolvers<void>()
+  slurm.resumeOwnDrain = async (node) => {
+    await asked.promise
+    return resumeOwnDrain(node)
+  }
+  ledger.setDrained('n1', 'drained')
+  drains.lift('n1')
+  const drained = drains.drain('n1', cause)
+  asked.resolve()
+  await drained
+  t.ok(ledger.isDrained('n1'))
+  t.same(slurm.done, ['resume n1', `drain n1 ${cause.reason}`])
+})
+
+t.test('a ledger that cannot be written holds up no drain, and who asked for it learns of it', async (t) => {
+  const { ledger, slurm, drains, disk } = setUp()
+  disk.isFull = true
+  await t.rejects(drains.drain('n1', cause), { message: /full/ })
+  t.same(slurm.done, [`drain n1 ${cause.reason}`])
+  disk.isFull = false
+  await drains.drain('n1', cause)
+  t.ok(ledger.isDrained('n1'), 'the second try has it written')
+})
+
+t.test('what an administrator has to see is not lifted', async (t) => {
+  const { ledger, slurm, drains } = setUp()
+  await drains.drain('n1', { code: 'node-fault', reason: 'no bridge' })
+  t.same(slurm.done, ['drain n1 no bridge'])
+  t.notOk(ledger.isDrained('n1'))
+})
+
+t.test('what Slurm refuses is told of once, by who asked', async (t) => {
+  const opened = setUp()
+  const events: string[] = []
+  const log = { ...silentLog, error: (event: string) => void events.push(event) }
+  const drains = createNodeDrains({ ledger: opened.ledger, slurm: opened.slurm, log })
+  opened.slurm.drain = async () => {
+    throw new Error('scontrol ended with 1')
+  }
+  await t.rejects(drains.drain('n1', cause), { message: 'scontrol ended with 1' })
+  t.same(events, [], 'nothing says that the node is drained')
+})

@@ -341,6 +341,17 @@ t.test('what the nodes of a best-effort run have reported is read when it can de
   t.same([reads, transactions.verdict(run).verdict], [1, 'commit'])
 })
 
+t.test('a failure that is told again drains its node once', async (t) => {
+  const { transactions, told } = setUp({ strategy: 'best-effort' })
+  await transactions.begin(request())
+  for (let times = 0; times < 3; times += 1)
+    await transactions.failed(run, 'n2', { code: 'libvirt-unreachable', reason: 'no libvirtd' })
+  t.same(
+    told.filter((line) => line === 'drain n2'),
+    ['drain n2'],
+  )
+})
+
 t.test("a user's mistake is a verdict, not an error of the hook", async (t) => {
   const { transactions, ledger } = setUp()
   await transactions.begin({ ...request(), user: 'mallory' })

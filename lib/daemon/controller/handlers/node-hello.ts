@@ -6,6 +6,7 @@ import type { Log } from '../../../log.ts'
 import type { ReplyOf, RequestOf } from '../../../protocol/messages.ts'
 import type { SlurmCommands } from '../../../slurm/commands.ts'
 import type { Ledger } from '../ledger/ledger.ts'
+import type { NodeDrains } from '../node-drains.ts'
 import type { Rebuild } from '../rebuild/rebuild.ts'
 import type { Transactions } from '../transaction/transaction.ts'
 
@@ -19,7 +20,8 @@ export interface NodeHelloOptions {
   readonly ledger: Ledger
   readonly transactions: Pick<Transactions, 'nodeEnded' | 'verdict'>
   readonly rebuild: Pick<Rebuild, 'isDone' | 'stranger'>
-  readonly slurm: Pick<SlurmCommands, 'jobStates' | 'resumeOwnDrain'>
+  readonly slurm: Pick<SlurmCommands, 'jobStates'>
+  readonly drains: Pick<NodeDrains, 'lift'>
   /** A node has told that it is there. */
   readonly onHello: (node: string) => void
   readonly log: Log
@@ -27,8 +29,7 @@ export interface NodeHelloOptions {
 }
 
 export function createNodeHello(options: NodeHelloOptions): (hello: Hello) => Promise<ReplyOf<'node-hello'>> {
-  const { ledger, transactions, rebuild, log, now } = options
-  const resumeIfOurs = createResumer(options)
+  const { ledger, transactions, rebuild, drains, log, now } = options
   const orLog = (of: { node: string; run?: string }, work: () => void) => {
     try {
       work()
@@ -65,7 +66,7 @@ export function createNodeHello(options: NodeHelloOptions): (hello: Hello) => Pr
   return async (hello) => {
     const { node, address, health, runs } = hello
     orLog({ node }, () => ledger.rememberNode(node, address, now()))
-    if (health === 'ready') resumeIfOurs(node)
+    if (health === 'ready') drains.lift(node)
     confirmEnds(hello)
     const standing = await standings(runs, options)
     options.onHello(node)
@@ -96,26 +97,5 @@ async function standings(
     if (states === undefined) return 'unknown'
     const inSlurm = states.get(run.job) ?? 'ended'
     return inSlurm === 'active' || inSlurm === 'completing' ? 'alive' : 'over'
-  }
-}
-
-/** Lifts a drain of vmrm's own. Recorded when it is done: until then the next hello does it again. */
-function createResumer({
-  ledger,
-  slurm,
-  log,
-}: Pick<NodeHelloOptions, 'ledger' | 'slurm' | 'log'>): (node: string) => void {
-  const underWay = new Set<string>()
-  const resume = async (node: string) => {
-    const outcome = await slurm.resumeOwnDrain(node)
-    ledger.setDrained(node, 'not-drained')
-    log.info('node.resumed', { node, outcome })
-  }
-  return (node) => {
-    if (!ledger.isDrained(node) || underWay.has(node)) return
-    underWay.add(node)
-    resume(node)
-      .catch((error: unknown) => log.warn('node.not-resumed', { node, text: toVmrmError(error).message }))
-      .finally(() => underWay.delete(node))
   }
 }

@@ -51,8 +51,9 @@ export function createNodeReports(options: {
 
   const recordFailure = async (run: Run, node: string, cause: Cause) => {
     const record = ledger.find(run)
+    const before = ledger.share(run, node)
     // Nothing is left there, and that it was told before is no news.
-    if (ledger.share(run, node) === 'ended') return
+    if (before === 'ended') return
     ledger.setShare(run, node, { state: 'failed', reason: cause.reason })
     // PrologSlurmctld was killed before it could tell of the run: the user still has to read why it failed.
     if (record === undefined) return decisions.commentInTime(run, cause.reason)
@@ -60,9 +61,9 @@ export function createNodeReports(options: {
     const isBestEffort = record.plan?.strategy === 'best-effort'
     const decided = isBestEffort ? settleIfDue(record, node) : decisions.decide(run, abort, cause)
     if (familyOf(cause.code) === 'node') {
-      // A job that goes on without the node needs no other one.
+      // A job that goes on without the node needs no other one. The node tells of its failure until it hears an answer.
       if (ledger.find(run)?.state === 'aborted') messenger.handleNodeFault(run, node, cause)
-      else messenger.drainNode(run, node, cause)
+      else if (before !== 'failed') messenger.drainNode(run, node, cause)
     }
     await decided
   }

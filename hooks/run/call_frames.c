@@ -33,7 +33,7 @@ static void take_place(struct server *server, const struct vmrm_frame *frame)
 	}
 	/* An empty name would be looked up in the guest's PATH. */
 	if (command->program[0] != '/')
-		end_command(server);
+		call_end_command(server);
 }
 
 static void release(struct server *server, const struct vmrm_frame *frame)
@@ -48,7 +48,7 @@ static void release(struct server *server, const struct vmrm_frame *frame)
 	hold_release(&server->hold, number > 0 ? (struct ending){ENDING_SIGNAL, number} : (struct ending){ENDING_EXIT, (int)(code < 256 ? code : 255)});
 }
 
-void receive_frame(struct server *server, const struct vmrm_frame *frame)
+void call_receive_frame(struct server *server, const struct vmrm_frame *frame)
 {
 	struct task *task = server->task;
 	if (frame->session != server->request->call)
@@ -63,7 +63,7 @@ void receive_frame(struct server *server, const struct vmrm_frame *frame)
 	case VMRM_REFUSED:
 	case VMRM_LOST:
 	case VMRM_CLOSE:
-		end_command(server);
+		call_end_command(server);
 		break;
 	case VMRM_OPEN:
 		task->is_paused = false;
@@ -116,7 +116,7 @@ static void put_signal(struct server *server, struct vmrm_frame *frame, struct v
 	vmrm_tlv_put_text(fields, VMRM_SIGNAL_NAME, name);
 }
 
-bool next_frame(struct server *server, struct vmrm_frame *frame, uint8_t *scratch)
+bool call_next_frame(struct server *server, struct vmrm_frame *frame, uint8_t *scratch)
 {
 	struct vmrm_tlv_writer fields;
 	vmrm_tlv_write_to(&fields, scratch, VMRM_PAYLOAD_MAX_BYTES);

@@ -26,11 +26,11 @@ struct server {
 };
 
 /* Nobody wants the command any more. */
-void end_command(struct server *server);
+void call_end_command(struct server *server);
 
 /* What a frame does (call_frames.c). */
-void receive_frame(struct server *server, const struct vmrm_frame *frame);
+void call_receive_frame(struct server *server, const struct vmrm_frame *frame);
 /* The next frame that is due, its payload in `scratch` (VMRM_PAYLOAD_MAX_BYTES) or in the task. False: none. */
-bool next_frame(struct server *server, struct vmrm_frame *frame, uint8_t *scratch);
+bool call_next_frame(struct server *server, struct vmrm_frame *frame, uint8_t *scratch);
 
 #endif

@@ -19,7 +19,7 @@
 
 static uint8_t scratch[VMRM_PAYLOAD_MAX_BYTES];
 
-void end_command(struct server *server)
+void call_end_command(struct server *server)
 {
 	struct task *task = server->task;
 	if (server->end_by_ms != 0)
@@ -56,7 +56,7 @@ static void send_due(struct server *server)
 {
 	struct vmrm_frame frame;
 	bool is_fine = link_flush(&server->link);
-	while (is_fine && link_can_send(&server->link) && next_frame(server, &frame, scratch))
+	while (is_fine && link_can_send(&server->link) && call_next_frame(server, &frame, scratch))
 		is_fine = link_send(&server->link, &frame);
 	if (!is_fine)
 		lose_link(server);
@@ -67,7 +67,7 @@ static void read_link(struct server *server)
 	struct vmrm_frame frame;
 	bool is_alive = link_read(&server->link);
 	while (link_next(&server->link, &frame)) {
-		receive_frame(server, &frame);
+		call_receive_frame(server, &frame);
 		if (server->is_attached)
 			link_is_useful(&server->link);
 	}
@@ -87,7 +87,7 @@ static void take_signals(struct server *server)
 			task_on_leader_end(server->task, status);
 	/* Slurm signals all of a step; only that our vmrm-run is gone concerns us. */
 	if (getppid() != server->parent)
-		end_command(server);
+		call_end_command(server);
 }
 
 /* What a command says that nobody wants is read all the same, lest it waits for ever. */
@@ -145,7 +145,7 @@ static void turn(struct server *server)
 	else if (server->away_since_ms == 0)
 		server->away_since_ms = now;
 	else if (now - server->away_since_ms >= server->request->job->give_up_ms)
-		end_command(server);
+		call_end_command(server);
 	if (task_wants_tick(task))
 		task_tick(task);
 	if (server->end_by_ms != 0 && task->state != TASK_GONE && (task->leader <= 0 || now >= server->end_by_ms))

@@ -8,7 +8,6 @@
  */
 #include "agent.h"
 #include "caller.h"
-#include "child.h"
 #include "connect.h"
 #include "log.h"
 #include "port.h"

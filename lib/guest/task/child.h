@@ -11,7 +11,7 @@ struct task_ends {
 	int in, out, err, status;
 };
 
-/* Remembers the limits and the priority that a task starts from; call it before the agent raises its own. */
+/* Remembers the limits, the priority and the scheduling policy that a task starts from; call it before the agent raises its own. */
 void child_keep_limits(void);
 
 /* Becomes the task; on failure writes a struct spawn_failure to ends->status and exits. */

@@ -2,8 +2,8 @@
 import { isBatch, runId } from '../../job/run.ts'
 import type { Log } from '../../log.ts'
 import type { SlurmCommands } from '../../slurm/commands.ts'
-import { allOrFirstError } from '../all-or-first-error.ts'
 import { eachOrFirstError } from '../each-or-first-error.ts'
+import { oneOf } from '../one-of-errors.ts'
 import type { Ledger } from './ledger/ledger.ts'
 import type { Remover } from './remove-run.ts'
 import type { Transactions } from './transaction/transaction.ts'
@@ -11,7 +11,7 @@ import type { Transactions } from './transaction/transaction.ts'
 const keepEndedMs = 24 * 3600 * 1000
 
 export interface Reconciler {
-  /** One round. Rejects if Slurm cannot be asked, or something not be written; then all is done that does not need it. */
+  /** One round. Rejects, in one sentence, with all that could not be asked of Slurm or be written; then all is done that does not need it. */
   round(): Promise<void>
 }
 
@@ -65,7 +65,9 @@ export function createReconciler(options: {
   return {
     async round() {
       // A Slurm that does not answer holds up no removal. An aborted batch is ended first, and removed in the same round.
-      await allOrFirstError([endAborted(), endOrphans(), removeOverdue()])
+      const parts = await Promise.allSettled([endAborted(), endOrphans(), removeOverdue()])
+      const problems = parts.flatMap((part) => (part.status === 'rejected' ? [part.reason as unknown] : []))
+      if (problems.length > 0) throw oneOf(problems)
     },
   }
 }

@@ -79,6 +79,15 @@ export function createWaitingRoom(options: {
     }
   }
 
+  /** What cannot be written is found again in the next round. */
+  const forget = ({ job }: WaitingJob) => {
+    try {
+      ledger.leaveWaiting(job)
+    } catch (error) {
+      log.warn('job.not-forgotten', { job, text: toVmrmError(error).message })
+    }
+  }
+
   return {
     async enter(run, selector, wanted) {
       ledger.wait({ ...wanted, job: run.job, selector, state: 'held' }, now())
@@ -103,7 +112,7 @@ export function createWaitingRoom(options: {
       const promised: WaitingJob[] = []
       for (const each of waiting) {
         const state = states.get(each.job) ?? 'ended'
-        if (state === 'ended') ledger.leaveWaiting(each.job)
+        if (state === 'ended') forget(each)
         else if (each.state === 'released') promised.push(each)
         else if (state === 'pending' && fits(each, promised)) {
           // What it wants is kept for it, whether Slurm lets it go now or the next time.

@@ -120,6 +120,25 @@ t.test('one run whose end cannot be written keeps no other from its end, nor fro
   t.same(new Set(ended), new Set([aborted, 2, 1, broken, ending]))
 })
 
+t.test('that Slurm does not answer hides nothing that could not be written, and each is said once', async (t) => {
+  const { reconciler, add, unwritable, slurm } = setUp()
+  const aborted = batchRun(1).job
+  add(1)
+  add(aborted, { state: 'aborted' })
+  unwritable.add(aborted)
+  slurm.state = 'down'
+  const problem = await reconciler.round().then(
+    () => undefined,
+    (error: VmrmError) => error,
+  )
+  const alone = await slurm.jobStates().then(
+    () => undefined,
+    (error: VmrmError) => error.message,
+  )
+  t.ok(alone)
+  t.same(problem?.message.split('; ').sort(), ['database or disk is full', alone].sort())
+})
+
 t.test('nodes whose Epilog never came are told to remove the run, once it had its time', async (t) => {
   const { reconciler, add, clock, destroyed, ledger } = setUp()
   add(1, { state: 'ending' })

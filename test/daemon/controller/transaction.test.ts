@@ -200,7 +200,7 @@ t.test('a commit that cannot be written is written when a node reports again, lo
   t.same([transactions.verdict(run).verdict, told], ['commit', ['committed 7r0']])
 })
 
-t.test('a failure that cannot be written is tried again by itself: nobody tells of it twice', async (t) => {
+t.test('a failure that cannot be written is tried again by itself', async (t) => {
   const cause = { code: 'node-fault', reason: 'no bridge' }
   for (const method of ['move', 'setShare'] as const) {
     const { transactions, told, broken } = setUp()
@@ -278,7 +278,7 @@ t.test('one run whose decision cannot be written keeps no other from its own', a
     if (how === 'a restart') transactions.recover()
     else if (how === 'the deadline') {
       clock.ms = 1000
-      t.throws(() => transactions.expire(), /disk I\/O error/, 'and it is said')
+      t.throws(() => transactions.expire(), { message: 'j7r0: disk I/O error' }, 'and it is said')
     } else transactions.nodeLost('n2')
     t.same(verdicts(parts), ['pending', 'abort', 'abort'], how)
     await new Promise(setImmediate)
@@ -303,8 +303,10 @@ t.test('the end of a job ends each of its runs, also where one of them cannot be
     deadlineMs: 9,
     beganMs: 0,
   })
-  broken.add('move j7r0')
-  t.throws(() => transactions.end(next), /disk I\/O error/)
+  for (const each of ['j7r0', 'j7r1']) broken.add(`move ${each}`)
+  t.throws(() => transactions.end(next), { message: 'j7r0: disk I/O error; j7r1: disk I/O error' }, 'each is named')
+  broken.delete('move j7r1')
+  t.throws(() => transactions.end(next), { message: 'j7r0: disk I/O error' })
   t.equal(ledger.find(next)?.state, 'ended')
   broken.clear()
   transactions.end(next)

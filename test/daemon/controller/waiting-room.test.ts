@@ -130,6 +130,23 @@ t.test('jobs that are over are forgotten, and nothing is released while nothing 
   )
 })
 
+t.test('a job that is over and cannot be forgotten holds up no other, and is forgotten later', async (t) => {
+  const { ledger, slurm, site, wait, releasedIn } = setUp()
+  for (const job of [2, 3]) await wait(job, 1)
+  slurm.states.set(2, 'ended')
+  const { leaveWaiting } = ledger
+  ledger.leaveWaiting = () => {
+    throw new Error('database or disk is full')
+  }
+  const jobs = () => ledger.waiting().map(({ job }) => job)
+  t.same(await releasedIn(), ['release 3'])
+  t.same(jobs(), [2, 3])
+  ledger.leaveWaiting = leaveWaiting
+  site.ms += 30_000
+  t.same(await releasedIn(), [])
+  t.same(jobs(), [3])
+})
+
 t.test('a job whose image is gone is released, to fail with the sentence that says so', async (t) => {
   const { site, hold, wait, releasedIn } = setUp()
   hold(1, 4)

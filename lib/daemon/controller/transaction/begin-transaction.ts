@@ -14,7 +14,7 @@ import type { Unwritten } from './unwritten.ts'
 export interface Begin {
   /** PrologSlurmctld: plans and leases. Never throws for a user's mistake: that becomes an `abort` verdict. Safe to repeat. */
   begin(request: JobRequest): Promise<void>
-  /** The same of a batch, which gets its number: it is in the ledger when this returns. `planned` never rejects. */
+  /** The same of a batch, which gets its number: it is in the ledger when this returns. `planned` rejects where a refusal cannot be written now. */
   beginBatch(
     request: Omit<BatchRequest, keyof Run>,
     asked: { name: string; content: string },

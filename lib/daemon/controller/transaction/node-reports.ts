@@ -1,5 +1,5 @@
 // What is learnt of a run's nodes while it prepares and runs, and what follows from it for the run. What cannot be written is
-// kept until it is: a node tells of a failure once it has been heard no more.
+// kept until it is, for not all of it is told again.
 import { catalogue, type ErrorCode, type ErrorFamily } from '../../../errors/catalogue.ts'
 import { isBatch, type Run, runId } from '../../../job/run.ts'
 import type { Log } from '../../../log.ts'

@@ -3,11 +3,12 @@
 import { type Run, runId } from '../../../job/run.ts'
 import type { Log } from '../../../log.ts'
 import { eachOrFirstError } from '../../each-or-first-error.ts'
+import { namingRun } from '../../one-of-errors.ts'
 import { reachedAtOnce } from '../../steps.ts'
 import type { Ledger, RunRecord } from '../ledger/ledger.ts'
 import type { Messenger } from '../messenger.ts'
 
-/** All throw what could not be written, and are safe to repeat. */
+/** All throw what could not be written, and are safe to repeat. What `end` throws names each run that it is about. */
 export interface RunEnd {
   /** The job, up to this restart count, is over (EpilogSlurmctld or the reconciler). */
   end(run: Run): void
@@ -48,7 +49,7 @@ export function createRunEnd(options: {
   return {
     end(run) {
       const over = ledger.ofJob(run.job).filter(({ restart }) => restart <= run.restart)
-      eachOrFirstError(over, endOne)
+      eachOrFirstError(over, (record) => namingRun(record, () => endOne(record)))
     },
     nodeEnded(run, node, usage) {
       ledger.setShare(run, node, { state: 'ended', ...usage })

@@ -4,6 +4,7 @@ import { toVmrmError } from '../../../errors/vmrm-error.ts'
 import { type Run, runId } from '../../../job/run.ts'
 import type { Log } from '../../../log.ts'
 import { eachOrFirstError } from '../../each-or-first-error.ts'
+import { namingRun } from '../../one-of-errors.ts'
 import type { Ledger, RunRecord } from '../ledger/ledger.ts'
 import type { Messenger } from '../messenger.ts'
 import type { Planner } from '../planning/planner.ts'
@@ -20,7 +21,10 @@ export interface Transactions extends Begin, NodeReports, Pick<RunEnd, 'end' | '
   verdict(run: Run, node?: string): NodeVerdict
   /** Resolves when the cause of what was decided is in AdminComment, or that was given up: no node may hear of it before. */
   causeTold: Decisions['causeTold']
-  /** Aborts what is past its deadline, and writes what could not be written before. Throws when that is so again. */
+  /**
+   * Aborts what is past its deadline; throws which runs' that cannot be written. What could not be written before is tried
+   * again, and nothing more said of it.
+   */
   expire(): void
   /** After a start of the daemon: what was undecided is aborted, for no decision is on disk. */
   recover(): void
@@ -74,7 +78,7 @@ export function createTransactions(options: TransactionOptions): Transactions {
     causeTold: decisions.causeTold,
     expire() {
       unwritten.again()
-      eachOrFirstError(ledger.inState('preparing'), expireOne)
+      eachOrFirstError(ledger.inState('preparing'), (run) => namingRun(run, () => expireOne(run)))
     },
     recover() {
       const cause = { code: 'internal', reason: "the controller's vmrmd was restarted before the VMs were ready" }

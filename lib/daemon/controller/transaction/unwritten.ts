@@ -15,7 +15,7 @@ export interface ToWrite {
 }
 
 export interface Unwritten {
-  /** Writes it now. Rejects if that cannot be done, and then it is kept: nobody else may tell of it twice. */
+  /** Writes it now. Rejects if that cannot be done; then it is kept, and logged unless the same was kept before. */
   write(item: ToWrite): Promise<void>
   /** Tries all again that was kept. */
   again(): void

@@ -3,8 +3,8 @@ import { randomUUID } from 'node:crypto'
 import { catalogue, exitCodeOfFamily } from '../errors/catalogue.ts'
 import type { ProtocolClient } from '../protocol/client.ts'
 import type { RequestOf } from '../protocol/messages.ts'
-import { awaitBatch, callMs, codeOf, type ListedBatch, notConfirmed } from './batch/await-batch.ts'
-import { callPatiently } from './batch/call-patiently.ts'
+import { awaitBatch, codeOf, type ListedBatch, notConfirmed } from './batch/await-batch.ts'
+import { beginBatch } from './batch/begin-batch.ts'
 import { takeBack } from './batch/take-back.ts'
 import { type Command, readOptions, UsageError } from './command.ts'
 import { withController } from './controller.ts'
@@ -102,7 +102,8 @@ async function createAndShow(
   const signals = Object.keys(signalExits) as (keyof typeof signalExits)[]
   for (const signal of signals) process.on(signal, onSignal)
   try {
-    const batch = await begin(controller, request, again.signal)
+    const asked = { interrupted: interrupted.signal, again: again.signal, tell }
+    const batch = await beginBatch(controller, request, asked)
     if (batch === undefined) return exitOf(interrupted.signal)
     const until = how['no-wait'] === true ? 'known' : 'decided'
     let isTold = false
@@ -116,24 +117,6 @@ async function createAndShow(
     return exitOf(interrupted.signal)
   } finally {
     for (const signal of signals) process.off(signal, onSignal)
-  }
-}
-
-/** Its number; undefined if somebody would not wait for that. */
-async function begin(
-  controller: ProtocolClient,
-  request: RequestOf<'create-batch'>,
-  signal: AbortSignal,
-): Promise<number | undefined> {
-  try {
-    // The controller may have it and be killed before it answers: the name makes the repetition the same batch.
-    const call = () => controller.call('create-batch', request, { timeoutMs: callMs, signal })
-    return (await callPatiently(call, { signal, tell })).batch
-  } catch (error) {
-    if (!signal.aborted) throw error
-    const { name } = request
-    tell(`interrupted again: a batch of the name ${name} may come; see vmrm ps, remove it with vmrm destroy ${name}`)
-    return undefined
   }
 }
 

@@ -1,5 +1,6 @@
 // `vmrm image templates` and `vmrm image forget`: what nodes keep to clone VMs from.
 import { loadDaemonConfig } from '../../config/load.ts'
+import { toVmrmError, VmrmError } from '../../errors/vmrm-error.ts'
 import type { ReplyOf } from '../../protocol/messages.ts'
 import { readOptions, UsageError } from '../command.ts'
 import { cleanLine, renderTable } from '../table.ts'
@@ -63,9 +64,25 @@ export async function forgetTemplates(args: readonly string[]): Promise<number> 
     const kept = held === 0 ? '' : `; ${held} that a job is being given right now stay`
     process.stdout.write(`${node}: ${removed} removed${kept}\n`)
   })
-  // Templates of an image that has left the catalogue can be removed, but a name that never was in it is a mistake.
-  if (image !== undefined && found === 0 && exitCode === 0) await entryOf(image)
+  if (image !== undefined && found === 0 && exitCode === 0) await requireKnown(image, entryOf)
   return exitCode
+}
+
+/**
+ * No node had a template of it: where the catalogue has no such image either, the name may be a mistake, and that is an error. Nothing
+ * else that `look` rejects with is: the nodes have answered.
+ */
+export async function requireKnown(image: string, look: (name: string) => Promise<unknown>): Promise<void> {
+  try {
+    await look(image)
+  } catch (error) {
+    if (toVmrmError(error).code !== 'image-unknown') return
+    const text = `no node that was asked has a template of image ${image}, and the catalogue has no such image`
+    throw new VmrmError('image-unknown', text, {
+      cause: error,
+      hint: 'See `vmrm image templates` for what there is. If the image has left the catalogue, nothing is left to do.',
+    })
+  }
 }
 
 function subjectCells(subject: {

@@ -41,6 +41,18 @@ async function connectClient(): Promise<{ socket: Socket; frames: Frame[]; close
   return { socket, frames, closed: once(socket, 'close') }
 }
 
+/** The sessions that the guest is told to end from now on, in their order. */
+function sessionsKilled(channel: GuestChannel): bigint[] {
+  const killed: bigint[] = []
+  const send = channel.send.bind(channel)
+  channel.send = (raw) => {
+    const { type, session } = decodeFrame(raw)
+    if (type === frameType.kill) killed.push(session)
+    return send(raw)
+  }
+  return killed
+}
+
 setFlagsFromString('--expose-gc')
 const collectGarbage = runInNewContext('gc') as () => void
 
@@ -111,13 +123,23 @@ t.test('a guest that breaks the protocol is greeted anew, and its tasks go on', 
 })
 
 t.test('sessions a guest makes up are dropped', async (t) => {
+  const client = await connectClient()
+  client.socket.write(attach(55n))
+  await until('ATTACHED', () => client.frames.some((f) => f.type === frameType.attached))
+  const before = client.frames.length
+  const killed = sessionsKilled(rig.channel)
   const read = countFrames(rig.channel)
   for (let i = 0; i < 1000; i++) {
     const session = 1000n + BigInt(i % 3)
     rig.bridge.writeAsGuest(encodeFrame({ type: frameType.data, session, stream: 1, payload: randomBytes(10) }))
   }
   await until('all of it to be read', () => read() >= 1000)
+  await until('the last KILL', () => killed.length >= 3)
+  t.same(killed.sort(), [1000n, 1001n, 1002n], 'the guest is told once of each number to end it')
   t.ok(await isFineFor(0))
+  client.socket.end()
+  await client.closed
+  t.same(client.frames.slice(before), [], 'no client gets a frame of them')
 })
 
 t.test('a flood of tiny frames is slowed and holds up nobody else', async (t) => {

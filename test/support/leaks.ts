@@ -25,13 +25,13 @@ function foldersOf(folder: string): string[] {
     .flatMap((entry) => [entry.name, ...foldersOf(join(folder, entry.name)).map((name) => join(entry.name, name))])
 }
 
-/** What is looked at may go meanwhile, folders in it before the folder itself. */
+/** What is looked at may go meanwhile, folders in it before the folder itself; each look finds less. */
 function orNone<T>(folder: string, look: () => T[]): T[] {
-  while (existsSync(folder)) {
+  for (let leftTries = 1000; existsSync(folder); leftTries--) {
     try {
       return look()
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || leftTries === 0) throw error
     }
   }
   return []

@@ -4,12 +4,12 @@ import type { ReplyOf, RequestOf } from '../../../protocol/messages.ts'
 import type { createBeginRun } from '../begin-run.ts'
 import type { Transactions } from '../transaction/transaction.ts'
 import { imageHandlers } from './image-handlers.ts'
-import { nodeHandlers } from './node-handlers.ts'
 import { createNodeHello } from './node-hello.ts'
+import { nodeRunHandlers } from './node-run-handlers.ts'
 import { runHandlers } from './run-handlers.ts'
 
 export type ControllerHandlerOptions = HookHandlerOptions &
-  Parameters<typeof nodeHandlers>[0] &
+  Parameters<typeof nodeRunHandlers>[0] &
   Parameters<typeof createNodeHello>[0] &
   Parameters<typeof imageHandlers>[0] &
   Parameters<typeof runHandlers>[0]
@@ -22,7 +22,7 @@ interface HookHandlerOptions {
 export function createControllerHandlers(options: ControllerHandlerOptions) {
   return {
     ...hookHandlers(options),
-    ...nodeHandlers(options),
+    ...nodeRunHandlers(options),
     'node-hello': createNodeHello(options),
     ...imageHandlers(options),
     ...runHandlers(options),

@@ -10,7 +10,7 @@ import type { Transactions } from '../transaction/transaction.ts'
 import type { NodeVerdict } from '../transaction/verdict-of.ts'
 import { shareOf } from './share-of.ts'
 
-export interface NodeHandlerOptions {
+export interface NodeRunHandlerOptions {
   readonly ledger: Ledger
   readonly transactions: Transactions
   readonly reports: Pick<HeldReports, 'hold'>
@@ -18,11 +18,11 @@ export interface NodeHandlerOptions {
   readonly slurm: SlurmCommands
 }
 
-export function nodeHandlers(options: NodeHandlerOptions) {
+export function nodeRunHandlers(options: NodeRunHandlerOptions) {
   return { ...questionHandlers(options), ...reportHandlers(options) }
 }
 
-function questionHandlers(options: NodeHandlerOptions) {
+function questionHandlers(options: NodeRunHandlerOptions) {
   const { ledger, transactions, slurm } = options
   return {
     'get-share': async (request: RequestOf<'get-share'>): Promise<ReplyOf<'get-share'>> => {
@@ -51,7 +51,7 @@ function questionHandlers(options: NodeHandlerOptions) {
   }
 }
 
-function reportHandlers(options: NodeHandlerOptions) {
+function reportHandlers(options: NodeRunHandlerOptions) {
   const { ledger, transactions, reports } = options
   return {
     'report-prepared': async (
@@ -84,7 +84,7 @@ function reportHandlers(options: NodeHandlerOptions) {
 
 async function verdictFor(
   request: RequestOf<'get-verdict'>,
-  { ledger, transactions, rebuild }: NodeHandlerOptions,
+  { ledger, transactions, rebuild }: NodeRunHandlerOptions,
 ): Promise<ReplyOf<'get-verdict'>> {
   // Nobody knows yet what was decided.
   if (!rebuild.isDone() && ledger.find(request) === undefined) return { verdict: 'pending', reason: '' }

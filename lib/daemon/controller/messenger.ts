@@ -3,7 +3,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { toVmrmError } from '../../errors/vmrm-error.ts'
 import { isBatch, type Run, runId } from '../../job/run.ts'
-import type { Log } from '../../log.ts'
+import type { Log, LogFields } from '../../log.ts'
 import type { SlurmCommands } from '../../slurm/commands.ts'
 import { createSemaphore } from '../semaphore.ts'
 import { reached } from '../steps.ts'
@@ -48,16 +48,18 @@ export function createMessenger(options: {
   const { ledger, nodes, drains, reports, slurm, log } = options
   const pushes = createSemaphore(pushesAtOnce)
   const tell = (work: () => Promise<void>) => pushes.run(work, never)
-  const inBackground = async (event: string, run: Run, work: () => Promise<void>): Promise<void> => {
+  const inBackground = async (event: string, of: LogFields, work: () => Promise<void>): Promise<void> => {
     try {
       await repeat(work)
     } catch (error) {
       const { message, quoted } = toVmrmError(error)
-      log.warn(event, { run: runId(run), text: [message, quoted].filter(Boolean).join(': ') })
+      log.warn(event, { ...of, text: [message, quoted].filter(Boolean).join(': ') })
     }
   }
   const drain: Messenger['drainNode'] = (run, node, cause) => {
-    if (!isBatch(run)) void inBackground('node.not-drained', run, () => drains.drain(node, cause))
+    if (isBatch(run)) return
+    const of = { run: runId(run), node, reason: cause.reason }
+    void inBackground('node.not-drained', of, () => drains.drain(node, cause))
   }
   return {
     drainNode: drain,
@@ -65,7 +67,7 @@ export function createMessenger(options: {
       const { state } = record
       if (state === 'preparing' || state === 'ended') return
       for (const { node } of record.plan?.nodes ?? []) {
-        void inBackground('verdict.not-pushed', record, async () => {
+        void inBackground('verdict.not-pushed', { run: runId(record) }, async () => {
           await reached('verdict.telling', runId(record))
           if (ledger.find(record)?.state !== state) return
           const decided = state === 'ending' ? ended('abort') : verdictOf(ledger, record, node)
@@ -77,12 +79,12 @@ export function createMessenger(options: {
     },
     comment(run, text) {
       if (isBatch(run)) return Promise.resolve()
-      return inBackground('comment.not-set', run, () => slurm.comment(run.job, text))
+      return inBackground('comment.not-set', { run: runId(run) }, () => slurm.comment(run.job, text))
     },
     handleNodeFault(run, node, cause) {
       if (isBatch(run)) return
       drain(run, node, cause)
-      void inBackground('job.not-requeued', run, () => slurm.requeue(run.job))
+      void inBackground('job.not-requeued', { run: runId(run) }, () => slurm.requeue(run.job))
     },
   }
 }

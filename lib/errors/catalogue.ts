@@ -34,7 +34,8 @@ export const catalogue = {
   },
   'request-invalid': {
     family: 'user',
-    meaning: 'A --vm option or its environment variable has a value that cannot be used.',
+    meaning:
+      'Something that was asked for cannot be: a --vm option or its environment variable, a name, node, user or size of a vmrm command, or a node to forget that still answers.',
     hint: '',
   },
   'size-too-small': {
@@ -94,8 +95,9 @@ export const catalogue = {
   'node-fault': { family: 'node', meaning: 'A node cannot start any VM.', hint: '' },
   'node-daemon-down': {
     family: 'node',
-    meaning: 'The vmrmd of a node did not answer its Prolog.',
-    hint: 'Start vmrmd on that node; vmrm resumes the node by itself.',
+    meaning:
+      'The vmrmd of a node did not answer its Prolog or the controller, went away while VMs were made, or its node was forgotten.',
+    hint: 'Start vmrmd on that node; if vmrm has drained it, vmrm resumes it by itself.',
   },
   'parts-missing': {
     family: 'node',

@@ -66,6 +66,7 @@ export class RunRecovery {
     const { state, share } = run.entry
     if (state === 'removing') return this.#parts.ends.remove(run)
     if (state === 'refused' || state === 'lost') {
+      // Also where a Prolog was to tell Slurm: whether it was still there to do so nobody knows after a restart.
       this.#parts.failures.keepTelling(run)
       return this.#parts.ends.clear(run)
     }

@@ -61,6 +61,7 @@ export class Task implements SessionEnd {
   readonly #outgoing: readonly [Outgoing, Outgoing]
   readonly #keepBytes: number
   #awaitsResume = false
+  #isClosed = false
 
   constructor(host: Host, options: TaskOptions) {
     this.host = host
@@ -78,7 +79,13 @@ export class Task implements SessionEnd {
     specOut.ended = true
     this.#outgoing = [specOut, stdin]
     host.sessions.set(this.id, this)
+    this.#open()
+  }
+
+  #open(): void {
     this.send(frameType.open)
+    for (const out of this.#outgoing) Object.assign(out, { sent: 0, endSent: false, limit: windowBytes })
+    this.#awaitsResume = false
     this.#pump()
   }
 
@@ -226,6 +233,12 @@ export class Task implements SessionEnd {
   #onResult(frame: Frame): void {
     const fields = decodeFields(frame.payload) ?? []
     const text = (tag: number): string => valueWith(fields, tag)?.toString() ?? ''
+    // The first OPEN was lost on its way.
+    const isLost = text(2) === 'no-such-session' && !this.isOpened && !this.#isClosed
+    if (frame.type === frameType.error && isLost) {
+      this.#open()
+      return
+    }
     if (frame.type === frameType.error)
       this.result = { kind: 'error', text: text(1), code: text(2), number: valueWith(fields, 3)?.readUInt32LE() }
     else if (text(1) === 'exited') this.result = { kind: 'exited', value: valueWith(fields, 2)?.readUInt32LE() ?? -1 }
@@ -271,6 +284,7 @@ export class Task implements SessionEnd {
   }
 
   close(): void {
+    this.#isClosed = true
     this.send(frameType.close)
     this.host.sessions.delete(this.id)
   }

@@ -13,21 +13,21 @@ import { until } from '../support/until.ts'
 
 const boundMs = 180_000
 
-/** slurm.conf, without the hooks at the end of a job. */
-async function withoutEpilogs(cluster: Cluster, work: () => Promise<void>): Promise<void> {
+/** slurm.conf, without the hooks at the end of a job. `again`: `cluster up` has put them back. */
+async function withoutEpilogs(cluster: Cluster, work: (again: () => Promise<void>) => Promise<void>): Promise<void> {
   const path = join(cluster.layout.folder, 'etc-slurm/slurm.conf.vmrm')
   const text = readFileSync(path, 'utf8')
-  const apply = async (changed: string) => {
+  const apply = async (changed = text.replace(/^Epilog.*$/gm, '')) => {
     writeFileSync(path, changed)
     const { exitCode, stderr } = await cluster.run(['scontrol', 'reconfigure'])
     if (exitCode !== 0) throw new Error(stderr)
   }
-  await apply(text.replace(/^Epilog.*$/gm, ''))
+  await apply()
   try {
     const shown = (await cluster.run(['scontrol', 'show', 'config'])).stdout
     t.match(shown, /^Epilog += \(null\)$/m)
     t.match(shown, /^EpilogSlurmctld += \(null\)$/m)
-    await work()
+    await work(apply)
   } finally {
     await apply(text)
   }
@@ -58,27 +58,31 @@ t.test('without any hook at the end of jobs nothing is left of them', (t) =>
         jobs.run('#!/bin/sh\necho ran\n', { arguments: ['--vm-image=tiny', '--mem=300'] }),
       )
       t.match(broken, { fields: { JobState: 'COMPLETED' }, output: 'ran\n' })
-      await withoutEpilogs(cluster, async () => {
+      await withoutEpilogs(cluster, async (again) => {
         const submit = (script: string, ...more: string[]) =>
           jobs.submit(`#!/bin/sh\necho runs\n${script}`, { arguments: ['--vm-image=tiny', '--mem=300', ...more] })
         const forever = 'while true; do sleep 1; done'
-        const [normal, cancelled, late, requeued, lost] = await Promise.all([
+        const [normal, cancelled, late, requeued, preempted, lost] = await Promise.all([
           submit('exit 0', '-w', 'n1'),
           submit(forever, '-w', 'n1'),
           submit(forever, '-w', 'n1', '--time=1'),
           submit('test -n "$SLURM_RESTART_COUNT" || while true; do sleep 1; done', '-w', 'n1', '--open-mode=append'),
+          submit(forever, '-w', 'n1', '--no-requeue', '--partition=low', '--gres=fake:8'),
           submit(forever, '-w', 'n2', '--no-requeue'),
         ])
-        for (const job of [normal, cancelled, late, requeued, lost]) await jobs.awaitOutput(job, 'runs')
+        const all = [normal, cancelled, late, requeued, preempted, lost]
+        for (const job of all) await jobs.awaitOutput(job, 'runs')
         await cluster.run(['scancel', String(cancelled)])
         await cluster.run(['scontrol', 'requeue', String(requeued)])
-        await cluster.run(['scontrol', 'update', 'NodeName=n2', 'State=DOWN', 'Reason=test'])
-        const states = await Promise.all(
-          [normal, cancelled, late, requeued, lost].map(async (job) => (await jobs.ended(job)).fields.JobState),
-        )
-        t.same(states, ['COMPLETED', 'CANCELLED', 'TIMEOUT', 'COMPLETED', 'NODE_FAIL'])
+        await cluster.crash('n2')
+        // What a job of another partition needs is the preempted one's.
+        const taker = jobs.alice(['srun', '--quiet', '-w', 'n1', '--gres=fake:8', '--mem=50', 'true'])
+        const states = await Promise.all(all.map(async (job) => (await jobs.ended(job)).fields.JobState))
+        t.same(states, ['COMPLETED', 'CANCELLED', 'TIMEOUT', 'COMPLETED', 'PREEMPTED', 'NODE_FAIL'])
+        t.match(await taker, { exitCode: 0, stderr: '' }, 'who took its place has run')
         t.match(jobs.output(requeued), /^runs\n.*\nruns\n$/s, 'the first run did not hold up the second')
-        await cluster.run(['scontrol', 'update', 'NodeName=n2', 'State=RESUME'])
+        await cluster.up()
+        await again()
         let left: string[] = ['not looked yet']
         const isClean = async () => {
           left = compareLedgers(before, await takeLedger(cluster.layout))
@@ -86,8 +90,10 @@ t.test('without any hook at the end of jobs nothing is left of them', (t) =>
         }
         await until('everything is gone', isClean, boundMs).catch(() => t.same(left, []))
         const log = controllerLog()
-        for (const job of [broken.id, normal, cancelled, late, lost]) {
+        for (const job of [broken.id, normal, cancelled, late, preempted, lost]) {
           t.match(log, new RegExp(` run\\.orphaned run=j${job}r0 `), `no hook told of the end of job ${job}`)
+          // A node that comes back may ask by itself.
+          if (job === lost) continue
           t.match(log, new RegExp(` run\\.destroyed run=j${job}r0 node=n`), 'and its node was told to remove it')
         }
       })

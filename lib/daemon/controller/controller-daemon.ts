@@ -34,11 +34,11 @@ export async function runController(options: DaemonOptions): Promise<void> {
   const { ledger, transactions, rebuild, presence, reports } = assembly
   // What an older ledger calls undecided was decided long ago, and the nodes know how.
   if (rebuild.isDone()) transactions.recover()
-  log.info('daemon.recovered', { role: 'controller', ms: Math.round(performance.now() - beganMs) })
   void rebuild.run(signal)
   for (const run of ledger.inState('committed', 'lost').filter(isBatch))
     for (const { node } of ledger.shares(run)) presence.expect(node)
   const server = await answer(options, assembly)
+  log.info('daemon.recovered', { role: 'controller', ms: Math.round(performance.now() - beganMs) })
   const endRounds = beginRounds(options, assembly)
   log.info('daemon.ready', { role: 'controller', leases: ledger.leaseCount() })
   await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))

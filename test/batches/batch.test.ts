@@ -9,6 +9,7 @@ import { kill } from '../crash/victims.ts'
 import type { Cluster, Finished } from '../support/cluster.ts'
 import { crashDaemon, withTimeouts } from '../support/daemon-faults.ts'
 import { type Jobs, withJobs } from '../support/job-cluster.ts'
+import { takeLedger } from '../support/leaks.ts'
 import { withImages } from '../support/test-images.ts'
 import { until } from '../support/until.ts'
 import { type Batch, boundMs, create, destroy, domains, find, inVm, lookEveryMs, made } from './batch-commands.ts'
@@ -187,7 +188,8 @@ t.test('a batch of VMs is made, used, found again and destroyed', (t) =>
       t.match((await create(cluster, 'first', '--nodes=n[1-2]', '--vm-per-node=2')).stderr, /has no VMs/)
 
       await newLedger(t, cluster, batch)
-      for (const scenario of batchScenarios) await killThroughout(t, cluster, scenario)
+      const before = await takeLedger(cluster.layout)
+      for (const scenario of batchScenarios) await killThroughout(t, { cluster, before }, scenario)
 
       // Without a template, which would be made first, a VM that fails has failed.
       const boot = { name: 'boots', changes: [[/<template use="auto"/, '<template use="never"']] as const }

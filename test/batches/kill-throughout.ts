@@ -1,15 +1,22 @@
 // A batch that is made whole or not at all, and destroyed whole, whoever is killed at the points of one scenario.
 import type { Test } from 'tap'
 import { holdAt } from '../crash/held-steps.ts'
+import { leasesOf, leftOn } from '../crash/nothing-left.ts'
 import { kill } from '../crash/victims.ts'
 import type { Cluster, Finished } from '../support/cluster.ts'
+import type { Ledger } from '../support/leaks.ts'
 import { until } from '../support/until.ts'
 import { type Batch, boundMs, create, destroy, domains, find, inVm, lookEveryMs, made } from './batch-commands.ts'
 import type { BatchPoint, BatchScenario } from './kill-points.ts'
 
 const nodes = '--nodes=n[1-2]'
 
-export async function killThroughout(t: Test, cluster: Cluster, scenario: BatchScenario): Promise<void> {
+/** `before`: the leak ledger without any batch. */
+export async function killThroughout(
+  t: Test,
+  { cluster, before }: { cluster: Cluster; before: Ledger },
+  scenario: BatchScenario,
+): Promise<void> {
   const { making, outcomes, removal } = scenario
   const name = `${making.victim}-at-${making.step}`
   const said = await killDuring(cluster, making, () => create(cluster, name, nodes))
@@ -24,7 +31,11 @@ export async function killThroughout(t: Test, cluster: Cluster, scenario: BatchS
   // It may end with the controller that it asked; said again it tells when nothing is left.
   if (removal !== undefined && outcome === 'all') await killDuring(cluster, removal, again)
   await destroy(t, cluster, name)
-  t.same(await domains(cluster), [], `${removal?.victim} at ${removal?.step} of ${name}`)
+  const killed = removal === undefined ? name : `${name}, ${removal.victim} at ${removal.step}`
+  t.same(await domains(cluster), [], killed)
+  const run = `b${batch.batch}r0`
+  t.same(await leftOn(cluster, ['n1', 'n2'], run, before), [], `${killed}: nothing is left`)
+  t.same(await leasesOf(cluster, [run]), [], `${killed}: its leases are free`)
 }
 
 interface Played {

@@ -22,7 +22,7 @@ export function withList(page: string): string {
     '## Kill points',
     `Each step by name, who takes it, what is true then, and who is killed there with what becomes of the job: ${points.length} kill points in ${nodeScenarios.length + controllerScenarios.length} jobs, after each of which the leak ledger of its nodes must be as before. \`all\`: it runs in all its VMs. \`none\`: it fails with one reason. \`again\`: Slurm requeues it. Beside these, QEMU of each of eight VMs.`,
     `Here, as in \`npm test\`, ${countOf(points)}. \`test/crash/campaign --pairs\` goes through all ${pairs.length} pairs of a step and somebody who can be killed there: ${countOf(pairs)}.`,
-    `The same of a batch: ${ofBatches.length}. \`all\`: all its VMs are there. \`none\`: nothing is left, with one reason. \`gone\`: destroyed, it leaves nothing. \`client\` is \`vmrm create\`. No hook is run for one, and \`batch.recorded\` and \`batch.telling\` are steps of batches only. Beside these, QEMU of a VM, and a node with all it runs.`,
+    `The same of a batch: ${ofBatches.length}, the ledger after each batch. \`all\`: all its VMs are there. \`none\`: nothing is left, with one reason. \`gone\`: destroyed, it leaves nothing. \`client\` is \`vmrm create\`. No hook is run for one, and \`batch.recorded\` and \`batch.telling\` are steps of batches only. Beside these, QEMU of a VM, and a node with all it runs.`,
     '',
     '| step | taken by | what is true | killed there, of a job | of a batch |',
     '|---|---|---|---|---|',

@@ -17,7 +17,7 @@ const fileTimeoutMs = 900_000
 const killAfterMs = 30_000
 /** What runs beside what: much of a test with a cluster is waiting, so more of those run at a time than there are cores. */
 type Lane = 'plain' | 'cluster' | 'alone'
-const clustersAtOnce = process.env.VMRM_CLUSTER_DIR === undefined ? 4 : 1
+const clustersAtOnce = process.env.VMRM_CLUSTER_DIR === undefined ? 3 : 1
 /** These look at the whole machine, or at how long something takes on it; Debian's boot takes all of two cores for a minute. */
 const alone = /^test\/(cluster\/lifecycle|images\/(build|debian))\./
 /** These boot VMs without any cluster. */

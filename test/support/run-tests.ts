@@ -22,9 +22,11 @@ const clustersAtOnce = process.env.VMRM_CLUSTER_DIR === undefined ? 3 : 1
 const alone = /^test\/(cluster\/lifecycle|images\/(build|debian))\./
 /** These boot VMs without any cluster. */
 const heavy = /^test\/images\//
-/** Begun first: whatever is last should not be long. */
-const longest =
-  /^test\/(crash|batches|transparent|jobs\/(batch|commands|defaults|failures-node|interactive|isolation|placement|without-epilogs))/
+/** Begun first, in this order: whatever is last should not be long. */
+const longest = [
+  /^test\/(crash\/kill-points|transparent\/mpi)\b/,
+  /^test\/(crash|batches|transparent|jobs\/(batch|commands|defaults|failures-node|interactive|isolation|placement|without-epilogs))\b/,
+]
 /** They take a cluster that is up, and leave it up for the next; other tests with a cluster bring up their own. */
 const sharesCluster = /\bwithCluster\(/
 
@@ -94,7 +96,8 @@ async function runAgain(): Promise<void> {
 }
 
 async function runAll(queue: readonly string[], width: number): Promise<void> {
-  const left = [...queue.filter((file) => longest.test(file)), ...queue.filter((file) => !longest.test(file))]
+  const rankOf = (file: string) => [...longest, /^/].findIndex((pattern) => pattern.test(file))
+  const left = queue.toSorted((a, b) => rankOf(a) - rankOf(b))
   const work = async (worker: number) => {
     for (let file = left.shift(); file !== undefined; file = left.shift()) {
       const result = await runFile(file, worker)

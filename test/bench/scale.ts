@@ -138,19 +138,24 @@ async function faults(jobs: Jobs, clean: readonly SimulatedRun[], nodes: number)
   const baseline = middle(clean, (run) => run.wallMs) / 1000
   const struck = await jobs.run(nodes, { faults: { slow, dying: dyingNodes } })
   const live = struck.outcomes.filter(({ state }) => state !== 'died')
-  const wrong = live.filter(({ state, vms }) => state !== 'refused' || vms !== 0)
+  const wrong = live.filter(({ state, vms, reason }) => state !== 'refused' || vms !== 0 || reason === '')
+  const reasons = new Set(live.map(({ reason }) => reason))
   return [
     judge({
       name: `1 % of the nodes ${slowTimes} times as slow: committed everywhere`,
       ...{ unit: 's', value: slowed.wallMs / 1000, baseline },
     }),
     judge({
-      name: `the same, and ${dyingNodes} nodes die (noticed after ${lostNodeSeconds} s): aborted everywhere`,
+      name: `the same, and ${dyingNodes} nodes die, their connections end (lost-node-seconds ${lostNodeSeconds}): aborted everywhere`,
       ...{ unit: 's', value: struck.wallMs / 1000, baseline, goal: { bound: 'at-most', value: 2 * baseline } },
     }),
     judge({
       name: '… nodes that live and have VMs of it, or no reason',
       ...{ unit: '', value: wrong.length, goal: { bound: 'at-most', value: 0 } },
+    }),
+    judge({
+      name: '… different reasons',
+      ...{ unit: '', value: reasons.size, goal: { bound: 'at-most', value: 1 } },
     }),
   ]
 }

@@ -16,6 +16,7 @@ export type FleetRequest =
   | { readonly type: 'start'; readonly config: string; readonly nodes: readonly NodeAddress[] }
   | { readonly type: 'run'; readonly request: PrepareRequest; readonly tasks: readonly NodeTask[] }
   | { readonly type: 'end'; readonly run: Run }
+  | { readonly type: 'hello' }
   | { readonly type: 'stop' }
 
 export type FleetAnswer = {
@@ -65,6 +66,9 @@ async function answer(request: FleetRequest): Promise<FleetAnswer> {
     }
     case 'end':
       await Promise.all([...nodes.values()].map((node) => node.end(request.run)))
+      return {}
+    case 'hello':
+      await Promise.all([...nodes.values()].map((node) => until('a hello', saysHello(node), helloMs)))
       return {}
     case 'stop':
       await Promise.all([...nodes.values()].map((node) => node.close()))

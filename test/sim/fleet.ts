@@ -14,6 +14,8 @@ export interface FleetRun {
 export interface Fleet {
   /** All Prologs at once; resolves when every node knows what was decided and has done it, or is dead. */
   run(request: PrepareRequest, tasks: readonly NodeTask[]): Promise<FleetRun>
+  /** All say hello in the same moment, as to a controller that has come back, until they are answered. */
+  hello(): Promise<void>
   /** The Epilogs. */
   end(run: Run): Promise<void>
   stop(): Promise<void>
@@ -46,6 +48,9 @@ export async function startFleet(config: string, nodes: readonly NodeAddress[]):
         outcomes: answers.flatMap(({ outcomes = [] }) => outcomes),
         cpuMs: answers.reduce((sum, { cpuMs = 0 }) => sum + cpuMs, 0),
       }
+    },
+    async hello() {
+      await Promise.all(workers.map((worker) => worker.ask({ type: 'hello' })))
     },
     async end(run) {
       await Promise.all(workers.map((worker) => worker.ask({ type: 'end', run })))

@@ -9,7 +9,7 @@ import { makingMs, seeded } from './simulated-vms.ts'
 export interface SimulatedRun {
   readonly vms: number
   readonly outcomes: readonly NodeOutcome[]
-  /** From the hook's question to the last node's decision. */
+  /** From the hook's question until the last living node has the decision, and has removed its VMs if it is to give the run up. */
   readonly wallMs: number
   /** PrologSlurmctld alone: asked, planned, leased. */
   readonly plannedMs: number
@@ -63,7 +63,7 @@ export async function runJob(options: {
   const { outcomes, cpuMs } = await fleet.run({ job, restart: 0, ...owner, script: 'guest' }, tasks)
   const after = { ...site.usage(), machineMs: machineMs(), ownMs: ownMs() }
   const live = outcomes.filter(({ state }) => state !== 'died')
-  const wallMs = Math.max(...live.map(({ decidedMs }) => decidedMs)) - beganMs
+  const wallMs = Math.max(...live.map(({ settledMs }) => settledMs)) - beganMs
   // The one whose report made the decision possible.
   const last = live.reduce((latest, each) => (each.madeMs > latest.madeMs ? each : latest))
   const simulatedMs = last.state === 'committed' ? last.simulatedMs : 0

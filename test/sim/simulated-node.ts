@@ -25,7 +25,8 @@ export interface NodeOutcome {
   readonly reason: string
   readonly sharedMs: number
   readonly madeMs: number
-  readonly decidedMs: number
+  /** When it had the decision; if it was to give the run up, when it had removed its VMs as well. */
+  readonly settledMs: number
   /** What the simulated VMs took, as drawn and not as slept. */
   readonly simulatedMs: number
   /** VMs that are there once the node has done what was decided. */
@@ -120,12 +121,13 @@ export async function startNode({ name, address }: NodeAddress, config: DaemonCo
         const decidedMs = clock()
         await run.idle(AbortSignal.timeout(decideMs))
         const { state, reason } = entry
+        const settledMs = state === 'refused' ? clock() : decidedMs
         return {
           ...base,
           ...times,
           state: state as 'committed' | 'refused',
           reason,
-          decidedMs,
+          settledMs,
           vms: vms.count(run.name),
         }
       })()
@@ -135,7 +137,7 @@ export async function startNode({ name, address }: NodeAddress, config: DaemonCo
       // One that is to die dies, whatever it has heard by then.
       const outcome = await (dieAfterMs === undefined ? live : gone)
       return outcome === 'died'
-        ? { ...base, ...times, state: outcome, reason: '', decidedMs: clock(), vms: 0 }
+        ? { ...base, ...times, state: outcome, reason: '', settledMs: clock(), vms: 0 }
         : outcome
     },
     end: (run) => runs.remove(run),

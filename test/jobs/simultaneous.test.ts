@@ -11,9 +11,20 @@ const many = 10
 const tell = `srun -l sh -c 'echo $(hostname) $(cat /sys/class/net/eth0/address) $(hostname -I)' | sort`
 
 interface ListedVm {
+  readonly name: string
   readonly hostname: string
   readonly address: string
   readonly node: string
+}
+
+/** The network of each VM: what its domain's tap is named after. */
+async function networksOf(cluster: Cluster, vms: readonly ListedVm[]): Promise<readonly string[]> {
+  const networks: string[] = []
+  for (const { name, node } of vms) {
+    const { stdout } = await cluster.run(['virsh', '--quiet', 'domiflist', name], { node })
+    networks.push(/\bvt([0-9a-f]{6})-\d+\b/.exec(stdout)?.[1] ?? `none: ${stdout}`)
+  }
+  return networks
 }
 
 /** Until the cluster, which is this test's own, is taken down. */
@@ -56,6 +67,10 @@ async function startAtOnce(t: Test, jobs: Jobs): Promise<void> {
   const vms = listed.flatMap((run) => run.vms)
   t.equal(listed.length, all.length, 'all run at the same time')
   t.equal(vms.length, many + 4)
+  const networks = await Promise.all(listed.map((run) => networksOf(cluster, run.vms)))
+  const ofRuns = networks.map((ofVms) => [...new Set(ofVms)].join(' '))
+  for (const network of ofRuns) t.match(network, /^[0-9a-f]{6}$/, 'one network of all VMs of a job, on both nodes')
+  t.equal(new Set(ofRuns).size, all.length, 'and no other job has it')
   await jobs.alice(['touch', 'all'])
   const lines: string[] = []
   for (const job of all) {

@@ -41,11 +41,14 @@ export function recoveries(layout: Layout, since: LogEnds): readonly Recoveries[
   return roles.map((role) => {
     const sorted = all.filter((each) => each.role === role).toSorted((a, b) => a.ms - b.ms)
     const { ms: halfMs } = sorted[Math.ceil(sorted.length / 2) - 1] ?? { ms: Number.NaN }
-    const { ms: longest, text } = sorted.at(-1) ?? { ms: Number.NaN, text: 'none' }
+    const { ms: longest, text } = sorted.at(-1) ?? { ms: Number.NaN, text: '' }
     const count = sorted.length
     return {
       ...{ role, count, halfMs, longestMs: longest },
-      text: `${count} recoveries of a ${role}, half of them within ${halfMs} ms, the longest: ${text}`,
+      text:
+        count === 0
+          ? `no recovery of a ${role}`
+          : `${count} recoveries of a ${role}, half of them within ${halfMs} ms, the longest: ${text}`,
     }
   })
 }

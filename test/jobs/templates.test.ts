@@ -84,7 +84,7 @@ t.test('VMs of jobs come from templates', async (t) => {
         )
         t.match((await command('warm', 'nosuch', '--node', 'n2', '--memory', '200')).stderr, /there is no image nosuch/)
         t.match((await command('warm', 'nosuch', '--node', 'n2')).stderr, /there is no image nosuch/)
-        t.match((await command('forget', 'nosuch')).stderr, /there is no image nosuch/)
+        t.match((await command('forget', 'nosuch')).stderr, /the catalogue has no such image/)
 
         rmSync(master)
         copyMaster()

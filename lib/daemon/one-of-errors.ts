@@ -9,10 +9,9 @@ export function oneOf(errors: readonly unknown[]): unknown {
   const [first] = errors
   const messages = [...new Set(errors.map((error) => toVmrmError(error).message))]
   if (messages.length < 2) return first
-  const { code, hint, quoted } = toVmrmError(first)
   const more = messages.length - maxTold
   const told = [...messages.slice(0, maxTold), ...(more > 0 ? [`and ${more} more failures`] : [])].join('; ')
-  return new VmrmError(code, told, { cause: first, hint, ...(quoted === undefined ? {} : { quoted }) })
+  return reworded(first, told)
 }
 
 /** What this throws names the run. */
@@ -20,10 +19,12 @@ export function namingRun(run: Run, work: () => void): void {
   try {
     work()
   } catch (thrown) {
-    const { code, message, hint, quoted } = toVmrmError(thrown)
-    throw new VmrmError(code, `${runId(run)}: ${message}`, {
-      ...{ cause: thrown, hint },
-      ...(quoted === undefined ? {} : { quoted }),
-    })
+    throw reworded(thrown, `${runId(run)}: ${toVmrmError(thrown).message}`)
   }
+}
+
+/** The same failure, told otherwise. */
+function reworded(thrown: unknown, message: string): VmrmError {
+  const { code, hint, quoted } = toVmrmError(thrown)
+  return new VmrmError(code, message, { cause: thrown, hint, ...(quoted === undefined ? {} : { quoted }) })
 }

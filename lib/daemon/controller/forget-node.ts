@@ -3,6 +3,7 @@
 import { VmrmError } from '../../errors/vmrm-error.ts'
 import { isBatch, type Run, runId, vmName } from '../../job/run.ts'
 import type { Log } from '../../log.ts'
+import { allOrFirstError } from '../all-or-first-error.ts'
 import type { Ledger, RunRecord } from './ledger/ledger.ts'
 import type { NodeTeller } from './node-ports.ts'
 import type { Transactions } from './transaction/transaction.ts'
@@ -28,7 +29,7 @@ export async function forgetNode(
     if (isBatch(run) && ledger.areAll(run, 'ended')) transactions.end(run)
   })
   // One that cannot be written keeps none of the others.
-  for (const each of await Promise.allSettled(forgotten)) if (each.status === 'rejected') throw each.reason
+  await allOrFirstError(forgotten)
   return held.map(({ job, restart }) => ({ job, restart }))
 }
 

@@ -38,6 +38,17 @@ export function createNodeDrains(options: {
   }
   const lifting = new Set<string>()
 
+  /** False where that cannot be written. */
+  const record = (node: string): boolean => {
+    try {
+      ledger.setDrained(node, 'drained')
+      return true
+    } catch (error) {
+      log.warn('node.drain-not-recorded', { node, text: toVmrmError(error).message })
+      return false
+    }
+  }
+
   const liftNow = async (node: string) => {
     if (!ledger.isDrained(node)) return
     const outcome = await slurm.resumeOwnDrain(node)
@@ -49,18 +60,11 @@ export function createNodeDrains(options: {
   return {
     drain: (node, { code, reason }) =>
       inTurn(node, async () => {
-        const record = () => {
-          if (seenToBeOver.has(code)) ledger.setDrained(node, 'drained')
-        }
         // First, or nobody would lift the drain if this daemon died now. A ledger that cannot be written holds up no drain.
-        try {
-          record()
-        } catch (error) {
-          log.warn('node.drain-not-recorded', { node, text: toVmrmError(error).message })
-        }
+        const isRecorded = !seenToBeOver.has(code) || record(node)
         await slurm.drain(node, reason)
         log.error('node.drained', { node, reason })
-        record()
+        if (!isRecorded) ledger.setDrained(node, 'drained')
       }),
     lift(node) {
       if (!ledger.isDrained(node) || lifting.has(node)) return

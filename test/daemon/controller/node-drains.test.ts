@@ -3,7 +3,7 @@ import t from 'tap'
 import { type Ledger, openLedger } from '../../../lib/daemon/controller/ledger/ledger.ts'
 import { createNodeDrains } from '../../../lib/daemon/controller/node-drains.ts'
 import { silentLog } from '../../../lib/log.ts'
-import { createFakeSlurm } from '../../fakes/slurm.ts'
+import { createFakeSlurm, type FakeSlurm } from '../../fakes/slurm.ts'
 import { until } from '../../support/until.ts'
 
 const cause = { code: 'node-daemon-down', reason: 'the vmrmd of node n1 does not answer' }
@@ -23,17 +23,21 @@ function setUp() {
   return { ledger, slurm, disk, drains: createNodeDrains({ ledger, slurm, log: silentLog }) }
 }
 
+/** Slurm answers that call when the returned function is called. */
+function holdUp(slurm: FakeSlurm, call: 'drain' | 'resumeOwnDrain'): () => void {
+  const { drain, resumeOwnDrain } = slurm
+  const asked = Promise.withResolvers<void>()
+  if (call === 'drain') slurm.drain = (...args) => asked.promise.then(() => drain(...args))
+  else slurm.resumeOwnDrain = (node) => asked.promise.then(() => resumeOwnDrain(node))
+  return asked.resolve
+}
+
 t.test('whoever dies while a node is drained knows afterwards that the drain is its own to lift', async (t) => {
   const { ledger, slurm, drains } = setUp()
-  const { drain } = slurm
-  const asked = Promise.withResolvers<void>()
-  slurm.drain = async (...args) => {
-    await asked.promise
-    return drain(...args)
-  }
+  const answer = holdUp(slurm, 'drain')
   const drained = drains.drain('n1', cause)
   t.ok(ledger.isDrained('n1'), 'before Slurm has done it')
-  asked.resolve()
+  answer()
   await drained
   t.ok(ledger.isDrained('n1'))
   t.same(slurm.done, [`drain n1 ${cause.reason}`])
@@ -41,15 +45,10 @@ t.test('whoever dies while a node is drained knows afterwards that the drain is 
 
 t.test('a lift that is wished for while a drain is under way comes after it', async (t) => {
   const { ledger, slurm, drains } = setUp()
-  const { drain } = slurm
-  const asked = Promise.withResolvers<void>()
-  slurm.drain = async (...args) => {
-    await asked.promise
-    return drain(...args)
-  }
+  const answer = holdUp(slurm, 'drain')
   const drained = drains.drain('n1', cause)
   drains.lift('n1')
-  asked.resolve()
+  answer()
   await drained
   await until('it is lifted', () => !ledger.isDrained('n1'))
   t.same(slurm.done, [`drain n1 ${cause.reason}`, 'resume n1'])
@@ -57,16 +56,11 @@ t.test('a lift that is wished for while a drain is under way comes after it', as
 
 t.test('a drain that is wished for while another is lifted is known to be there', async (t) => {
   const { ledger, slurm, drains } = setUp()
-  const { resumeOwnDrain } = slurm
-  const asked = Promise.withResolvers<void>()
-  slurm.resumeOwnDrain = async (node) => {
-    await asked.promise
-    return resumeOwnDrain(node)
-  }
+  const answer = holdUp(slurm, 'resumeOwnDrain')
   ledger.setDrained('n1', 'drained')
   drains.lift('n1')
   const drained = drains.drain('n1', cause)
-  asked.resolve()
+  answer()
   await drained
   t.ok(ledger.isDrained('n1'))
   t.same(slurm.done, ['resume n1', `drain n1 ${cause.reason}`])

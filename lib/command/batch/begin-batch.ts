@@ -22,8 +22,7 @@ export async function beginBatch(
   try {
     // The controller may have it and be killed before it answers: the name makes the repetition the same batch.
     const call = () => controller.call('create-batch', request, { timeoutMs: callMs, signal: again })
-    const patience = patienceMs === undefined ? {} : { patienceMs }
-    return (await callPatiently(call, { signal: again, tell, ...patience })).batch
+    return (await callPatiently(call, { signal: again, tell, patienceMs })).batch
   } catch (error) {
     if (!interrupted.aborted) throw error
     const { code, message } = toVmrmError(error)

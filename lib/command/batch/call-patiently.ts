@@ -13,7 +13,7 @@ export async function callPatiently<T>(
     tell: (line: string) => void
     /** What may pass beside a controller that does not answer. */
     passing?: readonly ErrorCode[]
-    patienceMs?: number
+    patienceMs?: number | undefined
   },
 ): Promise<T> {
   const { signal, tell, passing = [], patienceMs = awayMs } = options

@@ -14,8 +14,7 @@ export async function takeBack(
   tell(`interrupted: batch b${batch} is removed`)
   try {
     const destroy = () => controller.call('destroy-batch', { batch }, { signal: again, timeoutMs: callMs })
-    const patience = patienceMs === undefined ? {} : { patienceMs }
-    await callPatiently(destroy, { signal: again, tell, passing: ['ledger-rebuilding'], ...patience })
+    await callPatiently(destroy, { signal: again, tell, passing: ['ledger-rebuilding'], patienceMs })
     const run = await awaitBatch(controller, { batch, until: 'ended', signal: again })
     if (run !== 'interrupted' && run.state !== 'ended') tell(notConfirmed(batch))
   } catch (thrown) {

@@ -102,12 +102,16 @@ export function createVmMaker(options: VmMakerOptions): VmMaker {
     return vm
   }
 
+  const vmsOf = async (run: string) => {
+    const listed = await listBriefly(hypervisor, cgroups)
+    return listed === 'unreachable' ? listed : listed.filter((vm) => runOfVm(vm.name) === run)
+  }
+
   /** `unreachable`: their end is their cgroup's, so that a job's end need not wait for libvirtd. */
   const destroyAll = async (run: string): Promise<'destroyed' | 'unreachable'> => {
-    const listed = await listBriefly(hypervisor, cgroups)
-    if (listed === 'unreachable') return listed
+    const mine = await vmsOf(run)
+    if (mine === 'unreachable') return mine
     try {
-      const mine = listed.filter((vm) => runOfVm(vm.name) === run)
       await Promise.all(mine.map((vm) => hypervisor.destroy(vm.name)))
       return 'destroyed'
     } catch (error) {
@@ -142,9 +146,8 @@ export function createVmMaker(options: VmMakerOptions): VmMaker {
       starter.removeFiles(entry),
     ])
     await reached('remove.parts', run)
-    const listed = outcome === 'unreachable' ? outcome : await listBriefly(hypervisor, cgroups)
-    const left = listed === 'unreachable' ? [] : listed.filter((vm) => runOfVm(vm.name) === run)
-    if (left.length === 0) return usage
+    const left = outcome === 'unreachable' ? outcome : await vmsOf(run)
+    if (left === 'unreachable' || left.length === 0) return usage
     throw new VmrmError('node-fault', `VMs ${left.map((vm) => vm.name).join(', ')} cannot be destroyed`)
   }
 
